@@ -1,0 +1,1 @@
+//! The architecture. Written as the code grows.
