@@ -1,0 +1,1 @@
+//! Events into words, JSON and progress bars. The only room, with `cli`, that prints.

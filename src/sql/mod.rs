@@ -1,0 +1,4 @@
+//! Read-only probes of a server, and the parsing of their answers. Strings only.
+
+pub mod probe;
+pub mod version;
