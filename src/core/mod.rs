@@ -4,5 +4,6 @@ pub mod cluster;
 pub mod facts;
 pub mod gtid;
 pub mod playbook;
+pub mod reach;
 pub mod script;
 pub mod wire;
