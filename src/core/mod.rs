@@ -9,5 +9,6 @@ pub mod gtid;
 pub mod latch;
 pub mod moment;
 pub mod playbook;
+pub mod reach;
 pub mod script;
 pub mod wire;
