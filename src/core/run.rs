@@ -470,9 +470,11 @@ mod tests {
                     }
                     Next::End(ending) => {
                         if run.is_committed() {
-                            prop_assert!(!matches!(ending, Ending::Undone { .. }));
+                            let undone = matches!(ending, Ending::Undone { .. });
+                            prop_assert!(!undone);
                         } else {
-                            prop_assert!(!matches!(ending, Ending::Done { .. }));
+                            let done = matches!(ending, Ending::Done { .. });
+                            prop_assert!(!done);
                         }
                         break;
                     }
