@@ -20,4 +20,5 @@ pub mod rule;
 pub mod run;
 pub mod script;
 pub mod standing;
+pub mod trouble;
 pub mod wire;
