@@ -1,6 +1,7 @@
 //! Decides. Facts, commands and time go in; effects come out. Nothing here touches a socket, a file or a clock.
 
 pub mod cluster;
+
 pub mod election;
 pub mod engine;
 pub mod event;
@@ -12,6 +13,7 @@ pub mod gtid;
 pub mod hosts;
 pub mod latch;
 pub mod moment;
+pub mod plan;
 pub mod playbook;
 pub mod reach;
 pub mod repair;
@@ -21,4 +23,5 @@ pub mod run;
 pub mod script;
 pub mod standing;
 pub mod trouble;
+pub mod view;
 pub mod wire;

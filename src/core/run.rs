@@ -4,6 +4,7 @@
 //! true and is retried, `finish` is best effort. The fold says what to do next; it never does anything, so the same
 //! value serves a live run, a run found open in the journal, and a test.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,10 +21,15 @@ pub struct Stage {
     pub name: String,
     /// The seat it is performed at.
     pub seat: Seat,
-    /// The hosts that fill the seat; several only for replicas, then performed at once.
+    /// The hosts that fill the seat; several only for replicas, then performed at once. For the box's own seat: the
+    /// host it is about.
     pub hosts: Vec<HostName>,
     /// The duty it performs there.
     pub duty: String,
+    /// The host that the duty follows, waits for, or asks about.
+    pub source: Option<HostName>,
+    /// Values the duty sees as `vars.NAME`.
+    pub with: BTreeMap<String, String>,
     /// How long the stage may take.
     pub within: Duration,
     /// The duty that takes it back; none when there is nothing to take back, or it must not be.
@@ -327,6 +333,8 @@ mod tests {
             seat: Seat::Outgoing,
             hosts: vec!["db1".into()],
             duty: name.into(),
+            source: None,
+            with: BTreeMap::new(),
             within: Duration::from_secs(1),
             undo: undo.map(Into::into),
         }

@@ -1,6 +1,7 @@
 //! Acts. The only room with async, clocks, files and sockets. It never prints.
 
 pub mod clock;
+pub mod conductor;
 pub mod journal;
 pub mod lock;
 pub mod mysql;
