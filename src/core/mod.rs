@@ -6,6 +6,7 @@ pub mod election;
 pub mod engine;
 pub mod event;
 pub mod evidence;
+pub mod explain;
 pub mod facts;
 #[cfg(test)]
 pub(crate) mod golden;
