@@ -170,17 +170,39 @@ impl EvidenceRule {
         use EvidenceRule::*;
         match self {
             R20 => "the server answers queries, so it is alive and keeps its role",
-            R21 => "the server refuses our connections (limits or authentication), so it is alive and keeps its role",
-            R22 => "the server answers on its own host, so only our way to its port is broken and it keeps its role",
-            R23 => "the host obeys over SSH and no server process is left, so the server is kept stopped, the address taken away, and the standby opened",
-            R24 => "the host obeys over SSH and its server hangs, so the server is stopped for good, the address taken away, and the standby opened",
-            R25 => "the host does not obey over SSH although its kernel answers, so it is fenced before the standby is opened",
-            R26 => "the host does not obey over SSH although its kernel answers, and no fence duty is declared, so the standby stays closed",
-            R27 => "the host is silent to us but another host still sees it, so we are the ones cut off and the standby stays closed",
-            R28 => "the host is silent to us and no other host could be asked, so we may be the ones cut off and the standby stays closed",
-            R29 => "the host is silent to us and to every host that could be asked, so it is fenced before the standby is opened",
-            R30 => "the host is silent to us and to every host that could be asked, and the policy accepts that without a fence, so the standby is opened",
-            R31 => "the host is silent to us and to every host that could be asked, but the policy demands a fence and none is declared, so the standby stays closed",
+            R21 => {
+                "the server refuses our connections (limits or authentication), so it is alive and keeps its role"
+            }
+            R22 => {
+                "the server answers on its own host, so only our way to its port is broken and it keeps its role"
+            }
+            R23 => {
+                "the host obeys over SSH and no server process is left, so the server is kept stopped, the address taken away, and the standby opened"
+            }
+            R24 => {
+                "the host obeys over SSH and its server hangs, so the server is stopped for good, the address taken away, and the standby opened"
+            }
+            R25 => {
+                "the host does not obey over SSH although its kernel answers, so it is fenced before the standby is opened"
+            }
+            R26 => {
+                "the host does not obey over SSH although its kernel answers, and no fence duty is declared, so the standby stays closed"
+            }
+            R27 => {
+                "the host is silent to us but another host still sees it, so we are the ones cut off and the standby stays closed"
+            }
+            R28 => {
+                "the host is silent to us and no other host could be asked, so we may be the ones cut off and the standby stays closed"
+            }
+            R29 => {
+                "the host is silent to us and to every host that could be asked, so it is fenced before the standby is opened"
+            }
+            R30 => {
+                "the host is silent to us and to every host that could be asked, and the policy accepts that without a fence, so the standby is opened"
+            }
+            R31 => {
+                "the host is silent to us and to every host that could be asked, but the policy demands a fence and none is declared, so the standby stays closed"
+            }
         }
     }
 
@@ -188,10 +210,18 @@ impl EvidenceRule {
     pub fn lifted_by(self) -> &'static str {
         use EvidenceRule::*;
         match self {
-            R26 => "power the host off or repair its SSH, declare a `fence` duty for it, or run `mmm failover --allow-unfenced` once you have made sure yourself that it cannot write",
-            R27 => "mend the network between this box and the host, or switch over by hand from a place that reaches it",
-            R28 => "mend the network between this box and the cluster's hosts: at least one other host must be reachable over SSH",
-            R31 => "declare a `fence` duty, set `failover.unfenced: if_silent_to_all`, or run `mmm failover --allow-unfenced` once you have made sure yourself that the host cannot write",
+            R26 => {
+                "power the host off or repair its SSH, declare a `fence` duty for it, or run `mmm failover --allow-unfenced` once you have made sure yourself that it cannot write"
+            }
+            R27 => {
+                "mend the network between this box and the host, or switch over by hand from a place that reaches it"
+            }
+            R28 => {
+                "mend the network between this box and the cluster's hosts: at least one other host must be reachable over SSH"
+            }
+            R31 => {
+                "declare a `fence` duty, set `failover.unfenced: if_silent_to_all`, or run `mmm failover --allow-unfenced` once you have made sure yourself that the host cannot write"
+            }
             R20 | R21 | R22 | R23 | R24 | R25 | R29 | R30 => "",
         }
     }
@@ -260,14 +290,30 @@ mod tests {
         MysqlView::Silent,
     ];
     const PING: [PingView; 3] = [PingView::Answers, PingView::Silent, PingView::CannotTell];
-    const HOST: [HostView; 4] =
-        [HostView::ServerAnswers, HostView::ServerHangs, HostView::ServerGone, HostView::NotReached];
+    const HOST: [HostView; 4] = [
+        HostView::ServerAnswers,
+        HostView::ServerHangs,
+        HostView::ServerGone,
+        HostView::NotReached,
+    ];
     const WITNESSES: [WitnessView; 3] = [WitnessView::NoneAsked, WitnessView::AllSilent, WitnessView::Seen];
     const MEANS: [Means; 4] = [
-        Means { fence: false, unfenced: Unfenced::IfSilentToAll },
-        Means { fence: false, unfenced: Unfenced::Never },
-        Means { fence: true, unfenced: Unfenced::IfSilentToAll },
-        Means { fence: true, unfenced: Unfenced::Never },
+        Means {
+            fence: false,
+            unfenced: Unfenced::IfSilentToAll,
+        },
+        Means {
+            fence: false,
+            unfenced: Unfenced::Never,
+        },
+        Means {
+            fence: true,
+            unfenced: Unfenced::IfSilentToAll,
+        },
+        Means {
+            fence: true,
+            unfenced: Unfenced::Never,
+        },
     ];
 
     fn everything() -> Vec<(Evidence, Means, EvidenceRule, Decision)> {
@@ -277,7 +323,12 @@ mod tests {
                 for host in HOST {
                     for witnesses in WITNESSES {
                         for means in MEANS {
-                            let evidence = Evidence { mysql, ping, host, witnesses };
+                            let evidence = Evidence {
+                                mysql,
+                                ping,
+                                host,
+                                witnesses,
+                            };
                             let (rule, decision) = decide(&evidence, &means);
                             all.push((evidence, means, rule, decision));
                         }
@@ -290,7 +341,8 @@ mod tests {
 
     #[test]
     fn the_table_is_the_golden_file() {
-        let mut table = String::from("# Generated by the tests: every combination of evidence, and what is decided.\n");
+        let mut table =
+            String::from("# Generated by the tests: every combination of evidence, and what is decided.\n");
         for (evidence, means, rule, decision) in everything() {
             let line = format!(
                 "{:<10} ping {:<10} host {:<13} witnesses {:<9} fence {:<3} {:<13} {rule} {decision:?}\n",
@@ -332,8 +384,15 @@ mod tests {
     fn every_rule_is_reached_and_every_refusal_says_what_lifts_it() {
         let all = everything();
         for rule in EvidenceRule::ALL {
-            let (.., decision) = all.iter().find(|(_, _, found, _)| *found == rule).expect("reached");
-            assert_eq!(*decision == Decision::Refuse, !rule.lifted_by().is_empty(), "{rule}");
+            let (.., decision) = all
+                .iter()
+                .find(|(_, _, found, _)| *found == rule)
+                .expect("reached");
+            assert_eq!(
+                *decision == Decision::Refuse,
+                !rule.lifted_by().is_empty(),
+                "{rule}"
+            );
         }
     }
 }

@@ -11,10 +11,20 @@ pub(crate) fn check(file: &str, actual: &str) {
         return;
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    if let Some((number, (want, got))) =
-        expected.lines().zip(actual.lines()).enumerate().find(|(_, (want, got))| want != got)
+    if let Some((number, (want, got))) = expected
+        .lines()
+        .zip(actual.lines())
+        .enumerate()
+        .find(|(_, (want, got))| want != got)
     {
-        panic!("{file}:{}: expected `{want}`, got `{got}`; MMM_BLESS=1 accepts it", number + 1);
+        panic!(
+            "{file}:{}: expected `{want}`, got `{got}`; MMM_BLESS=1 accepts it",
+            number + 1
+        );
     }
-    assert_eq!(expected.lines().count(), actual.lines().count(), "{file}: length differs; MMM_BLESS=1 accepts it");
+    assert_eq!(
+        expected.lines().count(),
+        actual.lines().count(),
+        "{file}: length differs; MMM_BLESS=1 accepts it"
+    );
 }

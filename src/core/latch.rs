@@ -57,7 +57,12 @@ pub struct Latch {
 
 impl Default for Latch {
     fn default() -> Self {
-        Latch { verdict: Verdict::Untested, failing_since: None, changed_at: None, last: None }
+        Latch {
+            verdict: Verdict::Untested,
+            failing_since: None,
+            changed_at: None,
+            last: None,
+        }
     }
 }
 
@@ -73,7 +78,11 @@ impl Latch {
         }
         let good = matches!(result, CheckResult::Ok(_));
         self.last = Some(result);
-        if good { self.change(now, Verdict::Ok) } else { self.tick(now, trap_after) }
+        if good {
+            self.change(now, Verdict::Ok)
+        } else {
+            self.tick(now, trap_after)
+        }
     }
 
     /// Lets time pass; a check that has been failing for `trap_after` becomes failed without waiting for a probe.
@@ -143,9 +152,16 @@ mod tests {
         let mut latch = Latch::default();
         latch.observe(Moment(0), ok(), TRAP);
         for second in 1..=4 {
-            latch.observe(Moment(second * 1_000), if second % 2 == 1 { error() } else { unknown() }, TRAP);
+            latch.observe(
+                Moment(second * 1_000),
+                if second % 2 == 1 { error() } else { unknown() },
+                TRAP,
+            );
         }
-        assert_eq!(latch.observe(Moment(5_000), unknown(), TRAP), Some(Verdict::Failed));
+        assert_eq!(
+            latch.observe(Moment(5_000), unknown(), TRAP),
+            Some(Verdict::Failed)
+        );
     }
 
     #[test]
