@@ -1,5 +1,6 @@
 //! Decides. Facts, commands and time go in; effects come out. Nothing here touches a socket, a file or a clock.
 
+pub mod checks;
 pub mod cluster;
 
 pub mod election;
