@@ -147,8 +147,12 @@ pub enum CheckKind {
 
 impl CheckKind {
     /// Every kind, in the order they are shown.
-    pub const ALL: [CheckKind; 4] =
-        [CheckKind::Ping, CheckKind::Mysql, CheckKind::RepThreads, CheckKind::RepBacklog];
+    pub const ALL: [CheckKind; 4] = [
+        CheckKind::Ping,
+        CheckKind::Mysql,
+        CheckKind::RepThreads,
+        CheckKind::RepBacklog,
+    ];
 }
 
 impl fmt::Display for CheckKind {
