@@ -2,7 +2,6 @@
 
 pub mod checks;
 pub mod cluster;
-
 pub mod election;
 pub mod engine;
 pub mod event;

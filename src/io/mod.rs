@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod conductor;
+pub mod inventory;
 pub mod journal;
 pub mod lock;
 pub mod mysql;
