@@ -33,8 +33,8 @@ pub enum Input {
         /// What it said.
         result: CheckResult,
     },
-    /// All hosts were looked at.
-    Looked(BTreeMap<HostName, HostFacts>),
+    /// A host was looked at.
+    Looked(HostName, Box<HostFacts>),
     /// The standing was read from disk, or changed by an operation.
     Stands(Standing),
     /// Evidence about a suspected writer is in.
@@ -96,7 +96,10 @@ pub struct Engine {
     latches: BTreeMap<(HostName, CheckKind), Latch>,
     records: BTreeMap<HostName, HostRecord>,
     facts: BTreeMap<HostName, HostFacts>,
-    looked_at: Option<Moment>,
+    /// When each host was last looked at.
+    looked_at: BTreeMap<HostName, Moment>,
+    /// When the last effect ended: only facts from after it count.
+    settled_at: Moment,
     busy: bool,
     rule: Rule,
     guard: Option<Guard>,
@@ -119,7 +122,8 @@ impl Engine {
             latches,
             records: BTreeMap::new(),
             facts: BTreeMap::new(),
-            looked_at: None,
+            looked_at: BTreeMap::new(),
+            settled_at: Moment(0),
             busy: false,
             rule: Rule::R09,
             guard: None,
@@ -133,9 +137,9 @@ impl Engine {
         let mut effects = Vec::new();
         match input {
             Input::Checked { host, kind, result } => self.check(now, &host, kind, result, &mut effects),
-            Input::Looked(facts) => {
-                self.facts = facts;
-                self.looked_at = Some(now);
+            Input::Looked(host, facts) => {
+                self.looked_at.insert(host.clone(), now);
+                self.facts.insert(host, *facts);
             }
             Input::Stands(standing) => {
                 if standing.writer != self.standing.writer {
@@ -144,7 +148,10 @@ impl Engine {
                 self.standing = standing;
             }
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
-            Input::Finished => self.busy = false,
+            Input::Finished => {
+                self.busy = false;
+                self.settled_at = now;
+            }
             Input::Tick => {}
         }
         self.trap(now, &mut effects);
@@ -353,12 +360,12 @@ impl Engine {
 
     /// With the writer in place: mend what is out of place, then bring replaced writers in.
     fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.looked_at.is_none() {
+        let fresh = |host: &HostName| self.looked_at.get(host).is_some_and(|at| *at > self.settled_at);
+        if !self.cluster.hosts.iter().all(|host| fresh(&host.name)) {
             return;
         }
         let online = self.online();
         if !repair::fixes(&self.cluster, &self.standing, &online, &self.facts).is_empty() {
-            self.looked_at = None;
             self.start(Effect::Repair, effects);
             return;
         }

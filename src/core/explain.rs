@@ -31,5 +31,7 @@ pub fn all() -> Vec<Explained> {
 
 /// One rule, its number in either case.
 pub fn one(number: &str) -> Option<Explained> {
-    all().into_iter().find(|rule| rule.number.eq_ignore_ascii_case(number))
+    all()
+        .into_iter()
+        .find(|rule| rule.number.eq_ignore_ascii_case(number))
 }

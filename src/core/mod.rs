@@ -11,6 +11,7 @@ pub mod facts;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod gtid;
+pub mod guard;
 pub mod hosts;
 pub mod latch;
 pub mod moment;

@@ -11,3 +11,4 @@ pub mod secret;
 pub mod shell;
 pub mod ssh;
 pub mod standing;
+pub mod teller;
