@@ -30,7 +30,8 @@ pub struct Context {
 impl Context {
     /// Makes `name` known with one value or a tree of them.
     pub fn set(&mut self, name: &str, value: impl serde::Serialize) -> &mut Self {
-        self.values.insert(name.to_owned(), Value::from(minijinja::value::Serde(value)));
+        self.values
+            .insert(name.to_owned(), Value::from(minijinja::value::Serde(value)));
         self
     }
 
@@ -73,7 +74,9 @@ pub enum TemplateError {
 
 impl From<minijinja::Error> for TemplateError {
     fn from(error: minijinja::Error) -> Self {
-        let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        let detail = error
+            .detail()
+            .map_or_else(|| error.kind().to_string(), str::to_owned);
         match error.kind() {
             ErrorKind::UndefinedError => TemplateError::Undefined(detail),
             ErrorKind::BadSerialization => TemplateError::Unquotable(detail),
@@ -93,7 +96,9 @@ pub fn command(language: Language, text: &str, context: &Context) -> Result<Comm
     while let Some(at) = rest.find([VALUE, SECRET]) {
         let (before, marked) = rest.split_at(at);
         push_plain(&mut parts, before);
-        let end = marked.find(END).ok_or_else(|| TemplateError::Unquotable("a value has no end".to_owned()))?;
+        let end = marked
+            .find(END)
+            .ok_or_else(|| TemplateError::Unquotable("a value has no end".to_owned()))?;
         let value = &marked[1..end];
         if marked.starts_with(VALUE) {
             parts.push(Part::Quoted(value.to_owned()));
@@ -135,7 +140,10 @@ pub fn text(text: &str, context: &Context) -> Result<String, TemplateError> {
 /// When it is malformed or names what the context lacks.
 pub fn holds(expression: &str, context: &Context) -> Result<bool, TemplateError> {
     let environment = environment(Language::Shell);
-    Ok(environment.compile_expression(expression)?.eval(context.root())?.is_true())
+    Ok(environment
+        .compile_expression(expression)?
+        .eval(context.root())?
+        .is_true())
 }
 
 /// The names a template uses, dotted as far as they are plain: `address.ip`.
@@ -160,7 +168,10 @@ pub fn expression_variables(expression: &str) -> Result<BTreeSet<String>, Templa
 
 /// The byte where a `{{ … }}` stands directly inside quotes, which would quote it twice.
 pub fn quoted_placeholder(text: &str) -> Option<usize> {
-    ["\"{{", "'{{", "`{{"].iter().filter_map(|needle| text.find(needle)).min()
+    ["\"{{", "'{{", "`{{"]
+        .iter()
+        .filter_map(|needle| text.find(needle))
+        .min()
 }
 
 fn environment(language: Language) -> Environment<'static> {
@@ -179,14 +190,19 @@ fn write_value(
 ) -> Result<(), minijinja::Error> {
     let refuse = |what: String| Err(minijinja::Error::new(ErrorKind::BadSerialization, what));
     match value.kind() {
-        ValueKind::Number => output.write_str(&value.to_string()).map_err(minijinja::Error::from),
+        ValueKind::Number => output
+            .write_str(&value.to_string())
+            .map_err(minijinja::Error::from),
         ValueKind::String => {
             let text = value.as_str().unwrap_or_default();
             if is_secret_mark(text) {
                 return output.write_str(text).map_err(minijinja::Error::from);
             }
             if let Some(control) = text.chars().find(|c| matches!(*c, '\0'..='\u{3}')) {
-                return refuse(format!("a value holds the control character {}", control.escape_default()));
+                return refuse(format!(
+                    "a value holds the control character {}",
+                    control.escape_default()
+                ));
             }
             write!(output, "{VALUE}{text}{END}").map_err(minijinja::Error::from)
         }
@@ -199,16 +215,24 @@ fn write_value(
             }
             Ok(())
         }
-        ValueKind::Undefined => {
-            Err(minijinja::Error::new(ErrorKind::UndefinedError, "it is undefined".to_owned()))
-        }
-        kind => refuse(format!("a value of the kind `{kind}` cannot be written into a command")),
+        ValueKind::Undefined => Err(minijinja::Error::new(
+            ErrorKind::UndefinedError,
+            "it is undefined".to_owned(),
+        )),
+        kind => refuse(format!(
+            "a value of the kind `{kind}` cannot be written into a command"
+        )),
     }
 }
 
 fn is_secret_mark(text: &str) -> bool {
     let inner = text.strip_prefix(SECRET).and_then(|text| text.strip_suffix(END));
-    inner.is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c)))
+    inner.is_some_and(|name| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._".contains(c))
+    })
 }
 
 #[cfg(test)]
@@ -238,19 +262,32 @@ mod tests {
     fn sql_values_are_quoted_numbers_plain_and_lists_joined() {
         let text = "SELECT {{ position }}, {{ port }} WHERE user NOT IN ({{ users }})";
         let command = command(Language::Sql, text, &context()).unwrap();
-        assert_eq!(command.wire(), r"SELECT 'it''s \\ here', 3306 WHERE user NOT IN ('a', 'o''b')");
+        assert_eq!(
+            command.wire(),
+            r"SELECT 'it''s \\ here', 3306 WHERE user NOT IN ('a', 'o''b')"
+        );
     }
 
     #[test]
     fn secrets_travel_and_are_never_shown() {
-        let text = "CHANGE MASTER TO MASTER_USER={{ replication.user }}, MASTER_PASSWORD={{ replication.password }}";
+        let text =
+            "CHANGE MASTER TO MASTER_USER={{ replication.user }}, MASTER_PASSWORD={{ replication.password }}";
         let sql = command(Language::Sql, text, &context()).unwrap();
-        assert_eq!(sql.to_string(), "CHANGE MASTER TO MASTER_USER='repl', MASTER_PASSWORD=***");
+        assert_eq!(
+            sql.to_string(),
+            "CHANGE MASTER TO MASTER_USER='repl', MASTER_PASSWORD=***"
+        );
         assert!(sql.wire().ends_with(r"MASTER_PASSWORD='p''w\\1'"));
         assert!(!format!("{sql:?} {:?}", context()).contains("p'w"));
         let shell = command(Language::Shell, "echo {{ replication.password }}", &context());
-        assert_eq!(shell, Err(TemplateError::Exposed("replication.password".to_owned())));
-        assert!(matches!(super::text("{{ replication.password }}", &context()), Err(TemplateError::Exposed(_))));
+        assert_eq!(
+            shell,
+            Err(TemplateError::Exposed("replication.password".to_owned()))
+        );
+        assert!(matches!(
+            super::text("{{ replication.password }}", &context()),
+            Err(TemplateError::Exposed(_))
+        ));
         assert!(command(Language::Sql, "{{ replication.password ~ 'x' }}", &context()).is_err());
         assert!(command(Language::Sql, "{{ replication.password|upper }}", &context()).is_err());
     }
@@ -262,13 +299,19 @@ mod tests {
         assert!(command(Language::Shell, "{{ address }}", &context()).is_err());
         let mut context = context();
         context.set("bad", "a\u{2}b");
-        assert!(matches!(command(Language::Shell, "{{ bad }}", &context), Err(TemplateError::Unquotable(_))));
+        assert!(matches!(
+            command(Language::Shell, "{{ bad }}", &context),
+            Err(TemplateError::Unquotable(_))
+        ));
     }
 
     #[test]
     fn names_are_known_without_running() {
         let names = variables("{% if source.port %}{{ address.ip }}{% endif %}").unwrap();
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["address.ip", "source.port"]);
+        assert_eq!(
+            names.into_iter().collect::<Vec<_>>(),
+            ["address.ip", "source.port"]
+        );
         assert!(variables("{{ a").is_err());
         assert!(holds("port == 3306 and 'a' in users", &context()).unwrap());
         assert!(holds("nothing.there", &context()).is_err());
