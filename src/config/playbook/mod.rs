@@ -3,6 +3,7 @@
 mod grammar;
 mod page;
 mod reading;
+mod render;
 mod rules;
 mod shipped;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::config::diagnostic::Diagnostic;
 use crate::core::playbook::Playbook;
 
+pub use render::{RenderError, Speaks, render, session};
 pub use rules::missing_words;
 pub use shipped::FILES;
 
