@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::cluster::HostName;
 use super::moment::Moment;
-use super::run::{Ending, Section};
+use super::playbook::Section;
+use super::run::Ending;
 
 /// Something worth telling a person, with the moment at which it happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -159,7 +160,11 @@ impl Event {
             Event::RunStarted { .. } | Event::StepStarted { .. } | Event::StepEnded { .. } => {
                 Loudness::Progress
             }
-            Event::RunEnded { ending: Ending::Stuck { .. }, .. } | Event::Alarm { .. } => Loudness::Alarm,
+            Event::RunEnded {
+                ending: Ending::Stuck { .. },
+                ..
+            }
+            | Event::Alarm { .. } => Loudness::Alarm,
             Event::RunEnded { .. }
             | Event::StateChanged { .. }
             | Event::CheckChanged { .. }

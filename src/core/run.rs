@@ -4,38 +4,13 @@
 //! true and is retried, `finish` is best effort. The fold says what to do next; it never does anything, so the same
 //! value serves a live run, a run found open in the journal, and a test.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::cluster::HostName;
-use super::playbook::Seat;
-
-/// Which part of an operation a stage belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Section {
-    /// Reversible: a failure undoes every stage done so far, newest first.
-    Prepare,
-    /// Forward only, the fewest stages that can be.
-    Commit,
-    /// Must come true: retried, otherwise the run is stuck.
-    Secure,
-    /// Best effort: reported, changes nothing above.
-    Finish,
-}
-
-impl fmt::Display for Section {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Section::Prepare => "prepare",
-            Section::Commit => "commit",
-            Section::Secure => "secure",
-            Section::Finish => "finish",
-        })
-    }
-}
+use super::playbook::{Seat, Section};
 
 /// One step of an operation with its seat filled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,10 +21,15 @@ pub struct Stage {
     pub name: String,
     /// The seat it is performed at.
     pub seat: Seat,
-    /// The hosts that fill the seat; several only for replicas, then performed at once.
+    /// The hosts that fill the seat; several only for replicas, then performed at once. For the box's own seat: the
+    /// host it is about.
     pub hosts: Vec<HostName>,
     /// The duty it performs there.
     pub duty: String,
+    /// The host that the duty follows, waits for, or asks about.
+    pub source: Option<HostName>,
+    /// Values the duty sees as `vars.NAME`.
+    pub with: BTreeMap<String, String>,
     /// How long the stage may take.
     pub within: Duration,
     /// The duty that takes it back; none when there is nothing to take back, or it must not be.
@@ -257,14 +237,18 @@ impl Run {
     fn after_looking(&mut self, stage: usize, settled: Settled) -> Next {
         let section = self.stages[stage].section;
         match settled {
-            Settled::CannotTell => Next::End(Ending::Stuck { because: self.because() }),
+            Settled::CannotTell => Next::End(Ending::Stuck {
+                because: self.because(),
+            }),
             Settled::Happened if section == Section::Commit => self.after_done(stage),
             Settled::DidNotHappen if section == Section::Commit && self.committed => {
                 self.tries += 1;
                 if self.tries < TRIES_TO_SECURE {
                     Next::Do(stage)
                 } else {
-                    Next::End(Ending::Stuck { because: self.because() })
+                    Next::End(Ending::Stuck {
+                        because: self.because(),
+                    })
                 }
             }
             Settled::Happened | Settled::DidNotHappen => self.undo_newest(),
@@ -283,8 +267,11 @@ impl Run {
                 if self.tries < TRIES_TO_UNDO {
                     return Next::Undo(stage);
                 }
-                let because =
-                    format!("{}; taking back \"{}\" failed: {why}", self.because(), self.stages[stage].name);
+                let because = format!(
+                    "{}; taking back \"{}\" failed: {why}",
+                    self.because(),
+                    self.stages[stage].name
+                );
                 Next::End(Ending::Stuck { because })
             }
         }
@@ -295,8 +282,12 @@ impl Run {
         self.tries = 0;
         match (from..self.stages.len()).find(|stage| !self.stages[*stage].hosts.is_empty()) {
             Some(stage) => Next::Do(stage),
-            None if self.insecure.is_empty() => Next::End(Ending::Done { warnings: self.warnings.clone() }),
-            None => Next::End(Ending::Stuck { because: self.insecure.join("; ") }),
+            None if self.insecure.is_empty() => Next::End(Ending::Done {
+                warnings: self.warnings.clone(),
+            }),
+            None => Next::End(Ending::Stuck {
+                because: self.insecure.join("; "),
+            }),
         }
     }
 
@@ -309,7 +300,9 @@ impl Run {
             }
             self.touched.pop();
         }
-        Next::End(Ending::Undone { because: self.because() })
+        Next::End(Ending::Undone {
+            because: self.because(),
+        })
     }
 
     fn blame(&mut self, stage: usize, why: &str) {
@@ -317,7 +310,9 @@ impl Run {
     }
 
     fn because(&self) -> String {
-        self.failure.clone().unwrap_or_else(|| "nothing is known to have failed".to_owned())
+        self.failure
+            .clone()
+            .unwrap_or_else(|| "nothing is known to have failed".to_owned())
     }
 
     fn sentence(&self, stage: usize, why: &str) -> String {
@@ -338,6 +333,8 @@ mod tests {
             seat: Seat::Outgoing,
             hosts: vec!["db1".into()],
             duty: name.into(),
+            source: None,
+            with: BTreeMap::new(),
             within: Duration::from_secs(1),
             undo: undo.map(Into::into),
         }
@@ -379,12 +376,17 @@ mod tests {
 
     #[test]
     fn a_failure_in_prepare_undoes_newest_first_including_the_failed_stage() {
-        let mut run = run_until(switchover(), &[(0, Outcome::Done), (1, Outcome::Done), (2, failed())]);
+        let mut run = run_until(
+            switchover(),
+            &[(0, Outcome::Done), (1, Outcome::Done), (2, failed())],
+        );
         assert_eq!(run.next(), &Next::Undo(2));
         run.record(&Happening::Undid(2, Outcome::Done));
         assert_eq!(run.next(), &Next::Undo(0));
         run.record(&Happening::Undid(0, Outcome::Done));
-        assert!(matches!(run.next(), Next::End(Ending::Undone { because }) if because.contains("\"address\"")));
+        assert!(
+            matches!(run.next(), Next::End(Ending::Undone { because }) if because.contains("\"address\""))
+        );
     }
 
     #[test]
@@ -398,9 +400,10 @@ mod tests {
     #[test]
     fn a_commit_that_did_not_happen_is_undone_and_one_that_did_goes_on() {
         let before: Vec<_> = (0..3).map(|stage| (stage, Outcome::Done)).collect();
-        for (settled, expected) in
-            [(Settled::DidNotHappen, Next::Undo(2)), (Settled::Happened, Next::Do(4))]
-        {
+        for (settled, expected) in [
+            (Settled::DidNotHappen, Next::Undo(2)),
+            (Settled::Happened, Next::Do(4)),
+        ] {
             let mut run = run_until(switchover(), &before);
             run.record(&Happening::Did(3, unknown()));
             assert_eq!(run.next(), &Next::Look(3));
@@ -451,8 +454,11 @@ mod tests {
     /// Any world at all: each step's outcome, look and undo is drawn at random.
     fn any_outcome() -> impl Strategy<Value = (Outcome, Settled, Outcome)> {
         let outcome = prop_oneof![Just(Outcome::Done), Just(failed()), Just(unknown())];
-        let settled =
-            prop_oneof![Just(Settled::Happened), Just(Settled::DidNotHappen), Just(Settled::CannotTell)];
+        let settled = prop_oneof![
+            Just(Settled::Happened),
+            Just(Settled::DidNotHappen),
+            Just(Settled::CannotTell)
+        ];
         (outcome.clone(), settled, outcome)
     }
 
@@ -472,9 +478,11 @@ mod tests {
                     }
                     Next::End(ending) => {
                         if run.is_committed() {
-                            prop_assert!(!matches!(ending, Ending::Undone { .. }));
+                            let undone = matches!(ending, Ending::Undone { .. });
+                            prop_assert!(!undone);
                         } else {
-                            prop_assert!(!matches!(ending, Ending::Done { .. }));
+                            let done = matches!(ending, Ending::Done { .. });
+                            prop_assert!(!done);
                         }
                         break;
                     }
