@@ -42,6 +42,17 @@ impl<'n> Section<'n> {
             .map(|entry| &entry.value)
     }
 
+    /// Whether a key stands here, be it misspelt: what it lacks then is reported there already.
+    pub fn mentions(&self, key: &str) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| entry.key == key || former_name_of(key, &entry.key).is_some())
+            || self
+                .entries
+                .iter()
+                .any(|entry| closest(&entry.key, [key]).is_some())
+    }
+
     /// The path of one of its keys, for instance `clusters.*.hosts`.
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {
@@ -126,12 +137,12 @@ impl Reader<'_> {
         self.mapping(node, owner, parent.path_of(key))
     }
 
-    /// The mappings under `key`, each named by the operator, in file order.
+    /// The mappings under `key`, each named by the operator, in file order; `None` for what is no mapping.
     pub fn named_sections<'n>(
         &mut self,
         parent: &mut Section<'n>,
         key: &'static str,
-    ) -> Vec<(Given<String>, Section<'n>)> {
+    ) -> Vec<(Given<String>, Option<Section<'n>>)> {
         let Some(outer) = self.section(parent, key) else {
             return Vec::new();
         };
@@ -152,9 +163,10 @@ impl Reader<'_> {
                 value: entry.key.clone(),
                 span: entry.key_span.clone(),
             };
-            if let Some(section) = self.mapping(&entry.value, entry.key_span.clone(), path.clone()) {
-                sections.push((name, section));
-            }
+            sections.push((
+                name,
+                self.mapping(&entry.value, entry.key_span.clone(), path.clone()),
+            ));
         }
         sections
     }
@@ -193,25 +205,24 @@ impl Reader<'_> {
             .iter()
             .filter(|entry| !section.asked.contains(entry.key.as_str()))
         {
-            let place = if section.path.is_empty() {
-                "at the top of the file".to_owned()
+            // `{ secret }` makes the secret a key.
+            let nameless = matches!(entry.value.value, Value::Empty) && section.path.contains("pass");
+            let what = if nameless {
+                "unknown key".to_owned()
             } else {
-                let mut words = section.path.rsplit('.').filter(|word| *word != "*");
-                format!("in `{}`", words.next().unwrap_or_default())
+                format!("unknown key `{}`", entry.key)
             };
-            let hint = unknown_key_hint(&entry.key, &section.asked);
-            let because = format!("no key of that name exists {place}");
-            self.error(
-                &entry.key_span,
-                format!("unknown key `{}`", entry.key),
-                because,
-                hint,
-            );
+            let because = format!("no key of that name exists {}", where_it_is(&section.path));
+            let hint = unknown_key_hint(&entry.key, &section);
+            self.error(&entry.key_span, what, because, hint);
         }
     }
 
     /// Reports a key that must be there.
     pub fn missing(&mut self, section: &Section<'_>, key: &str, because: &str, hint: &str) {
+        if section.mentions(key) {
+            return;
+        }
         self.error(
             &section.owner.clone(),
             format!("`{key}` is missing"),
@@ -249,10 +260,19 @@ impl Reader<'_> {
     /// Text in one line, as written; never empty.
     pub fn text(&mut self, node: &Node) -> Option<Given<String>> {
         let (text, _) = self.scalar(node, "text")?;
-        if text.is_empty() || text.chars().any(char::is_control) {
+        if text.is_empty() {
             self.error(
                 &node.span,
-                "this text is empty or has line breaks or control characters in it",
+                "this text is empty",
+                "an empty value says nothing",
+                "fill it in or remove it",
+            );
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.error(
+                &node.span,
+                "this text has line breaks or control characters in it",
                 "it becomes part of commands and messages",
                 "write it in one line",
             );
@@ -426,6 +446,10 @@ impl Reader<'_> {
                     "remove the `/…`",
                 )
             }
+            Err(_) if text.chars().all(|c| c.is_ascii_digit() || c == '.') => (
+                "an IPv4 address is four numbers from 0 to 255",
+                "write it like `10.0.0.11`",
+            ),
             Err(_) => (
                 "names are not looked up: a failover must not wait for a name server",
                 "write an IPv4 or IPv6 address such as `10.0.0.11`",
@@ -566,13 +590,43 @@ const FORMER_KEYS: [(&str, &str); 22] = [
     ("port", "socket"),
 ];
 
-fn unknown_key_hint(key: &str, asked: &BTreeSet<&'static str>) -> String {
-    let root = |path: &str| path.split(':').next().unwrap_or_default().to_owned();
-    let former = FORMER_KEYS
+/// How `key` is written today if `former` is what MMM called it, or something below it.
+fn former_name_of(key: &str, former: &str) -> Option<&'static str> {
+    let (_, now) = FORMER_KEYS
         .iter()
-        .find(|(was, now)| *was == key && asked.contains(root(now).as_str()));
-    if let Some((_, now)) = former {
+        .find(|(was, now)| *was == former && now.split(':').next() == Some(key))?;
+    Some(now)
+}
+
+/// Where a section stands, in words.
+fn where_it_is(path: &str) -> String {
+    match path.strip_suffix(".*") {
+        _ if path.is_empty() => "at the top of the file".to_owned(),
+        Some(outer) => format!("in an entry of `{}`", outer.rsplit('.').next().unwrap_or(outer)),
+        None => format!("in `{}`", path.rsplit('.').next().unwrap_or(path)),
+    }
+}
+
+fn unknown_key_hint(key: &str, section: &Section<'_>) -> String {
+    let asked = &section.asked;
+    if let Some(now) = asked.iter().find_map(|known| former_name_of(known, key)) {
         return format!("what MMM called `{key}` is `{now}` here");
+    }
+    let in_cluster = [
+        "service",
+        "fence",
+        "vars",
+        "checks",
+        "failover",
+        "playbooks",
+        "writer_role",
+    ];
+    if section.path.ends_with(".*.defaults") && in_cluster.contains(&key) {
+        return format!("`{key}` stands in the cluster itself, beside `defaults`");
+    }
+    let in_defaults = ["interface", "ssh", "mysql", "credentials"];
+    if section.path == "clusters.*" && in_defaults.contains(&key) {
+        return format!("put `{key}` into the cluster's `defaults`, or into a host");
     }
     if let Some(near) = closest(key, asked.iter().copied()) {
         return format!("did you mean `{near}`?");

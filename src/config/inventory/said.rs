@@ -1,6 +1,6 @@
 //! What the file says, key by key, before defaults and before names are resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub struct Cluster {
     pub wide: ClusterWide,
     pub writer_role: Option<Given<String>>,
     pub hosts: Vec<(Given<String>, Host)>,
+    /// The names of all hosts, of unusable ones too.
+    pub host_names: Vec<String>,
     pub roles: Vec<(Given<String>, Role)>,
 }
 
@@ -74,6 +76,8 @@ pub struct Settings {
     pub service: Option<Given<Service>>,
     pub fence: Fence,
     pub vars: BTreeMap<String, String>,
+    /// What was given but is unusable, for instance `credentials.agent.user`: reported, hence not missing.
+    pub broken: BTreeSet<String>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -136,6 +140,8 @@ impl Settings {
         let below = below.clone();
         let mut vars = below.vars;
         vars.extend(self.vars);
+        let mut broken = below.broken;
+        broken.extend(self.broken);
         Settings {
             interface: self.interface.or(below.interface),
             ssh: self.ssh.over(below.ssh),
@@ -150,7 +156,16 @@ impl Settings {
             service: self.service.or(below.service),
             fence: self.fence.over(below.fence),
             vars,
+            broken,
         }
+    }
+
+    /// Passes on a value that was read from `section`, and remembers if it was given but could not be read.
+    fn kept<T>(&mut self, value: Option<T>, section: &Section<'_>, path: &str) -> Option<T> {
+        if value.is_none() && section.mentions(path.rsplit('.').next().unwrap_or(path)) {
+            self.broken.insert(path.to_owned());
+        }
+        value
     }
 }
 
@@ -212,6 +227,9 @@ impl Timing {
     }
 }
 
+/// In [`Settings::broken`]: a whole level could not be read, so nothing can be called missing.
+pub const EVERYTHING: &str = "*";
+
 /// Reads the whole file out of its tree.
 pub fn read(r: &mut Reader<'_>, root: &Node) -> File {
     let mut file = File::default();
@@ -224,6 +242,8 @@ pub fn read(r: &mut Reader<'_>, root: &Node) -> File {
         duties(r, &mut section, &mut file.defaults.settings);
         cluster_wide(r, &mut section, &mut file.defaults);
         r.close(section);
+    } else if top.mentions("defaults") {
+        file.defaults.settings.broken.insert(EVERYTHING.to_owned());
     }
     if top.get("clusters").is_none() {
         r.missing(
@@ -234,8 +254,9 @@ pub fn read(r: &mut Reader<'_>, root: &Node) -> File {
         );
     }
     for (name, section) in r.named_sections(&mut top, "clusters") {
-        let cluster = cluster(r, section);
-        file.clusters.push((name, cluster));
+        if let Some(section) = section {
+            file.clusters.push((name, cluster(r, section)));
+        }
     }
     r.close(top);
     file
@@ -260,6 +281,8 @@ fn cluster(r: &mut Reader<'_>, mut section: Section<'_>) -> Cluster {
     if let Some(mut defaults) = r.section(&mut section, "defaults") {
         wide.settings = settings(r, &mut defaults);
         r.close(defaults);
+    } else if section.mentions("defaults") {
+        wide.settings.broken.insert(EVERYTHING.to_owned());
     }
     duties(r, &mut section, &mut wide.settings);
     cluster_wide(r, &mut section, &mut wide);
@@ -273,20 +296,22 @@ fn cluster(r: &mut Reader<'_>, mut section: Section<'_>) -> Cluster {
         }
     }
     let hosts = r.named_sections(&mut section, "hosts");
+    let host_names = hosts.iter().map(|(name, _)| name.value.clone()).collect();
     let hosts = hosts
         .into_iter()
-        .map(|(name, section)| (name, host(r, section)))
+        .filter_map(|(name, section)| Some((name, host(r, section?))))
         .collect();
     let roles = r.named_sections(&mut section, "roles");
     let roles = roles
         .into_iter()
-        .map(|(name, section)| (name, role(r, section)))
+        .filter_map(|(name, section)| Some((name, role(r, section?))))
         .collect();
     r.close(section);
     Cluster {
         wide,
         writer_role,
         hosts,
+        host_names,
         roles,
     }
 }
@@ -369,10 +394,9 @@ fn role(r: &mut Reader<'_>, mut section: Section<'_>) -> Role {
 
 /// How hosts are reached.
 fn settings(r: &mut Reader<'_>, section: &mut Section<'_>) -> Settings {
-    let mut settings = Settings {
-        interface: section.get("interface").and_then(|node| interface(r, node)),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    let interface = section.get("interface").and_then(|node| interface(r, node));
+    settings.interface = settings.kept(interface, section, "interface");
     if let Some(section) = r.section(section, "ssh") {
         settings.ssh = ssh(r, section);
     }
@@ -385,17 +409,20 @@ fn settings(r: &mut Reader<'_>, section: &mut Section<'_>) -> Settings {
         r.close(mysql);
     }
     if let Some(mut accounts) = r.section(section, "credentials") {
-        settings.monitor = account(r, &mut accounts, "monitor");
-        settings.agent = account(r, &mut accounts, "agent");
-        settings.replication = account(r, &mut accounts, "replication");
+        settings.monitor = account(r, &mut accounts, "monitor", &mut settings);
+        settings.agent = account(r, &mut accounts, "agent", &mut settings);
+        settings.replication = account(r, &mut accounts, "replication", &mut settings);
         r.close(accounts);
+    } else {
+        settings.kept(None::<()>, section, "credentials");
     }
     settings
 }
 
 /// What is done with hosts beyond the shipped playbooks.
 fn duties(r: &mut Reader<'_>, section: &mut Section<'_>, settings: &mut Settings) {
-    settings.service = section.get("service").and_then(|node| service(r, node, section));
+    let service = section.get("service").and_then(|node| service(r, node, section));
+    settings.service = settings.kept(service, section, "service");
     if let Some(node) = section.get("fence") {
         settings.fence = fence(r, node, section);
     }
@@ -494,16 +521,23 @@ fn ssh(r: &mut Reader<'_>, mut section: Section<'_>) -> Ssh {
     ssh
 }
 
-fn account(r: &mut Reader<'_>, parent: &mut Section<'_>, key: &'static str) -> Account {
+fn account(
+    r: &mut Reader<'_>,
+    parent: &mut Section<'_>,
+    key: &'static str,
+    settings: &mut Settings,
+) -> Account {
     let Some(mut section) = r.section(parent, key) else {
+        settings.kept(None::<()>, parent, &format!("credentials.{key}"));
         return Account::default();
     };
+    let user = section.get("user").and_then(|node| r.text(node));
+    let password = section
+        .get("password")
+        .and_then(|node| secret(r, node, &section, "password"));
     let account = Account {
-        user: section.get("user").and_then(|node| r.text(node)),
-        password: {
-            let node = section.get("password");
-            node.and_then(|node| secret(r, node, &section, "password"))
-        },
+        user: settings.kept(user, &section, &format!("credentials.{key}.user")),
+        password: settings.kept(password, &section, &format!("credentials.{key}.password")),
     };
     r.close(section);
     account
@@ -547,7 +581,7 @@ fn secret(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>, key: &str) -> O
         .into_iter()
         .filter(|key| section.get(key).is_some())
         .count();
-    if said != 1 {
+    if said > 1 || (said == 0 && !["env", "file", "command"].iter().any(|key| section.mentions(key))) {
         r.error(
             &section.owner.clone(),
             format!("`{key}` needs exactly one source, not {said}"),
