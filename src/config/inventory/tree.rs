@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use serde_yaml::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
+use super::mask;
 use crate::config::diagnostic::{Diagnostic, Source};
 
 /// A value and where it stands.
@@ -59,7 +60,7 @@ pub fn parse(source: &mut Source<'_>, findings: &mut Vec<Diagnostic>) -> Option<
     let text = source.text();
     let (events, failure) = events_of(text);
     if let Some(failure) = failure {
-        hide_by_sight(source);
+        mask::hide_by_sight(source);
         syntax_findings(source, &failure, findings);
         return None;
     }
@@ -73,7 +74,7 @@ pub fn parse(source: &mut Source<'_>, findings: &mut Vec<Diagnostic>) -> Option<
     let root = builder.document();
     let flaws = builder.flaws;
     if let Some(root) = &root {
-        hide_secrets(source, root, false);
+        mask::hide_secrets(source, root);
     }
     findings.extend(
         flaws
@@ -315,63 +316,6 @@ fn size(node: &Node) -> usize {
         Value::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
         _ => 0,
     }
-}
-
-/// Whether a key's value is likely a secret, mistyped keys included.
-fn secretive(key: &str) -> bool {
-    let key = key.to_lowercase();
-    SECRETIVE.iter().any(|part| key.contains(part))
-}
-
-/// What a key that holds a secret has in its name.
-const SECRETIVE: [&str; 4] = ["pas", "pwd", "secret", "token"];
-
-/// Hides every literal under a secretive key: it may stand in a line that is shown for another reason.
-fn hide_secrets(source: &mut Source<'_>, node: &Node, secret: bool) {
-    match &node.value {
-        // An empty value has the span of its key: `{ secret }` makes the secret a key.
-        Value::Scalar { .. } | Value::Empty if secret => source.hide(node.span.clone()),
-        Value::List(items) => items.iter().for_each(|item| hide_secrets(source, item, secret)),
-        Value::Map(entries) => {
-            for entry in entries {
-                // These name where a secret comes from, and are worth showing.
-                let named = ["env", "file", "command", "user"].contains(&entry.key.as_str());
-                let empty = matches!(entry.value.value, Value::Empty);
-                let holds = secretive(&entry.key) && !empty;
-                hide_secrets(source, &entry.value, (secret && !named) || holds);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Hides what follows a secretive key on its line and on deeper lines below, for a text that has no tree.
-pub fn hide_by_sight(source: &mut Source<'_>) {
-    let mut start = 0;
-    let mut secret_indent = None;
-    for line in source.text().split_inclusive('\n') {
-        let indent = line.len() - line.trim_start().len();
-        let end = line.trim_end().len();
-        let lower = line.to_ascii_lowercase();
-        let key = SECRETIVE.iter().filter_map(|part| lower.find(part)).min();
-        if let Some(value) = key.and_then(|key| lower[key..].find(':').map(|colon| key + colon + 1)) {
-            let value = value + (end.max(value) - value - line[value..end.max(value)].trim_start().len());
-            source.hide(start + value..start + end.max(value));
-            secret_indent = Some(indent);
-        } else if secret_indent.is_some_and(|secret| deeper(line, indent, secret) || indent >= end) {
-            source.hide(start + indent.min(end)..start + end);
-        } else {
-            secret_indent = None;
-        }
-        start += line.len();
-    }
-}
-
-/// Whether a line belongs below a key at `key_indent`: lists may stand as deep as their key, and how deep a tab
-/// is, nobody knows.
-fn deeper(line: &str, indent: usize, key_indent: usize) -> bool {
-    let list = indent == key_indent && line[indent..].starts_with('-');
-    indent > key_indent || list || line[..indent].contains('\t')
 }
 
 /// What kept the text from being YAML. Tabs are all shown; anything else ends at the first.
