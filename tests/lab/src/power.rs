@@ -4,13 +4,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::host::Host;
-use crate::network::Network;
 use crate::place::{Place, SWITCH};
 use crate::process::Group;
 use crate::roster::{SWITCH_ADDRESS, find};
@@ -25,18 +24,12 @@ pub(crate) fn start(place: &Place) -> Result<()> {
     group.create()?;
     let log =
         fs::File::create(place.console(SWITCH)).context("cannot make the console file of the switch")?;
-    let mut command = Network::new(place).enter(SWITCH, "sh");
-    command
-        .args(["-c", "echo $$ > \"$0\" && exec setsid \"$@\""])
-        .arg(group.procs_file())
-        .arg(place.program());
-    command
-        .args(["serve-power", place.name()])
-        .current_dir("/")
-        .stdin(Stdio::null());
-    command
-        .stdout(log.try_clone().context("cannot share the console file")?)
-        .stderr(log);
+    // `nsenter` and not `ip netns exec`, which hides the machine's control groups.
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo $$ > \"$0\" && exec setsid nsenter \"$@\""]).arg(group.procs_file());
+    command.arg(format!("--net={}", place.namespace_path(SWITCH).display())).arg(place.program());
+    command.args(["serve-power", place.name()]).current_dir("/").stdin(Stdio::null());
+    command.stdout(log.try_clone().context("cannot share the console file")?).stderr(log);
     let mut child = command.spawn().context("cannot start the power strip")?;
     std::thread::spawn(move || child.wait());
     wait::until(LIMIT, "the power strip of the lab", || {
