@@ -5,7 +5,8 @@
 # LAB_PROGRAM (the lab's own program), LAB_LOCK, LAB_HIDE (paths of the machine that the host must not see).
 set -eu
 mount --make-rprivate /
-e2fsck -p "$LAB_IMAGE" >/dev/null || [ $? -le 2 ]
+# The disk may have failed or lost its power.
+e2fsck -p "$LAB_IMAGE" >/dev/null || [ $? -le 2 ] || e2fsck -f -y "$LAB_IMAGE" >/dev/null || [ $? -le 2 ]
 # Several hosts looking for a free loop device at once take each other's.
 flock "$LAB_LOCK" mount -t ext4 -o loop,noatime,errors=remount-ro "$LAB_IMAGE" "$LAB_MOUNT"
 cd "$LAB_MOUNT"

@@ -67,6 +67,9 @@ impl Host {
 
     fn query(&self, statements: &str, limit: Duration) -> Result<Table> {
         let socket = self.path("/run/mysqld/mysqld.sock")?;
+        if self.is_frozen() {
+            bail!("the host `{}` is frozen", self.name());
+        }
         let mut client = Command::new("mariadb");
         client.args([
             "--no-defaults",

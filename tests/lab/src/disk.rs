@@ -12,14 +12,13 @@ use crate::command::{run, tool};
 use crate::place::{CACHE_ROOT, MachineLock};
 
 /// Raise it whenever what is in a cached image changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const SIZE: &str = "512M";
 const INSTALL_LIMIT: Duration = Duration::from_secs(120);
 
 /// The cached image for a database host or another one, made now when there is none yet.
 pub fn template(with_database: bool) -> Result<PathBuf> {
     let _one_at_a_time = MachineLock::take("template")?;
-    fs::create_dir_all(CACHE_ROOT).with_context(|| format!("cannot make `{CACHE_ROOT}`"))?;
     let kind = if with_database {
         database_version()?
     } else {
@@ -34,31 +33,46 @@ pub fn template(with_database: bool) -> Result<PathBuf> {
         .prefix("making-")
         .tempdir_in(CACHE_ROOT)
         .context("cannot write the cache")?;
-    let tree = aside.path().join("tree");
-    fs::create_dir(&tree).context("cannot write the cache")?;
-    if with_database {
-        install_database(aside.path(), &tree.join("mysql"))?;
-    }
     let image = aside.path().join("image");
-    tool("truncate", ["--size", SIZE, &image.to_string_lossy()])?;
-    let tree = tree.to_string_lossy();
-    // No blocks are kept for root: the servers would go on writing on a full disk.
-    let options = [
-        "-q",
-        "-F",
-        "-m",
-        "0",
-        "-E",
-        "lazy_itable_init=1,lazy_journal_init=1",
-        "-d",
-        &tree,
-    ];
-    let mut arguments = options.to_vec();
     let image_path = image.to_string_lossy().into_owned();
-    arguments.push(&image_path);
-    tool("mkfs.ext4", arguments)?;
+    tool("truncate", ["--size", SIZE, &image_path])?;
+    // No blocks are kept for root: the servers would go on writing on a full disk.
+    tool(
+        "mkfs.ext4",
+        [
+            "-q",
+            "-F",
+            "-m",
+            "0",
+            "-E",
+            "lazy_itable_init=1,lazy_journal_init=1",
+            &image_path,
+        ],
+    )?;
+    if with_database {
+        let data = aside.path().join("mysql");
+        install_database(aside.path(), &data)?;
+        fill(&image, aside.path(), &data)?;
+    }
     fs::rename(&image, &finished).context("cannot finish the cached disk image")?;
     Ok(finished)
+}
+
+/// Copies a directory to the top of an image. Without holes: a server that meets a full disk must not meet it in the
+/// middle of a file that it thinks it has.
+fn fill(image: &Path, aside: &Path, directory: &Path) -> Result<()> {
+    let mount = aside.join("mount");
+    fs::create_dir(&mount).context("cannot write the cache")?;
+    let _loop_devices = MachineLock::take("loop")?;
+    let line = "mount --make-rprivate / && mount -o loop \"$0\" \"$1\" && cp -a --sparse=never \"$2\" \"$1/\" && umount \"$1\"";
+    let paths = [image, &mount, directory].map(|path| path.to_string_lossy().into_owned());
+    tool(
+        "unshare",
+        ["--mount", "sh", "-c", line]
+            .into_iter()
+            .chain(paths.iter().map(String::as_str)),
+    )?;
+    Ok(())
 }
 
 /// A host's own disk out of a template.
@@ -107,9 +121,7 @@ fn database_version() -> Result<String> {
 fn install_database(aside: &Path, data: &Path) -> Result<()> {
     let (user, group) = user_ids("mysql")?;
     // The installer runs as `mysql` and has to get there.
-    for directory in [aside, data.parent().unwrap_or(aside)] {
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o711)).context("cannot open the cache")?;
-    }
+    fs::set_permissions(aside, fs::Permissions::from_mode(0o711)).context("cannot open the cache")?;
     fs::create_dir(data).context("cannot make the data directory")?;
     chown(data, Some(user), Some(group)).context("cannot give the data directory to `mysql`")?;
     let mut install = Command::new("mariadb-install-db");

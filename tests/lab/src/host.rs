@@ -14,7 +14,7 @@ use crate::background::Background;
 use crate::command::{Output, run, tool};
 use crate::disk;
 use crate::network::Network;
-use crate::place::{Place, STATE_ROOT};
+use crate::place::{MachineLock, Place};
 use crate::process::{Group, Identity, is_first_of_namespace, name_of};
 use crate::roster::{Entry, Purpose};
 use crate::seed;
@@ -178,7 +178,7 @@ impl Host {
             .env("LAB_MOUNT", self.place.mount_point())
             .env("LAB_SEED", self.place.seed(self.name()))
             .env("LAB_PROGRAM", self.place.program())
-            .env("LAB_LOCK", Path::new(STATE_ROOT).join(".loop.lock"))
+            .env("LAB_LOCK", MachineLock::path("loop"))
             .env("LAB_HIDE", seed::hidden().join(" "))
             .current_dir("/")
             .stdin(Stdio::null())
@@ -220,6 +220,13 @@ impl Host {
     /// A program to be run as root in the host; it shares the host's fate, for example a freeze.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Command> {
         let init = self.require_on()?;
+        if self.is_frozen() {
+            bail!(
+                "the host `{}` is frozen (`fault thaw {}` lets it go on)",
+                self.name(),
+                self.name()
+            );
+        }
         let mut command = Command::new("sh");
         command
             .args(["-c", "echo $$ > \"$0\" && exec nsenter -t \"$@\""])

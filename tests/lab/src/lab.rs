@@ -81,7 +81,12 @@ impl Lab {
         progress.step("looking at the machine");
         machine::prepare(&progress)?;
         let place = Place::new(&options.name)?;
-        place.create()?;
+        {
+            // Not while another lab goes down, which removes the directories that labs share when they are empty.
+            let _alone = one_at_a_time()?;
+            place.create()?;
+            Group::new(place.name(), None)?.create()?;
+        }
         let owner = Identity::of(std::process::id()).filter(|_| options.owned);
         place.write_owner(owner.as_ref())?;
         let mut lab = Self::at(place, true);
@@ -130,7 +135,6 @@ impl Lab {
             ],
         )?;
         seed::secrets(&self.place)?;
-        Group::new(self.place.name(), None)?.create()?;
         progress.step("laying cables");
         self.network.create()?;
         power::start(&self.place)?;

@@ -73,6 +73,14 @@ pub fn remove(name: &str) -> Result<()> {
                 .with_context(|| format!("cannot remove `{}`", directory.display()))?;
         }
     }
+    for shared in [
+        Path::new(STATE_ROOT),
+        Path::new(DISK_ROOT),
+        group_root()?.as_path(),
+    ] {
+        // Not empty means that another lab is there.
+        let _in_use = fs::remove_dir(shared);
+    }
     let left = remains(&place)?;
     if !left.is_empty() {
         bail!("the lab `{name}` left behind: {}", left.join(", "));

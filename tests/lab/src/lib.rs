@@ -7,12 +7,14 @@
 //! * `roster` says who is in it; `place` where its things are; `machine` what the machine must offer.
 //! * `host` boots a host and runs programs in it (`background` for those that go on); `disk` and `seed` are what it
 //!   boots from, `service` and `systemctl` what runs its servers.
-//! * `network` is the switch, `fault` everything that can be broken, `power` a power strip for fencing.
+//! * `network` is the switch, `fault` and `breakage` everything that can be broken and healed, `power` a power strip
+//!   for fencing.
 //! * `database` asks the servers, `accounts` and `sudo` are the lists of who may do what, `inventory` what mmm is told.
 //! * `wait` waits on conditions with deadlines; `command` runs programs; `process` keeps them apart.
 
 pub mod accounts;
 pub mod background;
+pub mod breakage;
 pub mod command;
 pub mod database;
 pub mod disk;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use lab::machine::{Refusal, require_root};
 use lab::progress::Progress;
-use lab::{Lab, Options, inventory, leftovers, power, service, systemctl};
+use lab::{Lab, Options, breakage, inventory, leftovers, power, service, systemctl};
 
 /// Several real database hosts on one machine, for trying and testing mmm.
 #[derive(Parser)]
@@ -37,6 +37,14 @@ enum Verb {
     Kill { host: String },
     /// Power a host on.
     Boot { host: String },
+    /// Break something; without a host, list what can be broken.
+    Fault {
+        fault: Option<String>,
+        host: Option<String>,
+        argument: Option<String>,
+    },
+    /// Take every fault back.
+    Heal,
     /// Print the inventory of the lab's cluster.
     Inventory,
     /// Take the lab down; nothing is left behind.
@@ -88,6 +96,18 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         Verb::Shell { host, command } => Lab::open(name)?.host(&host)?.become_shell(&command)?,
         Verb::Kill { host } => Lab::open(name)?.host(&host)?.power_off()?,
         Verb::Boot { host } => Lab::open(name)?.host(&host)?.boot()?,
+        Verb::Fault {
+            fault: Some(fault),
+            host: Some(host),
+            argument,
+        } => {
+            Lab::open(name)?.fault(&fault, &host, argument.as_deref())?;
+        }
+        Verb::Fault { .. } => print(&format!(
+            "cargo lab fault NAME HOST [ARGUMENT], with one of:\n{}",
+            breakage::list()
+        ))?,
+        Verb::Heal => Lab::open(name)?.heal()?,
         Verb::Inventory => print(&inventory::yaml())?,
         Verb::Down { all } => down(name, all)?,
         Verb::ServeHost => service::serve()?,

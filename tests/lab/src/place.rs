@@ -12,7 +12,7 @@ use crate::process::Identity;
 pub const STATE_ROOT: &str = "/run/mmm-lab";
 /// Disks of all labs: large files.
 pub const DISK_ROOT: &str = "/var/tmp/mmm-lab";
-/// What may be used again by later labs.
+/// What all labs of the machine share: disk images that are used again, and locks.
 pub const CACHE_ROOT: &str = "/var/cache/mmm-lab";
 /// Network namespaces of labs are called `mmm-lab.LAB.HOST`.
 pub const NAMESPACE_PREFIX: &str = "mmm-lab.";
@@ -134,9 +134,13 @@ impl Place {
 pub struct MachineLock(#[expect(dead_code, reason = "the lock lasts as long as the open file")] File);
 
 impl MachineLock {
+    pub fn path(what: &str) -> PathBuf {
+        Path::new(CACHE_ROOT).join(format!("{what}.lock"))
+    }
+
     pub fn take(what: &str) -> Result<Self> {
-        private_directory(Path::new(STATE_ROOT))?;
-        let path = Path::new(STATE_ROOT).join(format!(".{what}.lock"));
+        let path = Self::path(what);
+        fs::create_dir_all(CACHE_ROOT).with_context(|| format!("cannot make `{CACHE_ROOT}`"))?;
         let file = File::options().create(true).append(true).mode(0o600).open(&path);
         let file = file.with_context(|| format!("cannot open the lock `{}`", path.display()))?;
         file.lock()

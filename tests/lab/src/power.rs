@@ -26,10 +26,19 @@ pub(crate) fn start(place: &Place) -> Result<()> {
         fs::File::create(place.console(SWITCH)).context("cannot make the console file of the switch")?;
     // `nsenter` and not `ip netns exec`, which hides the machine's control groups.
     let mut command = Command::new("sh");
-    command.args(["-c", "echo $$ > \"$0\" && exec setsid nsenter \"$@\""]).arg(group.procs_file());
-    command.arg(format!("--net={}", place.namespace_path(SWITCH).display())).arg(place.program());
-    command.args(["serve-power", place.name()]).current_dir("/").stdin(Stdio::null());
-    command.stdout(log.try_clone().context("cannot share the console file")?).stderr(log);
+    command
+        .args(["-c", "echo $$ > \"$0\" && exec setsid nsenter \"$@\""])
+        .arg(group.procs_file());
+    command
+        .arg(format!("--net={}", place.namespace_path(SWITCH).display()))
+        .arg(place.program());
+    command
+        .args(["serve-power", place.name()])
+        .current_dir("/")
+        .stdin(Stdio::null());
+    command
+        .stdout(log.try_clone().context("cannot share the console file")?)
+        .stderr(log);
     let mut child = command.spawn().context("cannot start the power strip")?;
     std::thread::spawn(move || child.wait());
     wait::until(LIMIT, "the power strip of the lab", || {
