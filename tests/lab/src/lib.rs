@@ -1,1 +1,6 @@
 //! Library of the lab.
+
+pub mod account;
+pub mod clock;
+pub mod sampler;
+pub mod writer;
