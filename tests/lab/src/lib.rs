@@ -2,5 +2,6 @@
 
 pub mod account;
 pub mod clock;
+pub mod judge;
 pub mod sampler;
 pub mod writer;

@@ -11,11 +11,15 @@ enum Command {
     /// Record when the server of this host can be written.
     #[command(hide = true)]
     Sampler(lab::sampler::SamplerArgs),
+    /// Say what writers, tables and samplers prove.
+    #[command(hide = true)]
+    Judge(lab::judge::JudgeArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Writer(args) => args.run(),
         Command::Sampler(args) => args.run(),
+        Command::Judge(args) => args.run(),
     }
 }
