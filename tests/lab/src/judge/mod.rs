@@ -10,6 +10,8 @@ mod evidence;
 pub mod idle;
 mod report;
 pub mod rows;
+#[cfg(test)]
+mod tests;
 mod violation;
 pub mod windows;
 
