@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::account::Account;
 use crate::clock::{LEAD_ERROR_NS, monotonic_ns, realtime_lead_ns};
+use crate::login::Login;
 use crate::writer::log::{Fields, Log, whole_lines};
 use crate::writer::{append_to, until_stopped};
 
@@ -187,14 +187,14 @@ pub struct SamplerArgs {
 impl SamplerArgs {
     /// Samples until told to stop.
     pub fn run(self) -> Result<()> {
-        let account = match &self.password_file {
-            Some(file) => Account::from_file(&self.user, file)?,
-            None => Account::without_password(&self.user),
+        let login = match &self.password_file {
+            Some(file) => Login::from_file(&self.user, file)?,
+            None => Login::without_password(&self.user),
         };
         let every = Duration::from_micros(self.every_us.max(100));
         let server = Server {
             socket: self.socket,
-            account,
+            login,
             answer_within: Duration::from_millis(self.answer_within_ms),
             connection: None,
         };
@@ -248,7 +248,7 @@ fn write_down(log: &Log, current: Option<&Span>) -> Result<()> {
 /// The server of this host, and the connection to it while it lives.
 struct Server {
     socket: PathBuf,
-    account: Account,
+    login: Login,
     answer_within: Duration,
     connection: Option<Conn>,
 }
@@ -258,7 +258,7 @@ impl Server {
     async fn sample(&mut self) -> Result<(State, u32, Sample)> {
         let asked_ns = monotonic_ns();
         let connection = self.connection.take();
-        let outcome = timeout(self.answer_within, ask(connection, &self.account, &self.socket)).await;
+        let outcome = timeout(self.answer_within, ask(connection, &self.login, &self.socket)).await;
         let answered_ns = monotonic_ns();
         let asked = Sample {
             from_ns: asked_ns,
@@ -315,13 +315,13 @@ impl Answer {
     }
 }
 
-async fn ask(connection: Option<Conn>, account: &Account, socket: &Path) -> Result<(Conn, Answer)> {
+async fn ask(connection: Option<Conn>, login: &Login, socket: &Path) -> Result<(Conn, Answer)> {
     const QUESTION: &str =
         "SELECT UNIX_TIMESTAMP(NOW(6)), @@global.read_only, @@server_id, UNIX_TIMESTAMP(SYSDATE(6))";
     let mut connection = match connection {
         Some(connection) => connection,
         None => {
-            let options = account.options().socket(socket.to_str());
+            let options = login.options().socket(socket.to_str());
             // A local time is not unique in the hour in which summer time ends.
             Conn::new(options.init(vec!["SET time_zone = '+00:00'"])).await?
         }

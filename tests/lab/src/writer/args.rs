@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{Target, Writers, run};
-use crate::account::Account;
+use crate::login::Login;
 
 /// Arguments of the hidden subcommand.
 #[derive(clap::Args, Clone, Debug)]
@@ -58,13 +58,13 @@ pub struct WriterArgs {
 impl WriterArgs {
     /// Runs the writers until told to stop.
     pub fn run(self) -> Result<()> {
-        let account = match &self.password_file {
-            Some(file) => Account::from_file(&self.user, file)?,
-            None => Account::without_password(&self.user),
+        let login = match &self.password_file {
+            Some(file) => Login::from_file(&self.user, file)?,
+            None => Login::without_password(&self.user),
         };
         let target = Target {
             address: self.address,
-            account,
+            login,
             table: self.table,
             connect_within: Duration::from_millis(self.connect_within_ms),
             write_within: Duration::from_millis(self.write_within_ms),

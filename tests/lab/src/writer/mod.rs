@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::account::Account;
 use crate::clock::monotonic_ns;
+use crate::login::Login;
 use log::{Attempt, Entry, Log};
 use session::{Outcome, Session};
 
@@ -72,7 +72,7 @@ impl Default for Writers {
 pub struct Target {
     /// The writer address.
     pub address: SocketAddr,
-    pub account: Account,
+    pub login: Login,
     /// The table, with its database.
     pub table: String,
     pub connect_within: Duration,
@@ -81,10 +81,10 @@ pub struct Target {
 
 impl Target {
     /// The table of [`SCHEMA`] through `address`, 200 ms for a connection and 500 ms for a write.
-    pub fn new(address: SocketAddr, account: Account) -> Target {
+    pub fn new(address: SocketAddr, login: Login) -> Target {
         Target {
             address,
-            account,
+            login,
             table: "app.writes".to_owned(),
             connect_within: Duration::from_millis(200),
             write_within: Duration::from_millis(500),

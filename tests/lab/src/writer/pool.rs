@@ -76,7 +76,7 @@ impl Idle {
             tokio::io::copy_bidirectional(&mut near, &mut stream).await?;
             anyhow::bail!("the server ended the login")
         };
-        let options = target.account.options().socket(socket.to_str());
+        let options = target.login.options().socket(socket.to_str());
         let session = tokio::select! {
             ended = join => return ended,
             session = Session::greet(options) => session?,

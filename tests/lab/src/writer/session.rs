@@ -25,7 +25,7 @@ impl Session {
     /// Connects; the error is the server's code or 0.
     pub(super) async fn open(target: &Target) -> Result<Session, u16> {
         let options = target
-            .account
+            .login
             .options()
             .ip_or_hostname(target.address.ip().to_string())
             .tcp_port(target.address.port());

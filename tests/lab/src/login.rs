@@ -8,22 +8,22 @@ use mysql_async::OptsBuilder;
 
 /// A user and its password. It has no `Debug`, so that the password cannot reach a log.
 #[derive(Clone)]
-pub struct Account {
+pub struct Login {
     user: String,
     password: Option<String>,
 }
 
-impl Account {
+impl Login {
     /// An account that needs no password.
-    pub fn without_password(user: &str) -> Account {
-        Account {
+    pub fn without_password(user: &str) -> Login {
+        Login {
             user: user.to_owned(),
             password: None,
         }
     }
 
     /// Reads the password from the first line of `file`, which only its owner may be able to read.
-    pub fn from_file(user: &str, file: &Path) -> Result<Account> {
+    pub fn from_file(user: &str, file: &Path) -> Result<Login> {
         let place = file.display();
         let mode = std::fs::metadata(file)
             .with_context(|| format!("cannot read the password file `{place}`"))?
@@ -35,7 +35,7 @@ impl Account {
             mode & 0o777
         );
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{place}`"))?;
-        Ok(Account {
+        Ok(Login {
             user: user.to_owned(),
             password: text.lines().next().map(str::to_owned),
         })
