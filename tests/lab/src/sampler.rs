@@ -12,8 +12,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, DriverError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -277,6 +277,9 @@ impl Server {
             Ok(Err(error)) => match error.downcast_ref() {
                 Some(mysql_async::Error::Server(said)) if ACCOUNT_REFUSED.contains(&said.code) => {
                     return Err(error.context("the server refuses the sampler's account"));
+                }
+                Some(mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { .. })) => {
+                    return Err(error.context("the sampler cannot log in the way this account asks for"));
                 }
                 Some(mysql_async::Error::Server(_)) => (State::Silent, 0, asked),
                 _ => (State::Down, 0, asked),

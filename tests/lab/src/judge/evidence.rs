@@ -102,6 +102,12 @@ impl WriterLog {
         Ok(sorted)
     }
 
+    /// How many rows this server acknowledged in a part of a log.
+    pub(crate) fn acks_of(text: &str, server: u32) -> Result<usize> {
+        let acks = |entry: &Entry| matches!(entry, Entry::Ack(attempt) if attempt.server == server);
+        Ok(log::read(text)?.iter().filter(|entry| acks(entry)).count())
+    }
+
     /// All attempts, whatever became of them.
     pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.acks
