@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::accounts;
 use crate::command::run;
 use crate::host::Host;
+use crate::process::state_of;
 use crate::roster::{Purpose, find};
 use crate::seed::password;
 
@@ -67,8 +68,9 @@ impl Host {
 
     fn query(&self, statements: &str, limit: Duration) -> Result<Table> {
         let socket = self.path("/run/mysqld/mysqld.sock")?;
-        if self.is_frozen() {
-            bail!("the host `{}` is frozen", self.name());
+        // A server that stands still takes the connection and never says a word.
+        if self.is_frozen() || self.database_pid()?.and_then(state_of) == Some('T') {
+            bail!("the database server of `{}` stands still", self.name());
         }
         let mut client = Command::new("mariadb");
         client.args([

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::command::{Output, tool};
+use crate::command::tool;
 use crate::disk;
 use crate::host::Host;
+use crate::inventory;
 use crate::leftovers;
 use crate::machine;
 use crate::network::Network;
@@ -242,6 +243,11 @@ impl Lab {
         self.box_().write("/etc/mmm/inventory.yaml", yaml)
     }
 
+    /// The inventory of the lab's cluster.
+    pub fn inventory_yaml(&self) -> String {
+        inventory::yaml()
+    }
+
     /// The password of an account (`monitor`, `agent`, `replication`, `app`).
     pub fn password(&self, account: &str) -> Result<String> {
         seed::password(&self.place, account)
@@ -337,11 +343,6 @@ impl Drop for Lab {
             ));
         }
     }
-}
-
-/// Runs a program of the machine on a host and checks it, for those who do not care for the output.
-pub fn must(output: Output) -> Result<String> {
-    Ok(output.ok()?.stdout)
 }
 
 /// The lab's own program: this one, or the one that `cargo lab` built beside it.

@@ -88,10 +88,11 @@ pub fn remove(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes every lab and leftover, except labs whose owner (a running test, say) still lives; gives what it did.
-pub fn remove_all() -> Result<Vec<String>> {
+/// Removes every lab and leftover whose name is wanted, except labs whose owner (a running test, say) still lives;
+/// gives what it did.
+pub fn remove_all(wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let mut report = Vec::new();
-    for name in names()? {
+    for name in names()?.into_iter().filter(|name| wanted(name)) {
         if let Some(owner) = Place::new(&name)?.live_owner() {
             report.push(format!("`{name}` is in use by process {} and stays", owner.pid));
             continue;

@@ -16,6 +16,8 @@ use crate::sudo::{SSH_USER, sudoers};
 
 /// Where the box keeps the passwords of the accounts.
 pub const PASSWORDS: &str = "/etc/mmm";
+/// Where the client keeps the password of the application's account.
+pub const APP_PASSWORD: &str = "/etc/mmm-lab/app.password";
 /// How Debian's unit restarts a crashed server.
 pub const RESTART_DELAY_MS: u64 = 5000;
 /// What of the machine a host does not see: it starts with an empty directory there.
@@ -126,7 +128,13 @@ pub fn plant(place: &Place, entry: &Entry) -> Result<()> {
                 write(&file, &(password(place, account)? + "\n"), 0o600)?;
             }
         }
-        Purpose::Client => {}
+        Purpose::Client => {
+            write(
+                &root.join(&APP_PASSWORD[1..]),
+                &(password(place, "app")? + "\n"),
+                0o600,
+            )?;
+        }
     }
     for unit in &units {
         let file = restart_file(&unit.name);
