@@ -25,6 +25,8 @@ if [ ! -e seeded ]; then
     chmod 1777 root/var/tmp
     cp -a "$LAB_SEED/." root/
     touch seeded
+    # What was installed long ago would survive a failing disk.
+    sync -f .
 fi
 
 mount -t proc proc root/proc

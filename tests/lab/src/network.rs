@@ -12,6 +12,8 @@ use crate::roster::{Entry, INTERFACE, ROSTER, SWITCH_ADDRESS};
 use crate::wait;
 
 const BRIDGE: &str = "br0";
+/// The state of a bridge's port that lets frames pass.
+const FORWARDING: &str = "3";
 /// The table with the lab's faults, in the switch and in hosts.
 const TABLE: &str = "lab_faults";
 const LIMIT: Duration = Duration::from_secs(10);
@@ -73,11 +75,19 @@ impl Network {
         let state = if up { "up" } else { "down" };
         self.ip_batch(SWITCH, &format!("link set {host} {state}\n"))?;
         wait::until(LIMIT, &format!("the link of `{host}` to go {state}"), || {
-            let seen = self
-                .inside(host, "cat", &["/sys/class/net/eth0/carrier"])
-                .map(|text| text.trim() == "1");
-            self.port_is_up(host) == up && seen.unwrap_or(false) == up
+            let carrier = self.reads(host, &format!("/sys/class/net/{INTERFACE}/carrier"), "1");
+            let forwards = self.reads(
+                SWITCH,
+                &format!("/sys/class/net/{BRIDGE}/brif/{host}/state"),
+                FORWARDING,
+            );
+            self.port_is_up(host) == up && carrier == up && forwards == up
         })
+    }
+
+    fn reads(&self, part: &str, file: &str, value: &str) -> bool {
+        self.inside(part, "cat", &[file])
+            .is_ok_and(|text| text.trim() == value)
     }
 
     /// Whether the switch's side of the host's cable is up.

@@ -62,7 +62,7 @@ pub enum Order {
     Stop(Sender<Answer>),
     Restart(Sender<Answer>),
     ResetFailed(Sender<Answer>),
-    Ready(u32),
+    Ready,
     Exited(u32, ExitStatus),
 }
 
@@ -196,20 +196,15 @@ struct Keeper {
 
 impl Keeper {
     fn listen_for_readiness(&self, socket: UnixDatagram) {
-        let (orders, name) = (self.orders.clone(), self.unit.name.clone());
-        let snapshot = Arc::clone(&self.snapshot);
+        let orders = self.orders.clone();
         std::thread::spawn(move || {
             let mut buffer = [0_u8; 4096];
             while let Ok(length) = socket.recv(&mut buffer) {
                 let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
-                if text.lines().any(|line| line == "READY=1") {
-                    let pid = snapshot.lock().unwrap_or_else(PoisonError::into_inner).main_pid;
-                    if orders.send(Order::Ready(pid)).is_err() {
-                        return format!("{name} has no keeper any more");
-                    }
+                if text.lines().any(|line| line == "READY=1") && orders.send(Order::Ready).is_err() {
+                    break;
                 }
             }
-            format!("{name} can no longer report readiness")
         });
     }
 
@@ -253,8 +248,8 @@ impl Keeper {
                 }
                 settle(vec![waiter], &Ok(()));
             }
-            Order::Ready(pid) => {
-                if matches!(self.phase, Phase::Starting { pid: starting, .. } if starting == pid) {
+            Order::Ready => {
+                if let Phase::Starting { pid, .. } = self.phase {
                     self.phase = Phase::Up { pid };
                     settle(std::mem::take(&mut self.start_waiters), &Ok(()));
                 }

@@ -30,6 +30,14 @@ fn pings(lab: &Lab, from: &Host, to: &Host) -> bool {
         .unwrap()
 }
 
+/// A neighbour that did not answer is asked again after a second.
+fn wait_for_ping(lab: &Lab, from: &Host, to: &Host) {
+    wait::until(SOON, &format!("`{}` to answer", to.name()), || {
+        pings(lab, from, to)
+    })
+    .unwrap();
+}
+
 fn wait_for_server(host: &Host) {
     wait::until(SOON, &format!("the server of `{}`", host.name()), || {
         host.unit_state("mariadb").unwrap() == "active"
@@ -215,7 +223,7 @@ fn power_crash_and_freeze_look_from_outside_as_they_do_in_life() {
     assert_eq!(connection(&lab, &db2.address(), 3306), "silent");
     assert!(db2.sh("true").is_err(), "a host that is off runs nothing");
     db2.boot().unwrap();
-    assert!(pings(&lab, lab.box_(), db2));
+    wait_for_ping(&lab, lab.box_(), db2);
     assert_eq!(
         lab.who_has("10.77.0.101").unwrap(),
         Vec::<&str>::new(),
@@ -263,25 +271,34 @@ fn network_faults_cut_exactly_what_they_say() {
     let arp = ["arping", "-c", "1", "-w", "1", "-I", "eth0", "10.77.0.11"];
     assert_ne!(monitor.run(arp, SOON).unwrap().code, 0, "ARP passed the cut");
     lab.heal().unwrap();
-    assert!(pings(&lab, monitor, db1));
+    wait_for_ping(&lab, monitor, db1);
 
     lab.fault("one-way", "db1", Some("box")).unwrap();
-    let heard = monitor
-        .spawn([
-            "tcpdump", "-l", "-n", "-i", "eth0", "-c", "1", "udp", "port", "7777",
-        ])
+    let capture = |host: &Host| {
+        let heard = host
+            .spawn(["tcpdump", "-l", "-n", "-i", "eth0", "udp", "port", "7777"])
+            .unwrap();
+        wait::until(SOON, "tcpdump to listen", || {
+            heard.stderr().contains("listening on")
+        })
         .unwrap();
-    wait::until(SOON, "tcpdump to listen", || {
-        heard.stderr().contains("listening on")
+        heard
+    };
+    let (on_db1, on_box) = (capture(db1), capture(monitor));
+    db1.sh("bash -c 'echo x >/dev/udp/10.77.0.5/7777'").unwrap();
+    monitor.sh("bash -c 'echo x >/dev/udp/10.77.0.11/7777'").unwrap();
+    wait::until(SOON, "the box's packet on db1", || {
+        on_db1.stdout().contains("10.77.0.5.")
     })
     .unwrap();
-    monitor
-        .sh("echo x >/dev/udp/10.77.0.11/7777 || bash -c 'echo x >/dev/udp/10.77.0.11/7777'")
-        .unwrap();
-    db1.sh("bash -c 'echo x >/dev/udp/10.77.0.5/7777'").unwrap();
-    assert!(!pings(&lab, monitor, db1));
-    drop(heard);
+    assert!(
+        !on_box.stdout().contains("10.77.0.11."),
+        "db1's packet reached the box: {}",
+        on_box.stdout()
+    );
+    drop((on_db1, on_box));
     lab.heal().unwrap();
+    wait_for_ping(&lab, monitor, db1);
 
     db2.drop_port(3306).unwrap();
     assert_eq!(connection(&lab, &db2.address(), 3306), "silent");
@@ -296,7 +313,8 @@ fn network_faults_cut_exactly_what_they_say() {
     db2.lose(100).unwrap();
     assert!(!pings(&lab, monitor, db2));
     lab.heal().unwrap();
-    assert!(pings(&lab, monitor, lab.client()));
+    wait_for_ping(&lab, monitor, lab.client());
+    wait_for_ping(&lab, monitor, db2);
     for (host, port) in [(db1, 22), (db2, 3306), (db3, 22)] {
         assert_eq!(
             connection(&lab, &host.address(), port),
