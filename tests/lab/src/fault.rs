@@ -214,9 +214,11 @@ impl Host {
             self.power_off()?;
         }
         if !self.is_on() {
-            self.boot()?;
+            self.boot_without(DISK_FILLER)?;
         }
-        self.sh(&format!("rm -f {DISK_FILLER}*"))?.ok()?;
+        // Synced, or a disk that fails later would be full again.
+        self.sh(&format!("rm -f {DISK_FILLER}* && sync -f /var/tmp"))?
+            .ok()?;
         self.sh(&format!(
             "while grep -q '^lab-read-only /tmp ' /proc/mounts; do umount /tmp; done; rm -f {TMP_FILLER}*"
         ))?
