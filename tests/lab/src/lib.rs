@@ -10,19 +10,25 @@
 //! * `network` is the switch, `fault` and `breakage` everything that can be broken and healed, `power` a power strip
 //!   for fencing.
 //! * `database` asks the servers, `accounts` and `sudo` are the lists of who may do what, `inventory` what mmm is told.
+//! * `writer` writes rows through the writer address and `sampler` watches from inside a host whether its server can be
+//!   written, both on the one `clock`, with a `login`; `judge` says what their records prove, `load` runs them all.
 //! * `wait` waits on conditions with deadlines; `command` runs programs; `process` keeps them apart.
 
 pub mod accounts;
 pub mod background;
 pub mod breakage;
+pub mod clock;
 pub mod command;
 pub mod database;
 pub mod disk;
 pub mod fault;
 pub mod host;
 pub mod inventory;
+pub mod judge;
 pub mod lab;
 pub mod leftovers;
+pub mod load;
+pub mod login;
 pub mod machine;
 pub mod network;
 pub mod place;
@@ -30,15 +36,18 @@ pub mod power;
 pub mod process;
 pub mod progress;
 pub mod roster;
+pub mod sampler;
 pub mod seed;
 pub mod service;
 pub mod status;
 pub mod sudo;
 pub mod systemctl;
 pub mod wait;
+pub mod writer;
 
 pub use background::Background;
 pub use command::Output;
 pub use database::{Replication, Table};
 pub use host::{Host, Restart};
 pub use lab::{Lab, Options};
+pub use load::Load;

@@ -62,6 +62,15 @@ enum Verb {
     /// On the box: ask the power strip (`off HOST`, `on HOST`, `status HOST`).
     #[command(hide = true)]
     Power { verb: String, host: String },
+    /// Inside the client host: write rows and record what became of each.
+    #[command(hide = true)]
+    Writer(lab::writer::WriterArgs),
+    /// Inside a database host: record when its server can be written.
+    #[command(hide = true)]
+    Sampler(lab::sampler::SamplerArgs),
+    /// Say what the records of writers and samplers and the servers' tables prove.
+    #[command(hide = true)]
+    Judge(lab::judge::JudgeArgs),
     /// Inside a host: what its `systemctl` calls.
     #[command(hide = true)]
     Systemctl {
@@ -113,6 +122,9 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         Verb::ServeHost => service::serve()?,
         Verb::ServePower { lab } => power::serve(&lab)?,
         Verb::Power { verb, host } => print(&format!("{}\n", power::ask(&verb, &host)?))?,
+        Verb::Writer(arguments) => arguments.run()?,
+        Verb::Sampler(arguments) => arguments.run()?,
+        Verb::Judge(arguments) => arguments.run()?,
         Verb::Systemctl { words } => return call_systemctl(&words),
     }
     Ok(ExitCode::SUCCESS)

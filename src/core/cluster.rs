@@ -1,0 +1,236 @@
+//! What a cluster is: its hosts, its roles, and the policy its owner chose. Plain values, already validated.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A host's name as the inventory spells it (`db1`); unique within its cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostName(pub String);
+
+impl HostName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl From<&str> for HostName {
+    fn from(name: &str) -> Self {
+        HostName(name.to_owned())
+    }
+}
+
+impl std::borrow::Borrow<str> for HostName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a host may ever be the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostMode {
+    /// May carry the writer role.
+    Master,
+    /// Only ever reads; spelt `slave` (as MMM did) or `replica`.
+    #[serde(alias = "replica")]
+    Slave,
+}
+
+impl fmt::Display for HostMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HostMode::Master => "master",
+            HostMode::Slave => "slave",
+        })
+    }
+}
+
+/// One database host, as far as decisions need to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Its name in the inventory.
+    pub name: HostName,
+    /// Its own address, where SSH and MySQL answer.
+    pub address: IpAddr,
+    /// Master or slave.
+    pub mode: HostMode,
+    /// The other master it replicates with; always set on masters.
+    pub peer: Option<HostName>,
+}
+
+/// How a role's addresses are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleMode {
+    /// One address on one host.
+    Exclusive,
+    /// Several addresses over all healthy hosts.
+    Balanced,
+}
+
+/// A named set of addresses and the hosts that may hold them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its name, for instance `writer`.
+    pub name: String,
+    /// Exclusive or balanced.
+    pub mode: RoleMode,
+    /// Hosts that may hold it, in the order of preference that breaks ties.
+    pub hosts: Vec<HostName>,
+    /// Its floating addresses; exactly one when exclusive.
+    pub addresses: Vec<IpAddr>,
+    /// The host that should hold it whenever it can.
+    pub prefer: Option<HostName>,
+}
+
+/// The prefix length a floating address is brought up with: a host route.
+pub fn host_prefix(address: &IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// What may be done about a writer that is silent and that nothing could fence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfenced {
+    /// Go on when it is silent to the box and to every other host that can be asked (at least one).
+    IfSilentToAll,
+    /// Never go on without a verified fence.
+    Never,
+}
+
+/// How failover behaves in one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailoverPolicy {
+    /// What may be done about a silent writer.
+    pub unfenced: Unfenced,
+    /// Whether the monitor fails over by itself; false keeps it to watching.
+    pub automatic: bool,
+}
+
+/// Timing of one kind of check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckTiming {
+    /// Pause between the starts of two probes.
+    pub every: Duration,
+    /// How long it must keep failing before it counts as failed.
+    pub trap_after: Duration,
+    /// When a single probe is given up.
+    pub timeout: Duration,
+    /// Replication lag above which `rep_backlog` fails.
+    pub max_backlog: Duration,
+}
+
+/// The four kinds of checks, in the order they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckKind {
+    /// ICMP echo to the host.
+    Ping,
+    /// Connect and query over the MySQL protocol.
+    Mysql,
+    /// Both replication threads run.
+    RepThreads,
+    /// Replication lag stays below `max_backlog`.
+    RepBacklog,
+}
+
+impl CheckKind {
+    /// Every kind, in the order they are shown.
+    pub const ALL: [CheckKind; 4] = [
+        CheckKind::Ping,
+        CheckKind::Mysql,
+        CheckKind::RepThreads,
+        CheckKind::RepBacklog,
+    ];
+}
+
+impl fmt::Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            CheckKind::Ping => "ping",
+            CheckKind::Mysql => "mysql",
+            CheckKind::RepThreads => "rep_threads",
+            CheckKind::RepBacklog => "rep_backlog",
+        })
+    }
+}
+
+/// The timing of all four checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checks {
+    /// Timing of `ping`.
+    pub ping: CheckTiming,
+    /// Timing of `mysql`.
+    pub mysql: CheckTiming,
+    /// Timing of `rep_threads`.
+    pub rep_threads: CheckTiming,
+    /// Timing of `rep_backlog`.
+    pub rep_backlog: CheckTiming,
+}
+
+impl Checks {
+    /// The timing of one kind.
+    pub fn of(&self, kind: CheckKind) -> &CheckTiming {
+        match kind {
+            CheckKind::Ping => &self.ping,
+            CheckKind::Mysql => &self.mysql,
+            CheckKind::RepThreads => &self.rep_threads,
+            CheckKind::RepBacklog => &self.rep_backlog,
+        }
+    }
+}
+
+/// A cluster, validated: every name in it resolves, every master has a peer, the writer role is exclusive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name in the inventory.
+    pub name: String,
+    /// Its hosts in inventory order.
+    pub hosts: Vec<Host>,
+    /// Its roles in inventory order.
+    pub roles: Vec<Role>,
+    /// The name of the role whose holder takes writes.
+    pub writer_role: String,
+    /// Timing of its checks.
+    pub checks: Checks,
+    /// How failover behaves.
+    pub failover: FailoverPolicy,
+}
+
+impl Cluster {
+    /// The host of that name.
+    pub fn host(&self, name: &HostName) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == *name)
+    }
+
+    /// The role of that name.
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.iter().find(|role| role.name == name)
+    }
+
+    /// The role whose holder takes writes.
+    pub fn writer(&self) -> Option<&Role> {
+        self.role(&self.writer_role)
+    }
+
+    /// The writer's floating address.
+    pub fn writer_address(&self) -> Option<IpAddr> {
+        self.writer().and_then(|role| role.addresses.first().copied())
+    }
+
+    /// Hosts that may carry the writer role.
+    pub fn masters(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| host.mode == HostMode::Master)
+    }
+}

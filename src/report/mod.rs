@@ -1,0 +1,5 @@
+//! Events into words, JSON and progress bars. The only room, with `cli`, that prints.
+
+pub mod line;
+pub mod reporter;
+pub mod show;

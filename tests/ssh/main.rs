@@ -1,0 +1,16 @@
+//! SSH against real sshds on this machine, each with its own configuration and keys, on loopback ports of their own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test may fail loudly and tell what it measured"
+)]
+
+mod commands;
+mod connections;
+mod host_keys;
+mod keys;
+mod sshd;
