@@ -2,7 +2,8 @@
 # Boots one host of the lab: runs as the first process of new mount, uts, ipc and pid namespaces, in the host's
 # network namespace and control group, and becomes the host's tini.
 # Environment: LAB_HOST, LAB_IMAGE (the disk), LAB_MOUNT (an empty directory), LAB_SEED (files of the first boot),
-# LAB_PROGRAM (the lab's own program), LAB_LOCK, LAB_HIDE (paths of the machine that the host must not see).
+# LAB_PROGRAM (the lab's own program), LAB_LOCK, LAB_HIDE (paths of the machine that the host must not see),
+# LAB_DISCARD (files that healing removes before anything starts).
 set -eu
 mount --make-rprivate /
 # The disk may have failed or lost its power.
@@ -18,6 +19,7 @@ if [ ! -e seeded ]; then
         mknod "upper$path" c 0 0
     done
 fi
+for path in $LAB_DISCARD; do rm -f "upper$path"; done
 mount -t overlay overlay -o "lowerdir=/,upperdir=$LAB_MOUNT/upper,workdir=$LAB_MOUNT/work" root
 if [ ! -e seeded ]; then
     # A directory made where something was hidden starts out empty.

@@ -141,12 +141,15 @@ impl Host {
         self.run(["systemctl", "stop", "ssh"], COMMAND_LIMIT)?.ok()?;
         let group = self.group()?;
         wait::until(LIMIT, "every sshd to be gone", || {
-            let daemons = group
-                .members()
-                .into_iter()
-                .filter(|&pid| name_of(pid).as_deref() == Some("sshd"));
-            // Whoever ended meanwhile is what is wanted.
-            daemons.map(|pid| send(pid, Signal::KILL)).count() == 0
+            let members = group.members().into_iter();
+            let daemons: Vec<u32> = members
+                .filter(|&pid| name_of(pid).as_deref() == Some("sshd"))
+                .collect();
+            for pid in &daemons {
+                // Whoever ended meanwhile is what is wanted.
+                let _gone = send(*pid, Signal::KILL);
+            }
+            daemons.is_empty()
         })
     }
 
@@ -214,9 +217,11 @@ impl Host {
             self.power_off()?;
         }
         if !self.is_on() {
-            self.boot()?;
+            self.boot_without(DISK_FILLER)?;
         }
-        self.sh(&format!("rm -f {DISK_FILLER}*"))?.ok()?;
+        // Synced, or a disk that fails later would be full again.
+        self.sh(&format!("rm -f {DISK_FILLER}* && sync -f /var/tmp"))?
+            .ok()?;
         self.sh(&format!(
             "while grep -q '^lab-read-only /tmp ' /proc/mounts; do umount /tmp; done; rm -f {TMP_FILLER}*"
         ))?

@@ -110,6 +110,11 @@ impl Host {
 
     /// Powers the host on and waits until its services have started (or failed to).
     pub fn boot(&self) -> Result<()> {
+        self.boot_without("")
+    }
+
+    /// Boots after some files, separated by blanks, have been removed from the disk.
+    pub(crate) fn boot_without(&self, discard: &str) -> Result<()> {
         if self.is_on() {
             bail!("the host `{}` is on already", self.name());
         }
@@ -117,7 +122,7 @@ impl Host {
         self.network.configure_host(self.entry)?;
         let group = self.group()?;
         group.create()?;
-        self.launch(&group)?;
+        self.launch(&group, discard)?;
         let first = || {
             Ok(group
                 .members()
@@ -149,7 +154,7 @@ impl Host {
         Ok(())
     }
 
-    fn launch(&self, group: &Group) -> Result<()> {
+    fn launch(&self, group: &Group, discard: &str) -> Result<()> {
         let console =
             fs::File::create(self.place.console(self.name())).context("cannot make the console file")?;
         let mut command = Command::new("setsid");
@@ -160,17 +165,8 @@ impl Host {
                 "--net={}",
                 self.place.namespace_path(self.name()).display()
             ))
-            .args([
-                "unshare",
-                "--mount",
-                "--uts",
-                "--ipc",
-                "--pid",
-                "--fork",
-                "sh",
-                "-c",
-                include_str!("../hosts/boot.sh"),
-            ])
+            .args(["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "sh"])
+            .arg(self.place.boot_script())
             .env_clear()
             .env("PATH", PATH)
             .env("LAB_HOST", self.name())
@@ -180,6 +176,7 @@ impl Host {
             .env("LAB_PROGRAM", self.place.program())
             .env("LAB_LOCK", MachineLock::path("loop"))
             .env("LAB_HIDE", seed::hidden().join(" "))
+            .env("LAB_DISCARD", discard)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(console.try_clone().context("cannot share the console file")?)

@@ -135,6 +135,8 @@ impl Lab {
                 &program.to_string_lossy(),
             ],
         )?;
+        fs::write(self.place.boot_script(), include_str!("../hosts/boot.sh"))
+            .context("cannot write `boot.sh`")?;
         seed::secrets(&self.place)?;
         progress.step("laying cables");
         self.network.create()?;

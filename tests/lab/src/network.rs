@@ -116,7 +116,10 @@ impl Network {
 
     /// Drops frames of the host at random, in both directions.
     pub fn lose(&self, host: &str, percent: u8) -> Result<()> {
-        let chance = format!("numgen random mod 100 < {percent} counter drop");
+        let chance = match percent {
+            0..=99 => format!("numgen random mod 100 < {percent} counter drop"),
+            100.. => "counter drop".to_owned(),
+        };
         self.switch_rule(&format!("iifname \"{host}\" {chance}"))?;
         self.switch_rule(&format!("oifname \"{host}\" {chance}"))
     }

@@ -79,6 +79,10 @@ impl Place {
         self.state().join("mmm-lab")
     }
 
+    pub fn boot_script(&self) -> PathBuf {
+        self.state().join("boot.sh")
+    }
+
     pub fn namespace(&self, part: &str) -> String {
         format!("{NAMESPACE_PREFIX}{}.{part}", self.name)
     }

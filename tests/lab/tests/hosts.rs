@@ -354,6 +354,8 @@ fn disks_fill_up_and_fail_and_are_healed() {
     db3.fill_disk().unwrap();
     assert!(writes("/var/tmp/x").stderr.contains("No space left"));
     assert!(writes("/var/lib/mysql/x").stderr.contains("No space left"));
+    // Also one whose disk is full and whose power is off.
+    db3.power_off().unwrap();
     lab.heal().unwrap();
     assert_eq!((writes("/tmp/x").code, writes("/var/tmp/x").code), (0, 0));
 
