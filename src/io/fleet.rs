@@ -327,13 +327,13 @@ impl Fleet {
             let link = self.links.get(host.as_str()).await.map_err(|error| ssh_trouble(Kind::Refused, &error))?;
             let version = *self.reached(host)?.version.lock().await;
             let login = self.sql_login(host, version)?;
-            let tag = random_word();
+            let tag = random_word()?;
             let stream = link
                 .stream(&wire::remote_command(&tag))
                 .await
                 .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
             let deadline = Instant::now() + CONNECT_WITHIN;
-            let shell = Shell::open(stream, &random_word(), &tag, &login, deadline).await.map_err(|error| {
+            let shell = Shell::open(stream, &random_word()?, &tag, &login, deadline).await.map_err(|error| {
                 Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
                     .hint("`ssh` to it as the same user and see what its login shell prints")
             })?;
@@ -408,7 +408,12 @@ fn out_of_time(host: &HostName, within: Duration) -> Trouble {
 }
 
 /// Letters and digits that nobody can guess.
-fn random_word() -> String {
-    let bytes: [u8; 16] = rand_bytes();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+///
+/// # Errors
+/// The kernel gave no random bytes.
+pub fn random_word() -> Result<String, Trouble> {
+    let mut bytes = [0_u8; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Trouble::new(Kind::Bug, "the kernel gave no random bytes", error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

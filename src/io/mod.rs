@@ -4,6 +4,7 @@ pub mod clock;
 pub mod conductor;
 pub mod context;
 pub mod fleet;
+pub mod here;
 pub mod hold;
 pub mod inquest;
 pub mod inventory;
