@@ -193,3 +193,178 @@ fn gtid_mode(row: &Row) -> Result<GtidMode, Misread> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+    use crate::core::facts::{IoThread, ReceivedGtid, SqlThread, UsingGtid};
+
+    /// What a real MariaDB 10.11 answered.
+    macro_rules! captured {
+        ($name:literal) => {
+            serde_json::from_str::<Vec<Row>>(include_str!(concat!(
+                "../../tests/golden/probes/mariadb-10.11-",
+                $name,
+                ".json"
+            )))
+            .unwrap()
+        };
+    }
+
+    fn captured(replicas: Vec<Row>) -> MysqlFacts {
+        let version_row = &captured!("version")[0];
+        let version = version::parse(
+            version_row.need(&["version"]).unwrap(),
+            version_row.need(&["comment"]).unwrap(),
+        )
+        .unwrap();
+        let answers = Answers {
+            variables: captured!("variables"),
+            status: captured!("status"),
+            gtids: captured!("gtids"),
+            replicas,
+            binlog: Some(captured!("binlog")),
+            prepared_xa: Some(Vec::new()),
+        };
+        facts(version, &answers).unwrap()
+    }
+
+    #[test]
+    fn a_running_replica() {
+        let facts = captured(captured!("replicas-running"));
+        assert!(facts.version.is_since(Flavour::Mariadb, (10, 11, 0)));
+        assert_eq!(
+            (facts.server_id, facts.read_only, facts.super_read_only),
+            (2, false, None)
+        );
+        assert_eq!(facts.binlog.unwrap().file(), "mysql-bin.000001");
+        assert!(
+            matches!(&facts.gtid, GtidFacts::Mariadb { binlog_state, .. } if binlog_state.seq(0, 1) == 2)
+        );
+        assert_eq!(facts.semi_sync.map(|semi| semi.source_enabled), Some(false));
+        let channel = &facts.replicas[0];
+        assert!(channel.is_running());
+        assert_eq!(
+            (channel.lag, channel.source_server_id),
+            (Some(Duration::ZERO), Some(1))
+        );
+        assert_eq!(channel.using_gtid, UsingGtid::SlavePos);
+        assert_eq!(channel.received, channel.executed);
+        assert!(
+            matches!(&channel.received_gtid, ReceivedGtid::Mariadb(position) if position.to_string() == "0-1-2")
+        );
+    }
+
+    #[test]
+    fn a_broken_replica() {
+        let facts = captured(captured!("replicas-broken"));
+        let channel = &facts.replicas[0];
+        assert_eq!(
+            (channel.io, channel.sql, channel.lag),
+            (IoThread::Yes, SqlThread::No, None)
+        );
+        assert_eq!(channel.sql_error.as_ref().map(|error| error.number), Some(1146));
+        assert!(channel.received > channel.executed);
+    }
+
+    #[test]
+    fn a_replica_without_its_source() {
+        let facts = captured(captured!("replicas-connecting"));
+        let channel = &facts.replicas[0];
+        assert_eq!((channel.io, channel.lag), (IoThread::Connecting, None));
+        let stopped = captured(captured!("replicas-stopped"));
+        assert_eq!(
+            (stopped.replicas[0].io, stopped.replicas[0].sql),
+            (IoThread::No, SqlThread::No)
+        );
+    }
+
+    fn pairs(text: &str) -> Vec<Row> {
+        let cell = |text: &str| ("x".to_owned(), Some(text.to_owned()));
+        text.split_whitespace()
+            .map(|pair| {
+                pair.split_once('=')
+                    .map(|(name, value)| Row(vec![cell(name), cell(value)]))
+                    .unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn mysql_by_the_names_in_its_manual() {
+        let version = Version {
+            flavour: Flavour::Mysql,
+            numbers: (9, 7, 4),
+        };
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let column = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+        let answers = Answers {
+            variables: pairs(&format!(
+                "server_id=2 server_uuid={uuid} hostname=db2 read_only=ON super_read_only=ON log_bin=ON \
+                 log_replica_updates=ON event_scheduler=DISABLED rpl_semi_sync_source_enabled=ON"
+            )),
+            status: pairs("Uptime=12 Rpl_semi_sync_source_status=ON Rpl_semi_sync_source_clients=1"),
+            gtids: vec![Row(vec![
+                column("mode", "ON"),
+                column("executed", &format!("{uuid}:1-5")),
+                column("purged", ""),
+            ])],
+            binlog: Some(vec![Row(vec![
+                column("File", "binlog.000004"),
+                column("Position", "158"),
+            ])]),
+            ..Answers::default()
+        };
+        let facts = facts(version, &answers).unwrap();
+        assert_eq!(
+            (facts.super_read_only, facts.log_slave_updates),
+            (Some(true), true)
+        );
+        assert_eq!(
+            (facts.event_scheduler, facts.prepared_xa),
+            (EventScheduler::Disabled, None)
+        );
+        assert!(
+            facts
+                .semi_sync
+                .is_some_and(|semi| semi.source_active && semi.replicas == 1)
+        );
+        assert!(
+            matches!(facts.gtid, GtidFacts::Mysql { mode: GtidMode::On, executed, .. } if executed.count() == 5)
+        );
+    }
+
+    #[test]
+    fn an_unknown_value_is_an_error_not_a_guess() {
+        let version = Version {
+            flavour: Flavour::Mariadb,
+            numbers: (10, 11, 0),
+        };
+        for (variables, column) in [
+            ("read_only=OFF event_scheduler=OFF", "server_id"),
+            ("server_id=1 event_scheduler=OFF", "read_only"),
+            ("server_id=1 read_only=MAYBE event_scheduler=OFF", "read_only"),
+        ] {
+            let answers = Answers {
+                variables: pairs(variables),
+                status: pairs("Uptime=1"),
+                ..Answers::default()
+            };
+            assert_eq!(
+                facts(version, &answers).unwrap_err().column,
+                column,
+                "{variables}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_new_degrees_of_read_only_are_on() {
+        assert_eq!(
+            switch(&pivot(&pairs("read_only=NO_LOCK")), &["read_only"]).unwrap(),
+            Some(true)
+        );
+    }
+}
