@@ -349,3 +349,22 @@ fn no_password_is_shown_in_any_finding() {
         );
     }
 }
+
+#[test]
+fn the_inventory_of_the_lab_is_valid() {
+    let inventory = read(&lab::inventory::yaml()).unwrap_or_else(|found| panic!("{}", render_all(&found)));
+    assert_eq!(render_all(&inventory.warnings), "");
+    assert_eq!(inventory.clusters.len(), 1);
+}
+
+#[test]
+fn a_file_saved_on_windows_is_read_and_its_carets_stand_right() {
+    let text = format!("\u{feff}{}", valid_text().replace('\n', "\r\n"));
+    assert_eq!(said_about(&text), "valid\n");
+    let said = said_about(&text.replace("mode: slave", "mode: slaves"));
+    assert!(
+        said.contains(":14:40\n") && said.ends_with("hint: did you mean `slave`?\n"),
+        "{said}"
+    );
+    assert!(!said.contains('\r'), "{said:?}");
+}
