@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::config::inventory::{ClusterEntry, HostEntry};
+use crate::config::inventory::{ClusterEntry, HostEntry, SshSettings};
 use crate::config::playbook;
 use crate::config::template::Context;
 use crate::core::cluster::HostName;
@@ -25,7 +25,7 @@ use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
 use crate::io::mysql::{Lock, Server, Taking};
 use crate::io::shell::{Shell, Trace};
-use crate::io::ssh::{Links, SshError, Wanted};
+use crate::io::ssh::{Identity, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
 use crate::sql::shell_facts;
 
@@ -45,7 +45,6 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 type HostShell = Shell<crate::io::ssh::Stream>;
 
 /// Every host of one cluster, within reach.
-#[derive(Debug)]
 pub struct Fleet {
     entry: ClusterEntry,
     playbook: Arc<Playbook>,
@@ -55,7 +54,6 @@ pub struct Fleet {
 }
 
 /// What is kept open to one host.
-#[derive(Debug)]
 struct Reached {
     /// Watches; the monitor account.
     server: Mutex<Server>,
@@ -69,6 +67,12 @@ struct Reached {
     lost: Mutex<Option<Trace>>,
 }
 
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fleet({})", self.entry.cluster.name)
+    }
+}
+
 impl Fleet {
     /// Puts a cluster within reach; nothing is connected yet.
     ///
@@ -80,8 +84,7 @@ impl Fleet {
         let mut hosts = BTreeMap::new();
         for (name, host) in &entry.hosts {
             let logins = vault.logins(name).ok_or_else(|| unknown_host(&entry, name))?;
-            let wanted = Wanted::from_settings(name.as_str(), &host.ssh, logins.ssh_passphrase.clone());
-            targets.push(wanted.resolve().await.map_err(|error| ssh_trouble(Kind::Usage, &error))?);
+            targets.push(wanted(name, &host.ssh, logins).resolve().await.map_err(|error| ssh_trouble(Kind::Usage, &error))?);
             hosts.insert(
                 name.clone(),
                 Reached {
@@ -392,6 +395,25 @@ impl Fleet {
 
     fn host_entry(&self, host: &HostName) -> Result<&HostEntry, Trouble> {
         self.entry.hosts.get(host).ok_or_else(|| unknown_host(&self.entry, host))
+    }
+}
+
+/// What the inventory says about a host's SSH, as the SSH room takes it.
+fn wanted(name: &HostName, settings: &SshSettings, logins: &Logins) -> Wanted {
+    Wanted {
+        port: settings.port,
+        user: settings.user.clone(),
+        identity: settings.identity_file.as_ref().map(|path| Identity::new(path, logins.ssh_passphrase.clone())),
+        jump: settings.jump.clone(),
+        known_hosts: settings.known_hosts.clone(),
+        use_ssh_config: settings.use_ssh_config,
+        timing: Timing {
+            connect: settings.connect_timeout,
+            keepalive_interval: settings.keepalive_every,
+            keepalive_max: settings.keepalive_misses,
+        },
+        max_channels: usize::try_from(settings.max_channels).unwrap_or(usize::MAX),
+        ..Wanted::new(name.as_str(), &settings.address)
     }
 }
 

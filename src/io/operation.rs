@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use crate::config::template;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::facts::UsingGtid;
+use crate::core::facts::{EventScheduler, UsingGtid};
 use crate::core::guard::{self, Facts};
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::Operation;
-use crate::core::run::{Ending, Run, Settled, Stage};
+use crate::core::run::{Ending, Run, Settled};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -22,6 +24,7 @@ use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
+use crate::io::shell::Trace;
 use crate::io::settle;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
@@ -108,7 +111,7 @@ impl Performer<'_> {
     }
 
     /// The operation itself, with the lock held.
-    async fn perform_held(&self, request: &Request) -> Result<Performed, Trouble> {
+    pub(super) async fn perform_held(&self, request: &Request) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_everywhere().await;
         let mut standing = self.load_standing(request)?;
         settle::open_runs(self, &mut standing, &facts).await?;
@@ -118,8 +121,8 @@ impl Performer<'_> {
         }
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
         let operation = self.operation(request.operation())?;
-        self.warm_seats(&seats, rung).await?;
-        let prepared = self.prepare(operation, &seats, rung, &facts)?;
+        let mut prepared = self.prepare(operation, &seats, rung, &facts)?;
+        prepared.shells = self.warm_seats(&seats, rung).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -130,7 +133,8 @@ impl Performer<'_> {
             standing.owed.insert(outgoing.clone(), owed);
             self.remember(&mut standing);
         }
-        let report = self.conduct(&prepared, Run::new(prepared.opening.stages.clone()), Registered::new()).await?;
+        let run = Run::new(prepared.opening.stages.clone());
+        let report = self.conduct(&prepared, run, known_before(&seats, &facts)).await?;
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         self.remember(&mut standing);
         Ok(Performed { report, standing })
@@ -178,6 +182,7 @@ impl Performer<'_> {
             },
             address: entry.cluster.writer_address(),
             gtid,
+            shells: Vec::new(),
         })
     }
 
@@ -203,6 +208,10 @@ impl Performer<'_> {
 
     /// As [`Performer::conduct`], with a journal that is open already.
     pub async fn conduct_with(&self, prepared: &Prepared, run: Run, registered: Registered, journal: Journal) -> RunReport {
+        let mut journal = journal;
+        for (host, trace) in &prepared.shells {
+            journal.append(Entry::Shell(host.clone(), trace.clone()));
+        }
         let hands = RealHands {
             fleet: self.fleet,
             teller: &self.teller,
@@ -267,33 +276,24 @@ impl Performer<'_> {
         Seats { outgoing, incoming: Some(incoming), replicas }
     }
 
-    /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there.
-    async fn warm_seats(&self, seats: &Seats, rung: Option<Rung>) -> Result<(), Trouble> {
-        let outgoing_needed = rung.is_none();
-        let warm = |host: HostName, sql: bool| async move { self.fleet.warm(&host, sql).await };
-        let outgoing = async {
-            match &seats.outgoing {
-                Some(host) if outgoing_needed => warm(host.clone(), true).await,
-                _ => Ok(()),
-            }
-        };
-        let incoming = async {
-            match &seats.incoming {
-                Some(host) => warm(host.clone(), true).await,
-                None => Ok(()),
-            }
-        };
-        let replicas = futures_util::future::join_all(seats.replicas.iter().map(|host| warm(host.clone(), true)));
-        let (outgoing, incoming, replicas) = tokio::join!(outgoing, incoming, replicas);
-        outgoing?;
-        incoming?;
-        for replica in replicas {
-            if let Err(trouble) = replica {
-                // A replica that cannot be reached is repointed later; it must not keep a role from moving.
-                tracing::warn!("{trouble}");
+    /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
+    /// replica that cannot be reached is repointed later and never keeps a role from moving.
+    async fn warm_seats(&self, seats: &Seats, rung: Option<Rung>) -> Result<Vec<(HostName, Trace)>, Trouble> {
+        let warmed = join_all(seats.everyone().into_iter().map(|host| async {
+            let warmed = self.fleet.warm(&host).await;
+            (host, warmed)
+        }));
+        let mut shells = Vec::new();
+        for (host, warmed) in warmed.await {
+            let needed = seats.incoming.as_ref() == Some(&host)
+                || (rung.is_none() && seats.outgoing.as_ref() == Some(&host));
+            match warmed {
+                Ok(trace) => shells.push((host, trace)),
+                Err(trouble) if needed => return Err(trouble),
+                Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
             }
         }
-        Ok(())
+        Ok(shells)
     }
 
     /// What stands after the run.
@@ -360,6 +360,8 @@ pub struct Prepared {
     pub address: Option<IpAddr>,
     /// Whether replicas find their place by GTID.
     pub gtid: bool,
+    /// What would be left of the shells it uses.
+    pub shells: Vec<(HostName, Trace)>,
 }
 
 /// Whether the cluster's replication runs by GTID, as most of its channels do.
@@ -367,6 +369,17 @@ pub fn uses_gtid(facts: &Facts) -> bool {
     let channels = facts.values().filter_map(|facts| facts.mysql.up()).flat_map(|mysql| &mysql.replicas);
     let (with, without): (Vec<_>, Vec<_>) = channels.partition(|channel| channel.using_gtid != UsingGtid::No);
     with.len() >= without.len()
+}
+
+/// What operations are given to start with: whether events ran on the host that was the writer.
+fn known_before(seats: &Seats, facts: &Facts) -> Registered {
+    let asked = seats.outgoing.iter().chain(&seats.incoming);
+    let scheduler = asked.filter_map(|host| facts.get(host)?.mysql.up()).map(|mysql| mysql.event_scheduler).next();
+    let word = match scheduler {
+        Some(EventScheduler::On) => "ON",
+        Some(EventScheduler::Off | EventScheduler::Disabled) | None => "OFF",
+    };
+    Registered::from([("event_scheduler".to_owned(), word.to_owned())])
 }
 
 /// `20261122-104832-123`: sorts by time, unique on one box while the lock is held.
@@ -446,9 +459,4 @@ impl Hands for RealHands<'_> {
     async fn pause(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }
-}
-
-/// Whether a stage's hosts include one that could have been opened by it.
-pub fn opens_writes(stage: &Stage) -> bool {
-    stage.section == crate::core::playbook::Section::Commit
 }

@@ -14,7 +14,6 @@ use crate::core::run::{Ending, Happening, Next, Outcome, Run, Settled};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::Registered;
 use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
@@ -42,7 +41,11 @@ async fn settle(performer: &Performer<'_>, open: OpenRun, standing: &mut Standin
         opening: open.opening.clone(),
         address: performer.fleet.entry().cluster.writer_address(),
         gtid: uses_gtid(facts),
+        shells: Vec::new(),
     };
+    if open.happenings.is_empty() {
+        return close_untouched(performer, &open, standing);
+    }
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         Trouble::new(Kind::Refused, format!("the journal of run {name} cannot be continued"), error)
     })?;
@@ -51,7 +54,10 @@ async fn settle(performer: &Performer<'_>, open: OpenRun, standing: &mut Standin
         .filter(|(_, facts)| facts.mysql.up().is_some_and(|mysql| mysql.is_writable()))
         .map(|(host, _)| host)
         .collect();
-    let verdict = judge(&open, &writable);
+    let mut verdict = judge(&open, &writable);
+    if let Err(because) = bury(performer, &open, facts).await {
+        verdict = Verdict::Stuck(because);
+    }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
     match verdict {
         Verdict::Overtaken(because) => {
@@ -86,6 +92,30 @@ async fn settle(performer: &Performer<'_>, open: OpenRun, standing: &mut Standin
         Ending::Stuck { because } => Err(Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)),
         Ending::Done { .. } | Ending::Undone { .. } => Ok(()),
     }
+}
+
+/// A run that was cut off before its first step: nothing was touched.
+fn close_untouched(performer: &Performer<'_>, open: &OpenRun, standing: &mut Standing) -> Result<(), Trouble> {
+    let mut journal = Journal::reopen(&open.path).map_err(|error| {
+        Trouble::new(Kind::Refused, format!("the journal of run {} cannot be ended", open.opening.run), error)
+    })?;
+    let ending = Ending::Undone { because: "it was cut off before its first step".to_owned() };
+    journal.append(Entry::End(ending.clone()));
+    conclude(open, &ending, false, standing);
+    performer.remember(standing);
+    Ok(())
+}
+
+/// Verifies that the shells of the cut-off run are gone from every host that answers.
+async fn bury(performer: &Performer<'_>, open: &OpenRun, facts: &Facts) -> Result<(), String> {
+    for (host, trace) in &open.shells {
+        if facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()) {
+            performer.fleet.bury(host, trace).await.map_err(|why| {
+                format!("what it left running on {host} is not known to be gone: {why}")
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// What the hosts and the journal together say about a run that was cut off.
@@ -190,12 +220,10 @@ fn conclude(open: &OpenRun, ending: &Ending, committed: bool, standing: &mut Sta
     }
 }
 
-/// The registered values of a run that was cut off, as its journal has them.
-pub type Known = Registered;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::conductor::Registered;
     use crate::core::moment::Moment;
     use crate::io::journal::Opening;
 
@@ -212,6 +240,7 @@ mod tests {
             },
             happenings: vec![],
             registered: Registered::new(),
+            shells: vec![],
             last_at: Moment(0),
         }
     }
