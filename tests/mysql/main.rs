@@ -9,5 +9,6 @@
 mod checks;
 mod facts;
 mod locks;
+mod preflight;
 mod reaching;
 mod server;

@@ -15,7 +15,9 @@ pub use lock::{Holder, Lock, Taking};
 use crate::core::checks;
 use crate::core::facts::{MysqlFacts, Reach, Refusal, ReplicationFacts, Version};
 use crate::core::latch::CheckResult;
+use crate::core::preflight::Settings;
 use crate::core::reach::{Failure, Mishap, Stage, judge, refusal};
+use crate::sql::preflight;
 use crate::sql::probe::{self, Answers};
 use crate::sql::replication;
 use crate::sql::row::{Misread, Row};
@@ -110,6 +112,29 @@ impl Server {
     /// The check `rep_backlog`.
     pub async fn check_rep_backlog(&mut self, timeout: Duration, max_backlog: Duration) -> CheckResult {
         checks::rep_backlog(&self.replication(timeout).await, max_backlog)
+    }
+
+    /// The settings that the servers of a cluster must agree on.
+    ///
+    /// # Errors
+    /// The server could not be asked in time, or a value could not be read.
+    pub async fn settings(&mut self, timeout: Duration) -> Result<Settings, Failure> {
+        let deadline = Instant::now() + timeout;
+        let questions = probe::questions(self.version_by(deadline).await?);
+        let variables = self.ask(preflight::SETTINGS, deadline).await?;
+        let replicas = unless_forbidden(self.ask(questions.replicas, deadline).await)?.unwrap_or_default();
+        let binlog = unless_forbidden(self.ask(questions.binlog, deadline).await)?.unwrap_or_default();
+        preflight::settings(&variables, &replicas, &binlog).map_err(|misread| self.unintelligible(misread))
+    }
+
+    /// The global privileges of the account that asks, as the server names them.
+    ///
+    /// # Errors
+    /// The server could not be asked in time.
+    pub async fn privileges(&mut self, timeout: Duration) -> Result<Vec<String>, Failure> {
+        Ok(preflight::privileges(
+            &self.query(preflight::PRIVILEGES, timeout).await?,
+        ))
     }
 
     /// Who holds the named lock on this server.
