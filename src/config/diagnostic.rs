@@ -67,7 +67,8 @@ impl Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let mut out = format!("{severity}: {}\n", self.what);
+        let mut out = String::new();
+        let _ = writeln!(out, "{severity}: {}", self.what);
         // Writing into a `String` cannot fail.
         match &self.place {
             None => {
@@ -77,15 +78,11 @@ impl Diagnostic {
                 let number = place.line.to_string();
                 let gutter = " ".repeat(number.len());
                 let (line, indent, width) = place.window();
-                let _ = write!(
-                    out,
-                    "{gutter}--> {}:{}:{}\n{gutter} |\n{number} | {line}\n{gutter} | {}{}\n",
-                    self.file.display(),
-                    place.line,
-                    place.column,
-                    " ".repeat(indent),
-                    "^".repeat(width),
-                );
+                let (file, column) = (self.file.display(), place.column);
+                let _ = writeln!(out, "{gutter}--> {file}:{number}:{column}");
+                let _ = writeln!(out, "{gutter} |");
+                let _ = writeln!(out, "{}", format!("{number} | {line}").trim_end());
+                let _ = writeln!(out, "{gutter} | {}{}", " ".repeat(indent), "^".repeat(width));
             }
         }
         let _ = writeln!(out, "  because: {}", self.because);

@@ -39,6 +39,16 @@ pub struct Duty {
     pub verify: Option<Check>,
 }
 
+impl Duty {
+    /// The names of the duties whose steps stand in it.
+    pub fn nested(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match &step.action {
+            Action::Duty(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
 /// What takes a duty back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Undo {
@@ -67,7 +77,7 @@ pub struct Step {
     pub until: Option<Check>,
     /// What the answer of the action must be.
     pub expect: Option<Expect>,
-    /// SQL error codes that count as done.
+    /// SQL error codes, or exit statuses, that count as done.
     pub tolerate: Vec<u16>,
     /// The first column of each row of the answer is a statement, and is performed too.
     pub run_rows: bool,
@@ -136,7 +146,7 @@ pub enum Register {
     Nothing,
     /// The whole output, trimmed, or the first column of the only row.
     Answer(String),
-    /// Registered name → column of the only row.
+    /// Registered name → column of the only row; of a command, `output` or `status`.
     Columns(BTreeMap<String, String>),
 }
 
@@ -158,6 +168,8 @@ pub struct Operation {
     pub name: String,
     /// One sentence for people; a template over the names of the seats and the role.
     pub says: String,
+    /// Values that whoever starts the operation must bring.
+    pub given: Vec<String>,
     /// Reversible: a failure undoes every step, newest first.
     pub prepare: Vec<OperationStep>,
     /// Forward only, the fewest steps that can be.
@@ -252,7 +264,9 @@ pub struct OperationStep {
     pub when: Option<String>,
     /// A verified fence, or the declared exception to it, may stand in for the step when the host cannot be asked.
     pub or_fenced: bool,
-    /// Values the duty sees as `vars.NAME`.
+    /// Tried once; a failure is reported and passed over.
+    pub if_possible: bool,
+    /// Values the duty sees as `with.NAME`.
     pub with: BTreeMap<String, String>,
 }
 

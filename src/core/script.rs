@@ -47,7 +47,7 @@ pub struct ScriptStep {
     pub until: Option<Looking>,
     /// What the answer must be.
     pub expect: Expected,
-    /// SQL error codes that count as done.
+    /// SQL error codes, or exit statuses, that count as done.
     pub tolerate: Vec<u16>,
     /// Registered name → which part of the answer.
     pub register: BTreeMap<String, Field>,
@@ -111,6 +111,8 @@ pub enum Expected {
 pub enum Field {
     /// The trimmed output, or the first column of the only row.
     Answer,
+    /// The exit status of the command.
+    Status,
     /// A column of the only row, by the server's name for it.
     Column(String),
 }

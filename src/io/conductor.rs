@@ -66,12 +66,12 @@ pub struct RunReport {
 const BEFORE_RETRY: Duration = Duration::from_millis(250);
 
 /// Performs a run from where it stands to its end.
-pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run) -> RunReport {
+pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered: Registered) -> RunReport {
     let began = hands.elapsed();
     let mut conduct = Conduct {
         hands,
         run,
-        registered: Registered::new(),
+        registered,
         refused_at: None,
         opened_at: None,
         last_failed: None,

@@ -12,3 +12,4 @@ pub mod shell;
 pub mod ssh;
 pub mod standing;
 pub mod teller;
+pub mod vault;

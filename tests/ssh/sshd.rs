@@ -138,12 +138,16 @@ impl Sshd {
 
     /// Writes a known-hosts file from lines in which `{key}` stands for its key of that type, and `{name}` for its name.
     pub fn known(&self, kind: &str, lines: &str) -> PathBuf {
+        self.record("known_hosts", kind, lines)
+    }
+
+    fn record(&self, file: &str, kind: &str, lines: &str) -> PathBuf {
         let key = fs::read_to_string(self.path(&format!("host_{kind}.pub"))).unwrap();
         let fields: Vec<&str> = key.split_whitespace().take(2).collect();
         let text = lines
             .replace("{key}", &fields.join(" "))
             .replace("{name}", &self.key_name());
-        let path = self.path("known_hosts");
+        let path = self.path(file);
         fs::write(&path, text + "\n").unwrap();
         path
     }
@@ -154,7 +158,7 @@ impl Sshd {
         target.port = self.port;
         target.identities = vec![Identity::new(self.path("user"), None)];
         if self.path("host_ed25519.pub").exists() {
-            target.known_hosts = vec![self.known("ed25519", "{name} {key}")];
+            target.known_hosts = vec![self.record("right_key", "ed25519", "{name} {key}")];
         }
         target.timing = Timing {
             connect: Duration::from_secs(20),

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use serde_yaml::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
+use super::mask;
 use crate::config::diagnostic::{Diagnostic, Source};
 
 /// A value and where it stands.
@@ -59,7 +60,7 @@ pub fn parse(source: &mut Source<'_>, findings: &mut Vec<Diagnostic>) -> Option<
     let text = source.text();
     let (events, failure) = events_of(text);
     if let Some(failure) = failure {
-        hide_by_sight(source);
+        mask::hide_by_sight(source);
         syntax_findings(source, &failure, findings);
         return None;
     }
@@ -73,7 +74,7 @@ pub fn parse(source: &mut Source<'_>, findings: &mut Vec<Diagnostic>) -> Option<
     let root = builder.document();
     let flaws = builder.flaws;
     if let Some(root) = &root {
-        hide_secrets(source, root, false);
+        mask::hide_secrets(source, root);
     }
     findings.extend(
         flaws
@@ -317,47 +318,6 @@ fn size(node: &Node) -> usize {
     }
 }
 
-/// Whether a key's value is likely a secret, mistyped keys included.
-fn secretive(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["pas", "pwd", "secret", "token"]
-        .iter()
-        .any(|part| key.contains(part))
-}
-
-/// Hides every literal under a secretive key: it may stand in a line that is shown for another reason.
-fn hide_secrets(source: &mut Source<'_>, node: &Node, secret: bool) {
-    match &node.value {
-        Value::Scalar { .. } if secret => source.hide(node.span.clone()),
-        Value::List(items) => items.iter().for_each(|item| hide_secrets(source, item, secret)),
-        Value::Map(entries) => {
-            for entry in entries {
-                // These name where a secret comes from, and are worth showing.
-                let named = ["env", "file", "command", "user"].contains(&entry.key.as_str());
-                hide_secrets(source, &entry.value, (secret && !named) || secretive(&entry.key));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Hides what follows a secretive key on its line, for a text that has no tree.
-pub fn hide_by_sight(source: &mut Source<'_>) {
-    let mut start = 0;
-    for line in source.text().split_inclusive('\n') {
-        let lower = line.to_ascii_lowercase();
-        let first = ["pas", "pwd", "secret", "token"]
-            .iter()
-            .filter_map(|part| lower.find(part))
-            .min();
-        if let Some(key) = first {
-            let value = lower[key..].find(':').map_or(line.len(), |colon| key + colon + 1);
-            source.hide(start + value..start + line.trim_end().len().max(value));
-        }
-        start += line.len();
-    }
-}
-
 /// What kept the text from being YAML. Tabs are all shown; anything else ends at the first.
 fn syntax_findings(source: &Source<'_>, failure: &ScanError, findings: &mut Vec<Diagnostic>) {
     let mut start = 0;
@@ -374,6 +334,16 @@ fn syntax_findings(source: &Source<'_>, failure: &ScanError, findings: &mut Vec<
         start += line.len();
     }
     if !findings.is_empty() {
+        return;
+    }
+    if matches!(failure.kind(), ErrorKind::UnknownAnchor) {
+        let at = failure.marker().byte_offset().unwrap_or(0);
+        findings.push(source.error(
+            &(at..at + 1),
+            "this alias names nothing above it",
+            "a word that begins with `*` stands for a value marked `&` before",
+            "mark the value with `&`, or quote the text if it should begin with `*`",
+        ));
         return;
     }
     let at = failure.marker().byte_offset().unwrap_or(0);

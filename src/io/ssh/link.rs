@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use russh::Disconnect;
 use russh::client::Handle;
+use russh::{ChannelMsg, Disconnect};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::connect::{self, Client};
 use super::error::{SshError, SshErrorKind};
@@ -59,6 +59,37 @@ impl Connection {
 
     pub(super) fn why_closed_or(&self, error: russh::Error) -> String {
         self.why_closed().unwrap_or_else(|| error.to_string())
+    }
+
+    /// Sends a signal to a process group on the host with `kill`, beside the commands that `channels` counts.
+    pub(super) fn signal_group(self: &Arc<Self>, group: u32, signal: &'static str) {
+        let connection = self.clone();
+        tokio::spawn(async move {
+            let kill = async {
+                let mut channel = loop {
+                    match connection.handle.channel_open_session().await {
+                        Ok(channel) => break channel,
+                        Err(russh::Error::ChannelOpenFailure(_)) => sleep(Duration::from_millis(50)).await,
+                        Err(_) => return,
+                    }
+                };
+                if channel
+                    .exec(true, format!("exec sh -c 'kill -s {signal} -- -{group}'"))
+                    .await
+                    .is_ok()
+                {
+                    while let Some(message) = channel.wait().await {
+                        if let ChannelMsg::ExitStatus { exit_status } = message {
+                            tracing::debug!(group, signal, exit_status, "signalled a remote command");
+                        }
+                    }
+                }
+            };
+            // Whether it helped shows on the command's own channel.
+            if timeout(Duration::from_secs(5), kill).await.is_err() {
+                connection.condemn("it had no answer for `kill`");
+            }
+        });
     }
 
     /// No new command goes over this connection; those under way may end.
@@ -157,11 +188,11 @@ impl Link {
             .unwrap_or_else(|| "the connection ended".into())
     }
 
-    /// Runs `command` in the user's login shell with `stdin`, and waits for its end.
+    /// Runs `command` in `sh` with `stdin`, and waits for its end.
     ///
-    /// After `deadline`, or when this future is dropped, the remote process is ended (TERM, then KILL) and its place is
-    /// free once the host says that it is gone. sshd before 7.9 ignores signals: where that matters, run it under `timeout`.
-    /// Processes of another user, such as under `sudo`, cannot be signalled either.
+    /// After `deadline`, or when this future is dropped, the remote process group is ended (TERM, then KILL) and its place
+    /// is free once the host says that it is gone. Processes of another user, such as under `sudo`, are out of reach:
+    /// they need a limit of their own.
     pub async fn exec(
         &self,
         command: &str,

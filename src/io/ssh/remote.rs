@@ -4,6 +4,9 @@
 //! the owner of the command goes away it ends the remote process before it gives the channel's place back. Nothing
 //! is sent to close a channel while its process lives: the library would then hide the server's answer, and the server
 //! would keep the place occupied.
+//!
+//! Each command tells its process group before anything else, on a line of standard error that is taken out again: sshd
+//! ignores requests to signal when the user is root, and before 7.9 always, so `kill` on a second channel helps.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,7 +20,7 @@ use russh::client::Msg;
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::error::{SshError, SshErrorKind};
 use super::link::Connection;
@@ -26,6 +29,8 @@ use super::link::Connection;
 const GRACE: Duration = Duration::from_secs(1);
 /// How long after KILL the host may take to report the end.
 const AFTER_KILL: Duration = Duration::from_secs(5);
+/// After which a signal sent over the channel itself was evidently ignored.
+const SIGNAL_WORKS: Duration = Duration::from_millis(100);
 /// Silence after an exit status until the channel is given up: a background child may hold its output open for ever.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -114,6 +119,7 @@ pub(super) struct State {
     pub stdout: Output,
     pub stdout_at_end: bool,
     pub stderr: Output,
+    pub group: Option<u32>,
     pub reader: Option<Waker>,
     pub writer: Option<Waker>,
 }
@@ -123,6 +129,7 @@ pub(super) struct State {
 pub(super) struct Shared {
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
+    group_known: Notify,
 }
 
 impl Shared {
@@ -140,6 +147,17 @@ impl Shared {
         match &*self.phase.borrow() {
             Phase::Ended(end) => Some(end.clone()),
             _ => None,
+        }
+    }
+
+    /// The process group on the host; waits until the command has told it.
+    async fn group(&self) -> u32 {
+        loop {
+            // A notification is kept until the next wait, so one in between is not missed.
+            if let Some(group) = self.state().group {
+                return group;
+            }
+            self.group_known.notified().await;
         }
     }
 
@@ -167,6 +185,7 @@ impl Remote {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             phase: watch::Sender::new(Phase::Queued),
+            group_known: Notify::new(),
         });
         let (kill, killed) = oneshot::channel();
         let (writer_out, writer) = oneshot::channel();
@@ -287,7 +306,7 @@ impl Task {
                 Err(e) => return End::NotStarted(SshErrorKind::Closed, self.connection.why_closed_or(e)),
             }
         };
-        if let Err(e) = channel.exec(true, command).await {
+        if let Err(e) = channel.exec(true, announcing(&command)).await {
             return End::NotStarted(SshErrorKind::Closed, self.connection.why_closed_or(e));
         }
         self.shared.enter(Phase::Sent);
@@ -309,7 +328,7 @@ impl Task {
                 grace = kill => grace.unwrap_or(GRACE),
                 () = overflow.notified() => GRACE,
             };
-            end_process(&write, grace).await;
+            self.end_process(&write, grace).await;
         };
         tokio::pin!(ending);
         let mut status = None;
@@ -361,6 +380,26 @@ impl Task {
         }
     }
 
+    /// TERM, then KILL. Returns only when the host had every chance to report the end and did not.
+    ///
+    /// Its standard input is not closed first: a shell would take a half-sent line for a whole one and run it.
+    async fn end_process(&self, write: &ChannelWriteHalf<Msg>, grace: Duration) {
+        let start = Instant::now();
+        // Failures to send mean that the connection is dead, which the reading side learns of too.
+        let _ = write.signal(Sig::TERM).await;
+        sleep(SIGNAL_WORKS.min(grace)).await;
+        if let Ok(group) = timeout_at(start + grace, self.shared.group()).await {
+            self.connection.signal_group(group, "TERM");
+        }
+        sleep_until(start + grace).await;
+        let _ = write.signal(Sig::KILL).await;
+        let group = self.shared.state().group;
+        if let Some(group) = group {
+            self.connection.signal_group(group, "KILL");
+        }
+        sleep(AFTER_KILL).await;
+    }
+
     /// The channel is closed: the process is gone, whether or not its status came.
     fn closed(&self, status: Option<ExitStatus>) -> End {
         status.map_or(End::Killed, End::Exited)
@@ -381,7 +420,15 @@ impl Task {
                 Keep::All(limit) if state.stdout.bytes.len() + data.len() > limit => fits = false,
                 Keep::All(_) => state.stdout.bytes.extend(&data[..]),
             },
-            ChannelMsg::ExtendedData { data, ext: 1 } => state.stderr.keep_tail(&data, STDERR_TAIL_BYTES),
+            ChannelMsg::ExtendedData { data, ext: 1 } => {
+                state.stderr.keep_tail(&data, STDERR_TAIL_BYTES);
+                if state.group.is_none() && state.stderr.dropped == 0 {
+                    state.group = take_announcement(&mut state.stderr.bytes);
+                    if state.group.is_some() {
+                        self.shared.group_known.notify_one();
+                    }
+                }
+            }
             ChannelMsg::Eof => state.stdout_at_end = true,
             _ => return true,
         }
@@ -394,15 +441,26 @@ impl Task {
     }
 }
 
-/// TERM, then KILL. Returns only when the host had every chance to report the end and did not.
-///
-/// Its standard input is not closed first: a shell would take a half-sent line for a whole one and run it.
-async fn end_process(write: &ChannelWriteHalf<Msg>, grace: Duration) {
-    // Failures to send mean that the connection is dead, which the reading side learns of too.
-    let _ = write.signal(Sig::TERM).await;
-    sleep(grace).await;
-    let _ = write.signal(Sig::KILL).await;
-    sleep(AFTER_KILL).await;
+/// What a command says of itself, on a line of standard error.
+const ANNOUNCEMENT: &str = "mmm-process-group:";
+
+/// The command as `sh` runs it. sshd gives each command a session of its own, so the shell's pid is its group.
+fn announcing(command: &str) -> String {
+    let quoted = command.replace('\'', r"'\''");
+    format!("exec sh -c 'echo \"{ANNOUNCEMENT}$$\" >&2; eval \"$1\"' sh '{quoted}'")
+}
+
+/// Takes the announcement out of standard error; start-up files of a login shell may have written before it.
+fn take_announcement(stderr: &mut VecDeque<u8>) -> Option<u32> {
+    let bytes = stderr.make_contiguous();
+    let at = bytes
+        .windows(ANNOUNCEMENT.len())
+        .position(|w| w == ANNOUNCEMENT.as_bytes())?;
+    let number = at + ANNOUNCEMENT.len();
+    let end = number + bytes[number..].iter().position(|b| *b == b'\n')?;
+    let group = std::str::from_utf8(&bytes[number..end]).ok()?.parse().ok()?;
+    stderr.drain(at..=end);
+    Some(group)
 }
 
 fn name_of(signal: Sig) -> String {
@@ -424,7 +482,8 @@ pub(super) fn end_error(host: &str, end: End) -> SshError {
             SshErrorKind::Overflow,
             format!("ended the command on `{host}`"),
             "it wrote more output than is allowed to wait unread",
-        ),
+        )
+        .hint("what it did is unknown: look at the host before repeating it"),
         End::NotConfirmed => SshError::lost(
             host,
             "it was told to end, and the host did not confirm that it did",
@@ -456,6 +515,15 @@ mod tests {
             (output.bytes.make_contiguous() as &[u8], output.dropped),
             (&b"6789"[..], 12)
         );
+    }
+
+    #[test]
+    fn an_announcement_is_taken_out_of_standard_error() {
+        let mut bytes: VecDeque<u8> = b"rc noise mmm-process-group:12".to_vec().into();
+        assert_eq!(take_announcement(&mut bytes), None);
+        bytes.extend(b"34\nwarning\n");
+        assert_eq!(take_announcement(&mut bytes), Some(1234));
+        assert_eq!(bytes.make_contiguous(), b"rc noise warning\n");
     }
 
     #[test]
