@@ -56,7 +56,7 @@ pub fn privileges(rows: &[Row]) -> Vec<String> {
 /// Whether the options that [`PRINT_DEFAULTS`] printed make a server start read-only; `None` when they do not mention
 /// it. The last mention counts, as it does for the server.
 pub fn configured_read_only(printed: &str) -> Option<bool> {
-    printed.split_whitespace().filter_map(read_only_option).last()
+    printed.split_whitespace().rev().find_map(read_only_option)
 }
 
 fn read_only_option(option: &str) -> Option<bool> {
@@ -89,8 +89,6 @@ fn filters(row: &Row) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     fn row(pairs: &[(&str, &str)]) -> Row {

@@ -196,8 +196,6 @@ fn gtid_mode(row: &Row) -> Result<GtidMode, Misread> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use crate::core::facts::{IoThread, ReceivedGtid, SqlThread, UsingGtid};
 

@@ -1,7 +1,8 @@
 //! Servers that refuse, hang, die or are silent: each is told apart, and none costs more than its deadline.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mmm::core::facts::{Reach, Refusal};
@@ -149,17 +150,62 @@ async fn an_error_keeps_the_connection() {
 #[tokio::test]
 async fn a_port_that_answers_nothing_is_silent() {
     // A full queue: the kernel drops further connection attempts, as a dead host would.
+    let (_socket, port) = narrow_port();
+    let _filling = TcpStream::connect((HOME, port)).unwrap();
+    let started = Instant::now();
+    let reach = Server::new(HOME, port, login("monitor")).facts(BRIEF).await;
+    assert!(matches!(reach, Reach::Silent(_)), "{reach:?}");
+    assert!(started.elapsed() < BRIEF + SLACK);
+}
+
+/// A host that lost its power keeps our connection open for minutes. It must not look like a hung server.
+#[tokio::test]
+async fn a_kept_connection_to_a_dead_host_is_silent() {
+    let server = Mariadbd::start(1).await;
+    let (front, port) = narrow_port();
+    let (cut, is_cut) = std::sync::mpsc::channel::<()>();
+    let behind = server.port;
+    let relaying = std::thread::spawn(move || {
+        let (client, _) = front.accept().unwrap();
+        let mut client = TcpStream::from(client);
+        let mut backend = TcpStream::connect((HOME, behind)).unwrap();
+        relay(&mut client, &mut backend, &is_cut);
+        // Both stay open and mute, and the port takes nobody else.
+        let _filling = TcpStream::connect((HOME, port)).unwrap();
+        is_cut.recv().unwrap();
+    });
+    let mut kept = Server::new(HOME, port, login("monitor"));
+    assert!(kept.answers(SOON).await.up().is_some());
+    cut.send(()).unwrap();
+    let silent = eventually(async || matches!(kept.answers(BRIEF).await, Reach::Silent(_)));
+    assert!(silent.await);
+    cut.send(()).unwrap();
+    relaying.join().unwrap();
+}
+
+/// A port with the shortest queue there is.
+fn narrow_port() -> (Socket, u16) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(HOME, 0).into()).unwrap();
     socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let _filling = TcpStream::connect(address).unwrap();
-    let started = Instant::now();
-    let reach = Server::new(HOME, address.port(), login("monitor"))
-        .facts(BRIEF)
-        .await;
-    assert!(matches!(reach, Reach::Silent(_)), "{reach:?}");
-    assert!(started.elapsed() < BRIEF + SLACK);
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
+}
+
+/// Passes bytes both ways until told to stop.
+fn relay(client: &mut TcpStream, backend: &mut TcpStream, stop: &Receiver<()>) {
+    let mut buffer = [0; 4096];
+    for stream in [&*client, &*backend] {
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    }
+    while stop.try_recv().is_err() {
+        if let Ok(length @ 1..) = client.read(&mut buffer) {
+            backend.write_all(&buffer[..length]).unwrap();
+        }
+        if let Ok(length @ 1..) = backend.read(&mut buffer) {
+            client.write_all(&buffer[..length]).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

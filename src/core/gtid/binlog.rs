@@ -79,8 +79,6 @@ serde_as_text!(BinlogPosition);
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     fn at(text: &str) -> BinlogPosition {

@@ -170,8 +170,6 @@ fn write_list(f: &mut fmt::Formatter<'_>, gtids: impl Iterator<Item = MariaGtid>
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use proptest::prelude::*;
 

@@ -248,8 +248,6 @@ fn without(mine: &[Interval], theirs: &[Interval]) -> Vec<Interval> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;

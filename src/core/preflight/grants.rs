@@ -138,11 +138,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
                 need.severity,
                 format!("the {account} account lacks the privilege `{least}`"),
                 &format!("without it the account cannot {}", need.to),
-                // MariaDB lists this one in another spelling than it takes.
-                format!(
-                    "`GRANT {} ON *.* TO` that account",
-                    least.replace("READ_ONLY ADMIN", "READ ONLY ADMIN")
-                ),
+                format!("`GRANT {least} ON *.* TO` that account"),
             ));
         }
     }
