@@ -83,6 +83,8 @@ pub enum Refusal {
     Privilege,
     /// It is on its way down or still starting.
     Stopping,
+    /// It answers, but what we asked waits behind something else, as replication status does behind `STOP SLAVE`.
+    Busy,
     /// It answered with another error.
     Other,
 }
@@ -94,6 +96,7 @@ impl fmt::Display for Refusal {
             Refusal::Login => "it does not let us in",
             Refusal::Privilege => "a privilege is missing",
             Refusal::Stopping => "it is stopping or starting",
+            Refusal::Busy => "a question waits behind something else",
             Refusal::Other => "it answered with an error",
         })
     }
@@ -121,6 +124,8 @@ pub enum Mishap {
     Lost,
     /// Time ran out.
     TimedOut,
+    /// Time ran out for this question, while the server had just answered another.
+    Waiting,
     /// The network says that the host is not there.
     Unreachable,
     /// What came is not what a server of this protocol says.
@@ -146,6 +151,10 @@ pub fn judge<T>(failure: Failure) -> Reach<T> {
     match (mishap, stage) {
         (Mishap::Server(number), _) => Reach::Refusing {
             reason: refusal(number),
+            text,
+        },
+        (Mishap::Waiting, _) => Reach::Refusing {
+            reason: Refusal::Busy,
             text,
         },
         (Mishap::Ours, _) => Reach::Unasked(text),
@@ -230,6 +239,7 @@ mod tests {
         assert_eq!(judged(Stage::LoggingIn, Mishap::TimedOut), Reach::Hung(text()));
         assert_eq!(judged(Stage::LoggingIn, Mishap::Lost), Reach::Hung(text()));
         assert_eq!(judged(Stage::Asking, Mishap::TimedOut), Reach::Hung(text()));
+        assert!(judged(Stage::Asking, Mishap::Waiting).is_alive());
         assert_eq!(judged(Stage::Dialling, Mishap::Ours), Reach::Unasked(text()));
     }
 }

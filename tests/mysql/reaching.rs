@@ -183,6 +183,43 @@ async fn a_kept_connection_to_a_dead_host_is_silent() {
     relaying.join().unwrap();
 }
 
+/// Replication status can wait behind a `STOP SLAVE` that takes long. Here a relay keeps that question to itself.
+#[tokio::test]
+async fn one_question_that_waits_is_not_a_hung_server() {
+    let server = Mariadbd::start(1).await;
+    let front = TcpListener::bind((HOME, 0)).unwrap();
+    let port = front.local_addr().unwrap().port();
+    let behind = server.port;
+    // Ends with the test program; its connections end with the server.
+    std::thread::spawn(move || {
+        for client in front.incoming() {
+            std::thread::spawn(move || relay_all_but(b"SHOW ALL SLAVES STATUS", client.unwrap(), behind));
+        }
+    });
+    let mut monitor = Server::new(HOME, port, login("monitor"));
+    assert_eq!(refusal(monitor.facts(BRIEF).await), Refusal::Busy);
+    assert!(monitor.answers(BRIEF).await.up().is_some());
+    server.freeze().await;
+    assert!(
+        matches!(monitor.facts(BRIEF).await, Reach::Hung(_)),
+        "it hangs when nothing is answered"
+    );
+}
+
+/// Passes bytes both ways, but swallows the packets that hold `question`.
+fn relay_all_but(question: &[u8], mut client: TcpStream, behind: u16) {
+    let mut backend = TcpStream::connect((HOME, behind)).unwrap();
+    let (mut answers, mut asker) = (backend.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut answers, &mut asker));
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut buffer) {
+        let asked = &buffer[..length];
+        if !asked.windows(question.len()).any(|part| part == question) && backend.write_all(asked).is_err() {
+            return;
+        }
+    }
+}
+
 /// A port with the shortest queue there is.
 fn narrow_port() -> (Socket, u16) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -149,7 +149,7 @@ fn failed_to_open(address: SocketAddr, login: &Login, error: &Error) -> Failure 
     let mishap = mishap_of(error);
     let stage = match mishap {
         Mishap::Refused | Mishap::Unreachable | Mishap::Ours | Mishap::TimedOut => Stage::Dialling,
-        Mishap::Server(_) | Mishap::Lost | Mishap::Unintelligible => Stage::LoggingIn,
+        Mishap::Server(_) | Mishap::Lost | Mishap::Waiting | Mishap::Unintelligible => Stage::LoggingIn,
     };
     let text = match error {
         Error::Server(error) => {

@@ -200,9 +200,24 @@ impl Server {
 
     async fn answers_by(&mut self, deadline: Instant) -> Result<(Version, Answers), Failure> {
         let version = self.version_by(deadline).await?;
+        let variables = self.ask(probe::VARIABLES, deadline).await?;
+        // It has just answered, so whatever now takes too long does not mean that the server hangs.
+        let answers = self
+            .further_answers_by(version, variables, deadline)
+            .await
+            .map_err(waiting)?;
+        Ok((version, answers))
+    }
+
+    async fn further_answers_by(
+        &mut self,
+        version: Version,
+        variables: Vec<Row>,
+        deadline: Instant,
+    ) -> Result<Answers, Failure> {
         let questions = probe::questions(version);
-        let answers = Answers {
-            variables: self.ask(probe::VARIABLES, deadline).await?,
+        Ok(Answers {
+            variables,
             status: self.ask(probe::STATUS, deadline).await?,
             gtids: match questions.gtids {
                 Some(sql) => self.ask(sql, deadline).await?,
@@ -211,8 +226,7 @@ impl Server {
             replicas: self.ask(questions.replicas, deadline).await?,
             binlog: unless_forbidden(self.ask(questions.binlog, deadline).await)?,
             prepared_xa: unless_forbidden(self.ask(probe::PREPARED_XA, deadline).await)?,
-        };
-        Ok((version, answers))
+        })
     }
 
     fn unintelligible(&self, misread: Misread) -> Failure {
@@ -235,6 +249,17 @@ fn unless_forbidden(answer: Result<Vec<Row>, Failure>) -> Result<Option<Vec<Row>
             Ok(None)
         }
         Err(failure) => Err(failure),
+    }
+}
+
+/// A question that ran out of time on a server that answered a moment ago.
+fn waiting(failure: Failure) -> Failure {
+    match (failure.stage, &failure.mishap) {
+        (Stage::Asking, Mishap::TimedOut) => Failure {
+            mishap: Mishap::Waiting,
+            ..failure
+        },
+        _ => failure,
     }
 }
 
