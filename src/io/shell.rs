@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use crate::core::script::{DutyOutcome, DutyReport, Script, StepOutcome, StepReport};
+use crate::core::script::{DutyOutcome, DutyReport, Failure, Script, StepOutcome, StepReport};
 use crate::core::wire::{self, Decoder, Ending, Frame, SqlLogin, Uptime};
 
 /// How much of a step's output is kept, from its end.
 const KEPT_OUTPUT_BYTES: usize = 64 * 1024;
 
-/// How much longer than its deadline a step may take before its host counts as lost; for the way back.
-const STEP_GRACE: Duration = Duration::from_millis(500);
+/// How much longer than its deadline a step or a duty is listened to before it counts as lost; for the way back.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What remains to be found of a shell whose end was not seen; belongs into the journal before the shell is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
         }
     }
 
-    /// Performs a duty. None of its steps starts after `deadline`, by the host's own clock.
+    /// Performs a duty. None of its steps starts after `deadline`, by the host's own clock; what is not heard of half a
+    /// second later is unknown.
     pub async fn run(&mut self, script: &Script, deadline: Instant) -> DutyReport {
         self.run_watched(script, deadline, &mut |_| {}).await
     }
@@ -192,6 +193,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
     ) -> DutyReport {
         let started = Instant::now();
         let mut record = Record::new(script);
+        // A step may start until the deadline; how it ended is still listened for.
+        let deadline = deadline + GRACE;
         let ended = match &self.lost {
             Some(why) => Err(format!("the shell was lost before: {why}")),
             None => {
@@ -315,7 +318,7 @@ impl<'s> Record<'s> {
     fn step_limit(&self) -> Option<Instant> {
         let running = self.running.as_ref()?;
         let within = self.script.steps.get(running.index)?.within;
-        running.since.checked_add(within + STEP_GRACE)
+        running.since.checked_add(within + GRACE)
     }
 
     fn silence(&self, step_is_late: bool) -> String {
@@ -376,7 +379,7 @@ impl<'s> Record<'s> {
             took: running
                 .as_ref()
                 .map_or(Duration::ZERO, |running| running.since.elapsed()),
-            output: running.map_or_else(String::new, |running| shown(&running.output)),
+            output: running.map_or_else(String::new, |running| self.script.mask(&shown(&running.output))),
         };
         watch(Progress::Ended(index, &report));
         self.steps.push(report);
@@ -388,7 +391,7 @@ impl<'s> Record<'s> {
                 name: self.name(running.index),
                 outcome: StepOutcome::Unknown,
                 took: running.since.elapsed(),
-                output: shown(&running.output),
+                output: self.script.mask(&shown(&running.output)),
             });
         }
         let said = shown(&self.stray);
