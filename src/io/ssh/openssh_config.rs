@@ -9,11 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tokio::process::Command;
 use tokio::time::timeout;
-
-use crate::config::inventory::SshSettings;
 
 use super::error::{SshError, SshErrorKind};
 use super::target::{Agent, Identity, Target, Timing};
@@ -65,28 +62,6 @@ impl Wanted {
             config_file: None,
             timing: Timing::default(),
             max_channels: 4,
-        }
-    }
-
-    /// What the inventory says about host `name`; `passphrase` opens its identity file.
-    pub fn from_settings(name: &str, settings: &SshSettings, passphrase: Option<SecretString>) -> Self {
-        Wanted {
-            port: settings.port,
-            user: settings.user.clone(),
-            identity: settings
-                .identity_file
-                .as_ref()
-                .map(|path| Identity::new(path, passphrase)),
-            jump: settings.jump.clone(),
-            known_hosts: settings.known_hosts.clone(),
-            use_ssh_config: settings.use_ssh_config,
-            timing: Timing {
-                connect: settings.connect_timeout,
-                keepalive_interval: settings.keepalive_every,
-                keepalive_max: settings.keepalive_misses,
-            },
-            max_channels: settings.max_channels as usize,
-            ..Wanted::new(name, &settings.address)
         }
     }
 
