@@ -290,6 +290,14 @@ fn worst(reports: &[(HostName, DutyReport)]) -> Outcome {
     failed.map_or(Outcome::Done, Outcome::Failed)
 }
 
+/// Why a duty did not end well, in words; empty when it did.
+pub fn describe(report: &DutyReport) -> String {
+    match worst(&[(HostName::from(report.duty.as_str()), report.clone())]) {
+        Outcome::Done => String::new(),
+        Outcome::Failed(why) | Outcome::Unknown(why) => why,
+    }
+}
+
 /// The last lines a step printed, for a person.
 fn said(step: &StepReport) -> String {
     let lines: Vec<&str> = step

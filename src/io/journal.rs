@@ -1,6 +1,7 @@
 //! A run's record: one append-only file of JSON lines, each synced before the thing it announces is done. Whoever finds
 //! a run without an end line knows how far it came.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,10 @@ pub struct OpenRun {
     pub opening: Opening,
     /// What happened, in order.
     pub happenings: Vec<Happening>,
+    /// The values that were registered.
+    pub registered: BTreeMap<String, String>,
+    /// When its last line was written.
+    pub last_at: Moment,
 }
 
 /// Every run of the cluster that has no end, oldest first. A last line cut off by a crash is left out: it was never
@@ -165,20 +170,21 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
     let text = fs::read_to_string(path)?;
     let mut opening = None;
     let mut happenings = Vec::new();
+    let mut registered = BTreeMap::new();
+    let mut last_at = Moment(0);
     for line in text.lines() {
-        match serde_json::from_str::<Line>(line).map(|line| line.entry) {
-            Ok(Entry::Open(said)) => opening = Some(said),
-            Ok(Entry::Step(happening)) => happenings.push(happening),
-            Ok(Entry::Value(..)) => {}
-            Ok(Entry::End(_)) => return Ok(None),
-            Err(_cut_off) => break,
+        let Ok(line) = serde_json::from_str::<Line>(line) else { break };
+        last_at = line.at;
+        match line.entry {
+            Entry::Open(said) => opening = Some(said),
+            Entry::Step(happening) => happenings.push(happening),
+            Entry::Value(name, value) => {
+                registered.insert(name, value);
+            }
+            Entry::End(_) => return Ok(None),
         }
     }
-    Ok(opening.map(|opening| OpenRun {
-        path: path.to_owned(),
-        opening,
-        happenings,
-    }))
+    Ok(opening.map(|opening| OpenRun { path: path.to_owned(), opening, happenings, registered, last_at }))
 }
 
 #[cfg(test)]

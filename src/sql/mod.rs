@@ -3,4 +3,5 @@
 pub mod probe;
 pub mod replication;
 pub mod row;
+pub mod shell_facts;
 pub mod version;

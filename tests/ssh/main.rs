@@ -10,7 +10,9 @@
 )]
 
 mod commands;
+mod config;
 mod connections;
 mod host_keys;
+mod kept;
 mod keys;
 mod sshd;

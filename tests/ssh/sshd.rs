@@ -87,11 +87,13 @@ impl Sshd {
             .unwrap()
             .port();
         let at = at.display();
+        // The start-up files of whoever runs the tests are kept out by another home.
         // The first value of a keyword counts, so `config` comes first.
         let text = format!(
             "{config}\n{text}Port {port}\nListenAddress 127.0.0.1\nPidFile none\nAuthorizedKeysFile {at}/authorized_keys\n\
              UsePAM no\nUseDNS no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel VERBOSE\n"
+             KbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel VERBOSE\n\
+             SetEnv HOME={at}\n"
         );
         fs::write(dir.path().join("sshd_config"), text).unwrap();
         let log = File::create(dir.path().join("log")).unwrap();

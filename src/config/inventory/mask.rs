@@ -1,7 +1,7 @@
 //! Finds the secrets in a text, so that no finding shows one.
 
-use super::tree::{Node, Value};
-use crate::config::diagnostic::Source;
+use super::tree::{Entry, Node, Value};
+use crate::config::diagnostic::{Source, closest};
 
 /// Hides every literal under a secretive key: it may stand in a line that is shown for another reason.
 pub fn hide_secrets(source: &mut Source<'_>, root: &Node) {
@@ -39,22 +39,41 @@ fn secretive(key: &str) -> bool {
 /// What a key that holds a secret has in its name.
 const SECRETIVE: [&str; 4] = ["pas", "pwd", "secret", "token"];
 
+/// The keys that name where a secret comes from.
+const SOURCES: [&str; 3] = ["env", "file", "command"];
+
 fn hide_below(source: &mut Source<'_>, node: &Node, secret: bool) {
     match &node.value {
-        // An empty value has the span of its key: `{ secret }` makes the secret a key.
-        Value::Scalar { .. } | Value::Empty if secret => source.hide(node.span.clone()),
+        Value::Scalar { .. } if secret => source.hide(node.span.clone()),
         Value::List(items) => items.iter().for_each(|item| hide_below(source, item, secret)),
-        Value::Map(entries) => {
-            for entry in entries {
-                // These name where a secret comes from, and are worth showing.
-                let named = ["env", "file", "command", "user"].contains(&entry.key.as_str());
+        Value::Map { entries, dropped } => {
+            for entry in entries.iter().chain(dropped) {
+                // `{ secret }` and `{secret: …}` make the secret a key.
+                if secret && closest(&entry.key, SOURCES).is_none() {
+                    source.hide(entry.key_span.clone());
+                }
                 let empty = matches!(entry.value.value, Value::Empty);
                 let holds = secretive(&entry.key) && !empty;
-                hide_below(source, &entry.value, (secret && !named) || holds);
+                hide_below(source, &entry.value, (secret && !names_a_source(entry)) || holds);
             }
         }
         _ => {}
     }
+}
+
+/// Whether an entry names where a secret comes from, which is worth showing.
+fn names_a_source(entry: &Entry) -> bool {
+    match (entry.key.as_str(), &entry.value.value) {
+        ("env", Value::Scalar { text, .. }) => is_variable(text),
+        ("file" | "command", _) => true,
+        _ => false,
+    }
+}
+
+/// Whether a text can name an environment variable.
+pub fn is_variable(text: &str) -> bool {
+    let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts_well && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Whether a line belongs below a key at `key_indent`: lists may stand as deep as their key, and how deep a tab

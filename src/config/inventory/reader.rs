@@ -176,7 +176,7 @@ impl Reader<'_> {
 
     fn mapping<'n>(&mut self, node: &'n Node, owner: Range<usize>, path: String) -> Option<Section<'n>> {
         match &node.value {
-            Value::Map(entries) => Some(Section {
+            Value::Map { entries, .. } => Some(Section {
                 owner,
                 path,
                 entries,
@@ -208,9 +208,7 @@ impl Reader<'_> {
             .iter()
             .filter(|entry| !section.asked.contains(entry.key.as_str()))
         {
-            // `{ secret }` makes the secret a key.
-            let nameless = matches!(entry.value.value, Value::Empty) && section.path.contains("pass");
-            let what = if nameless {
+            let what = if self.source.hides(&entry.key_span) {
                 "unknown key".to_owned()
             } else {
                 format!("unknown key `{}`", entry.key)

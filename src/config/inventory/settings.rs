@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
+use super::mask;
 use super::reader::{Given, Reader, Section};
 use super::resolved::{SecretSource, Service};
 use super::said::{Account, Fence, Mysql, Settings, Ssh};
@@ -128,7 +129,7 @@ fn secret(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>, key: &str) -> O
     let mut section = r.section_at(node, parent, key)?;
     let mut sources = Vec::new();
     if let Some(node) = section.get("env") {
-        sources.extend(r.word(node).map(|name| SecretSource::Env(name.value)));
+        sources.extend(variable(r, node).map(SecretSource::Env));
     }
     if let Some(node) = section.get("file") {
         sources.extend(r.path(node).map(|path| SecretSource::File(path.value)));
@@ -154,6 +155,22 @@ fn secret(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>, key: &str) -> O
     } else {
         None
     }
+}
+
+/// The name of an environment variable. What is none may be the secret itself, so it is not quoted.
+fn variable(r: &mut Reader<'_>, node: &Node) -> Option<String> {
+    let (text, _) = r.scalar(node, "the name of an environment variable")?;
+    if !mask::is_variable(text) {
+        let because = "such a name has letters, digits and `_`, and does not begin with a digit";
+        r.error(
+            &node.span,
+            "this cannot name an environment variable",
+            because,
+            "write the variable's name",
+        );
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn service(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>) -> Option<Given<Service>> {

@@ -1,14 +1,13 @@
 //! Tests of the whole way from text to inventory.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::{Inventory, Service, Surroundings, parse, parse_noting_keys};
+use super::{Fence, Inventory, Service, Surroundings, parse, parse_noting_keys};
 use crate::config::diagnostic::{Diagnostic, Severity, render_all};
-use crate::core::cluster::HostName;
+use crate::core::cluster::{HostMode, HostName, Unfenced};
 
 const EXAMPLE: &str = include_str!("../../../inventory.example.yaml");
 
@@ -52,6 +51,64 @@ fn the_example_is_valid_and_means_what_it_says() {
     assert_eq!(cluster.cluster.checks.rep_backlog.max_backlog.as_secs(), 150);
     assert_eq!(cluster.cluster.checks.ping.every.as_secs(), 1);
     assert_eq!(inventory.text_hash.len(), 40);
+}
+
+fn valid_text() -> String {
+    let golden = include_str!("../../../tests/golden/inventory/valid.txt");
+    golden.split("----\n").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_nearer_level_wins_key_by_key() {
+    let text = valid_text()
+        .replace("defaults:\n", "defaults:\n  checks: { default: { every: 3s, timeout: 1s }, ping: { every: 2s } }\n  fence: { duty: far, with: { a: 1, b: 2 } }\n  failover: { automatic: false, unfenced: never }\n")
+        .replace("peer: db2 }", "peer: db2, fence: { with: { b: 3 } } }")
+        .replace("peer: db1 }", "peer: db1, fence: { duty: near }, service: none }")
+        .replace("mode: slave }", "mode: replica, fence: none }")
+        + "    checks: { default: { every: 4s } }\n    failover: { automatic: true }\n";
+    let inventory = read(&text).unwrap_or_else(|found| panic!("{}", render_all(&found)));
+    let cluster = inventory.cluster("shop").unwrap();
+    let checks = &cluster.cluster.checks;
+    // A cluster's `default` is nearer than the top level's `ping`.
+    assert_eq!(
+        (checks.ping.every.as_secs(), checks.ping.timeout.as_secs()),
+        (4, 1)
+    );
+    assert_eq!(checks.mysql.trap_after.as_secs(), 10);
+    let failover = &cluster.cluster.failover;
+    assert_eq!((failover.automatic, failover.unfenced), (true, Unfenced::Never));
+
+    let fence = |name: &str| cluster.host(&HostName::from(name)).unwrap().fence.clone();
+    let values = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    assert_eq!(
+        fence("db1"),
+        Some(Fence {
+            duty: "far".into(),
+            with: values(&[("a", "1"), ("b", "3")])
+        })
+    );
+    assert_eq!(
+        fence("db2"),
+        Some(Fence {
+            duty: "near".into(),
+            with: values(&[])
+        }),
+        "a duty starts anew"
+    );
+    assert_eq!(fence("db3"), None);
+    assert_eq!(
+        cluster.host(&HostName::from("db2")).unwrap().service,
+        Service::None
+    );
+    assert_eq!(
+        cluster.cluster.host(&HostName::from("db3")).unwrap().mode,
+        HostMode::Slave
+    );
 }
 
 /// The same settings may stand on several levels; the example has to show each of them once.
@@ -250,18 +307,19 @@ fn aliases_that_multiply_or_contain_themselves_are_stopped() {
 #[test]
 fn no_password_is_shown_in_any_finding() {
     let accounts = "    agent: { user: mmm_agent, password: { env: MMM_AGENT_PASSWORD } }\n";
-    let golden = include_str!("../../../tests/golden/inventory/valid.txt");
-    let valid = golden
-        .split("----\n")
-        .next()
-        .unwrap()
-        .replace("AGENT_PASSWORD", "MMM_AGENT_PASSWORD");
+    let valid = valid_text().replace("AGENT_PASSWORD", "MMM_AGENT_PASSWORD");
     assert!(valid.contains(accounts), "the test's anchor moved");
     for password in [
         "password: hunter2, pasword: hunter2, zebra: 1",
         "password: { hunter2 }",
         "password: { environment: hunter2, [a]: b }",
         "password: [hunter2], x: 1",
+        "password: { env: A }, password: hunter2",
+        "password: { env: A }, <<: { password: hunter2 }",
+        "password: { env: A }, ? [hunter2] : hunter2",
+        "password: { env: hunter2 zebra }",
+        "password: { hunter2, hunter2 }",
+        "password: &p { hunter2: *p }",
         "password: \"hunter2\\x00\", x: 1",
         "password: !!str hunter2, x: 1",
         "password: &p hunter2, x: *p, y: *q",
@@ -290,4 +348,23 @@ fn no_password_is_shown_in_any_finding() {
             "{block}\n{said}"
         );
     }
+}
+
+#[test]
+fn the_inventory_of_the_lab_is_valid() {
+    let inventory = read(&lab::inventory::yaml()).unwrap_or_else(|found| panic!("{}", render_all(&found)));
+    assert_eq!(render_all(&inventory.warnings), "");
+    assert_eq!(inventory.clusters.len(), 1);
+}
+
+#[test]
+fn a_file_saved_on_windows_is_read_and_its_carets_stand_right() {
+    let text = format!("\u{feff}{}", valid_text().replace('\n', "\r\n"));
+    assert_eq!(said_about(&text), "valid\n");
+    let said = said_about(&text.replace("mode: slave", "mode: slaves"));
+    assert!(
+        said.contains(":14:40\n") && said.ends_with("hint: did you mean `slave`?\n"),
+        "{said}"
+    );
+    assert!(!said.contains('\r'), "{said:?}");
 }

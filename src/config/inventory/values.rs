@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::mask;
 use super::reader::{Given, Reader, Section};
 use super::tree::{Node, Value};
 use crate::config::diagnostic::closest;
@@ -304,11 +305,7 @@ impl Reader<'_> {
             return values;
         };
         for entry in section.entries() {
-            let mut characters = entry.key.chars();
-            let starts_well = characters
-                .next()
-                .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-            if !starts_well || !characters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            if !mask::is_variable(&entry.key) {
                 self.error(
                     &entry.key_span,
                     format!("`{}` cannot name a value", entry.key),
@@ -355,7 +352,7 @@ impl Reader<'_> {
             Value::Empty => "nothing",
             Value::Scalar { .. } => "a single value",
             Value::List(_) => "a list",
-            Value::Map(_) => "keys with values",
+            Value::Map { .. } => "keys with values",
         };
         self.error(
             &node.span,

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::connect::{Client, handshake_failed};
 use super::error::{SshError, SshErrorKind};
-use super::keys::{certificate_expired, encrypted};
+use super::keys::encrypted;
 use super::target::{Agent, Target};
 
 /// sshd hangs up at its sixth failure by default (`MaxAuthTries`), and counts against the address of who fails often.
@@ -41,8 +41,8 @@ pub(super) async fn authenticate(
     };
     let mut offered: Vec<PublicKey> = Vec::new();
     for identity in &target.identities {
-        let key = match identity.load(&target.name).await {
-            Ok(Some(key)) => key,
+        let (key, certificates) = match identity.load(&target.name).await {
+            Ok(Some(loaded)) => loaded,
             Ok(None) => continue,
             Err(error) => {
                 problems.push(error);
@@ -53,7 +53,7 @@ pub(super) async fn authenticate(
         let held = |id: &&AgentIdentity| key.public.as_ref().is_some_and(|p| same_key(p, &id.public_key()));
         match (&key.private, identities.iter().find(held)) {
             (Some(private), _) => {
-                if let Some(certificate) = key.certificate.as_ref().filter(|c| !certificate_expired(c)) {
+                for certificate in &certificates {
                     let label = format!("certificate of {label}");
                     if attempt.local_certificate(&label, certificate, private).await? {
                         return Ok(());

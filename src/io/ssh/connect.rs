@@ -1,7 +1,6 @@
 //! From a target to an authenticated connection: what carries it, whose key is on the other side, who we are.
 
 use std::net::Ipv4Addr;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +14,7 @@ use super::auth;
 use super::error::{SshError, SshErrorKind};
 use super::known_hosts::{KeyName, KnownHosts, Verdict};
 use super::link::{Carrier, Connection, Link};
+use super::proxy::Proxy;
 use super::quick::QuickTcp;
 use super::target::Target;
 
@@ -26,7 +26,7 @@ pub(super) async fn connect(target: &Target, via: Option<Link>) -> Result<Connec
     let known = read_known_hosts(target).await?;
     let name = KeyName::new(&target.address, target.port, target.host_key_alias.as_deref());
     let config = Arc::new(config(target, known.preferred(&name)));
-    let (transport, carrier) = transport(target, via).await?;
+    let (transport, mut carrier) = transport(target, via).await?;
     let (closed_out, closed) = watch::channel(None);
     let client = Client {
         host: target.name.clone(),
@@ -35,13 +35,20 @@ pub(super) async fn connect(target: &Target, via: Option<Link>) -> Result<Connec
         known,
         closed: closed_out,
     };
-    let mut handle =
-        client::connect_stream(config, transport, client)
-            .await
-            .map_err(|broken| match broken {
-                Broken::Judged(error) => *error,
-                Broken::Protocol(error) => handshake_failed(target, error.to_string()),
-            })?;
+    let mut handle = match client::connect_stream(config, transport, client).await {
+        Ok(handle) => handle,
+        Err(Broken::Judged(error)) => return Err(*error),
+        Err(Broken::Protocol(error)) => {
+            let why = match &mut carrier {
+                Some(Carrier::Proxy(proxy)) => proxy.last_words().await,
+                _ => None,
+            };
+            return Err(match why {
+                Some(why) => unreachable(target, why, "run the proxy command by hand"),
+                None => handshake_failed(target, error.to_string()),
+            });
+        }
+    };
     auth::authenticate(&mut handle, target, &closed).await?;
     Ok(Connection {
         host: target.name.clone(),
@@ -90,7 +97,14 @@ async fn transport(
     via: Option<Link>,
 ) -> Result<(Box<dyn Duplex>, Option<Carrier>), SshError> {
     if let Some(command) = &target.proxy_command {
-        return proxy(target, command);
+        let (pipes, proxy) = Proxy::start(command, target).map_err(|e| {
+            unreachable(
+                target,
+                format!("the proxy command does not start: {e}"),
+                "run it by hand",
+            )
+        })?;
+        return Ok((Box::new(pipes), Some(Carrier::Proxy(proxy))));
     }
     if let Some(via) = via {
         let channel = via
@@ -130,47 +144,6 @@ fn tune(tcp: &TcpStream, target: &Target) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(target.timing.silence()))?;
     Ok(())
-}
-
-fn proxy(target: &Target, command: &str) -> Result<(Box<dyn Duplex>, Option<Carrier>), SshError> {
-    let command = expand(command, target);
-    let failed = |because: String| unreachable(target, because, "run the proxy command by hand");
-    let mut child = tokio::process::Command::new("/bin/sh")
-        .args(["-c", &format!("exec {command}")])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| failed(format!("the proxy command does not start: {e}")))?;
-    match (child.stdout.take(), child.stdin.take()) {
-        (Some(stdout), Some(stdin)) => Ok((
-            Box::new(tokio::io::join(stdout, stdin)),
-            Some(Carrier::Proxy(child)),
-        )),
-        _ => Err(failed("the proxy command has no pipes".into())),
-    }
-}
-
-/// Fills in OpenSSH's tokens of a proxy command.
-fn expand(command: &str, target: &Target) -> String {
-    let mut expanded = String::with_capacity(command.len());
-    let mut chars = command.chars();
-    while let Some(c) = chars.next() {
-        match (c, c == '%') {
-            (_, true) => match chars.next() {
-                Some('h') => expanded.push_str(&target.address),
-                Some('p') => expanded.push_str(&target.port.to_string()),
-                Some('r') => expanded.push_str(&target.user),
-                Some('n') => expanded.push_str(&target.name),
-                Some('%') => expanded.push('%'),
-                Some(other) => expanded.extend(['%', other]),
-                None => expanded.push('%'),
-            },
-            (c, false) => expanded.push(c),
-        }
-    }
-    expanded
 }
 
 /// Our side of the protocol: judges the host key and remembers why the connection ended.
@@ -288,19 +261,4 @@ pub(super) fn handshake_failed(target: &Target, because: String) -> SshError {
     SshError::new(SshErrorKind::HandshakeFailed, what, because).hint(
         "sshd's log on the host says why; MaxStartups, PerSourcePenalties, AllowUsers and MaxAuthTries are the usual reasons",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proxy_tokens() {
-        let mut target = Target::new("db1", "10.0.0.1", "root");
-        target.port = 2222;
-        assert_eq!(
-            expand("nc -X %% %h:%p %r %n %z %", &target),
-            "nc -X % 10.0.0.1:2222 root db1 %z %"
-        );
-    }
 }

@@ -15,38 +15,44 @@ pub(super) struct LoadedKey {
     /// The decrypted key; `None` when it is encrypted and no passphrase is known, so only an agent can use it.
     pub private: Option<Arc<PrivateKey>>,
     pub public: Option<PublicKey>,
-    pub certificate: Option<Certificate>,
 }
 
 impl Identity {
-    /// Reads the file, or what was read before if it has not changed since. `Ok(None)`: not there and not required.
-    pub(super) async fn load(&self, host: &str) -> Result<Option<Arc<LoadedKey>>, SshError> {
+    /// The key, read anew only if its file has changed, and the certificates for it, read every time: they are renewed
+    /// often. `Ok(None)`: not there and not required.
+    pub(super) async fn load(
+        &self,
+        host: &str,
+    ) -> Result<Option<(Arc<LoadedKey>, Vec<Certificate>)>, SshError> {
         let modified = match tokio::fs::metadata(&self.path).await.and_then(|m| m.modified()) {
             Ok(time) => time,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !self.required => return Ok(None),
             Err(e) => return Err(unreadable(host, &self.path, e)),
         };
         let mut kept = self.loaded.lock().await;
-        if let Some((_, key)) = kept.as_ref().filter(|(time, _)| *time == modified) {
-            return Ok(Some(key.clone()));
-        }
-        let key = Arc::new(self.read(host).await?);
-        *kept = Some((modified, key.clone()));
-        Ok(Some(key))
-    }
-
-    /// Decryption takes 100 ms and more of CPU by design, so it has a thread of its own.
-    async fn read(&self, host: &str) -> Result<LoadedKey, SshError> {
-        let (path, passphrase) = (self.path.clone(), self.passphrase.clone());
-        let certificate = self.certificate.clone();
+        let kept_key = kept
+            .as_ref()
+            .filter(|(time, _)| *time == modified)
+            .map(|(_, key)| key.clone());
+        let identity = self.clone();
         let owned_host = host.to_string();
-        tokio::task::spawn_blocking(move || {
-            let mut key = read_key(&owned_host, &path, passphrase.as_ref())?;
-            key.certificate = read_certificate(&owned_host, &path, certificate)?;
-            Ok(key)
+        // Decryption takes 100 ms and more of CPU by design, so it has a thread of its own.
+        let (key, certificates) = tokio::task::spawn_blocking(move || {
+            let key = match kept_key {
+                Some(key) => key,
+                None => Arc::new(read_key(
+                    &owned_host,
+                    &identity.path,
+                    identity.passphrase.as_ref(),
+                )?),
+            };
+            let certificates = read_certificates(&owned_host, &identity, &key)?;
+            Ok((key, certificates))
         })
         .await
-        .map_err(|e| unreadable(host, &self.path, e))?
+        .map_err(|e| unreadable(host, &self.path, e))??;
+        *kept = Some((modified, key.clone()));
+        Ok(Some((key, certificates)))
     }
 }
 
@@ -58,7 +64,6 @@ fn read_key(host: &str, path: &Path, passphrase: Option<&SecretString>) -> Resul
         Ok(key) => Ok(LoadedKey {
             public: Some(key.public_key().clone()),
             private: Some(Arc::new(key)),
-            certificate: None,
         }),
         // An agent may hold it: the OpenSSH format tells the public key without the passphrase, else the file beside does.
         Err(_) if passphrase.is_none() && is_encrypted(text.expose_secret()) => {
@@ -68,7 +73,6 @@ fn read_key(host: &str, path: &Path, passphrase: Option<&SecretString>) -> Resul
             Ok(LoadedKey {
                 private: None,
                 public: public.ok(),
-                certificate: None,
             })
         }
         Err(_) if passphrase.is_some() && is_encrypted(text.expose_secret()) => Err(SshError::new(
@@ -88,28 +92,34 @@ fn is_encrypted(text: &str) -> bool {
         || PrivateKey::from_openssh(text).is_ok_and(|key| key.is_encrypted())
 }
 
-/// The named certificate must be there; the one beside the key need not.
-fn read_certificate(host: &str, key: &Path, named: Option<PathBuf>) -> Result<Option<Certificate>, SshError> {
-    let (path, required) = match named {
-        Some(path) => (path, true),
-        None => (beside(key, "-cert.pub"), false),
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => match Certificate::from_openssh(text.trim()) {
-            Ok(certificate) => Ok(Some(certificate)),
-            Err(e) => Err(unreadable(host, &path, e)),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => Ok(None),
-        Err(e) => Err(unreadable(host, &path, e)),
-    }
-}
-
-/// Why a certificate would be refused by any server now; `None` when nothing speaks against it.
-pub(super) fn certificate_expired(certificate: &Certificate) -> bool {
+/// The certificates for this key that can be valid now: the one beside it, if there is one, and the named ones.
+fn read_certificates(host: &str, identity: &Identity, key: &LoadedKey) -> Result<Vec<Certificate>, SshError> {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    now >= certificate.valid_before()
+    let beside = beside(&identity.path, "-cert.pub");
+    let mut certificates = Vec::new();
+    for (path, required) in identity
+        .certificates
+        .iter()
+        .map(|p| (p, true))
+        .chain([(&beside, false)])
+    {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => continue,
+            Err(e) => return Err(unreadable(host, path, e)),
+        };
+        let certificate = Certificate::from_openssh(text.trim()).map_err(|e| unreadable(host, path, e))?;
+        let fits = key
+            .public
+            .as_ref()
+            .is_some_and(|public| public.key_data() == certificate.public_key());
+        if fits && now < certificate.valid_before() {
+            certificates.push(certificate);
+        }
+    }
+    Ok(certificates)
 }
 
 /// The key needs a passphrase that nobody gave.

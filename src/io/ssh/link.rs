@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout, timeout_at};
 
 use super::connect::{self, Client};
 use super::error::{SshError, SshErrorKind};
+use super::proxy::Proxy;
 use super::remote::{End, ExitStatus, Keep, Phase, Remote, end_error};
 use super::stream::Stream;
 use super::target::{Target, Timing};
@@ -44,7 +45,7 @@ pub(super) struct Connection {
 #[expect(dead_code, reason = "held only so that it lives as long as what it carries")]
 pub(super) enum Carrier {
     Jump(Link),
-    Proxy(tokio::process::Child),
+    Proxy(Proxy),
 }
 
 impl Connection {

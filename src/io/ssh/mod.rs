@@ -9,6 +9,9 @@ mod error;
 mod keys;
 mod known_hosts;
 mod link;
+mod links;
+mod openssh_config;
+mod proxy;
 mod quick;
 mod remote;
 mod stream;
@@ -16,6 +19,8 @@ mod target;
 
 pub use error::{SshError, SshErrorKind};
 pub use link::{EXEC_OUTPUT_BYTES, ExecOutput, Link, STREAM_UNREAD_BYTES};
+pub use links::Links;
+pub use openssh_config::Wanted;
 pub use remote::ExitStatus;
 pub use stream::Stream;
 pub use target::{Agent, Identity, Target, Timing};

@@ -39,6 +39,8 @@ pub struct Target {
     pub timing: Timing,
     /// Commands at a time on the one connection. sshd allows 10 sessions but frees them late: above 5 it refuses some.
     pub max_channels: usize,
+    /// Whether `ssh_config` was asked; it is not when that is not wanted or there is no `ssh` program.
+    pub ssh_config_read: bool,
 }
 
 impl Target {
@@ -58,12 +60,8 @@ impl Target {
             proxy_command: None,
             timing: Timing::default(),
             max_channels: 4,
+            ssh_config_read: false,
         }
-    }
-
-    /// Two targets with the same endpoint can share one connection as a jump host.
-    pub(super) fn endpoint(&self) -> String {
-        format!("{}@{}:{}", self.user, self.address, self.port)
     }
 }
 
@@ -113,8 +111,8 @@ pub struct Identity {
     pub path: PathBuf,
     /// What decrypts it.
     pub passphrase: Option<SecretString>,
-    /// Another certificate to show with this key.
-    pub certificate: Option<PathBuf>,
+    /// More certificates to show with this key; those that are for another key are passed over.
+    pub certificates: Vec<PathBuf>,
     /// Whether the file must be there; the usual default paths need not.
     pub required: bool,
     pub(super) loaded: Arc<Mutex<Option<(SystemTime, Arc<LoadedKey>)>>>,
@@ -126,7 +124,7 @@ impl Identity {
         Identity {
             path: path.into(),
             passphrase,
-            certificate: None,
+            certificates: Vec::new(),
             required: true,
             loaded: Arc::default(),
         }
@@ -146,7 +144,7 @@ impl fmt::Debug for Identity {
         f.debug_struct("Identity")
             .field("path", &self.path)
             .field("passphrase", &self.passphrase.as_ref().map(|_| "…"))
-            .field("certificate", &self.certificate)
+            .field("certificates", &self.certificates)
             .field("required", &self.required)
             .finish_non_exhaustive()
     }

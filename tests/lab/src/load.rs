@@ -26,6 +26,7 @@ use crate::host::Host;
 use crate::judge::{Evidence, Expect, HostSamples, Report, Row, Table, WriterLog, judge};
 use crate::lab::Lab;
 use crate::roster::{Purpose, WRITER_ADDRESS};
+use crate::sampler::{Sample, Span, State};
 use crate::wait;
 use crate::writer::log::whole_lines;
 use crate::writer::{SCHEMA, Writers};
@@ -224,37 +225,56 @@ impl Drop for Watch {
     }
 }
 
-/// Everything that the samplers of one host printed, without the lines that a power-off cut short.
+/// Everything that the samplers of one host printed, and when the host was without power.
 fn watch(host: &Host, stop: &AtomicBool) -> Result<String> {
     const PAUSE: Duration = Duration::from_millis(10);
     let user = format!("--user={SAMPLER}");
     let mut records = String::new();
+    let mut off: Option<Span> = None;
     while !stop.load(Ordering::Relaxed) {
-        // A host without power, and one that is frozen, has no sampler; the gap in its samples shows it.
-        let Ok(mut sampler) = host.spawn([PROGRAM, "sampler", &user]) else {
+        if !host.is_on() {
+            let now = Sample {
+                from_ns: monotonic_ns(),
+                to_ns: monotonic_ns(),
+            };
+            off.get_or_insert(Span::begin(State::Off, 0, now)).extend(now);
+            sleep(PAUSE);
+            continue;
+        }
+        if let Some(off) = off.take() {
+            records.push_str(&format!("{off}\n"));
+        }
+        // A frozen host starts no sampler; the gap in its samples shows it.
+        let Ok(sampler) = host.spawn([PROGRAM, "sampler", &user]) else {
             sleep(PAUSE);
             continue;
         };
-        while sampler.is_running() && !stop.load(Ordering::Relaxed) {
-            sleep(PAUSE);
-        }
-        let printed = if sampler.is_running() {
-            if host.is_frozen() {
-                sampler.stdout()
-            } else {
-                sampler.stop(END_LIMIT)?.stdout
-            }
-        } else {
-            let ended = sampler.wait(END_LIMIT)?;
-            if ended.code == 1 {
-                bail!("the sampler of `{}` failed: {}", host.name(), ended.stderr.trim());
-            }
-            ended.stdout
-        };
-        for line in whole_lines(&printed) {
-            records.push_str(line);
-            records.push('\n');
-        }
+        let printed = until_it_ends(sampler, host, stop)?;
+        // The line that a power-off cut short is left out.
+        whole_lines(&printed).for_each(|line| records.push_str(&format!("{line}\n")));
     }
-    Ok(records)
+    Ok(records + &off.map(|off| format!("{off}\n")).unwrap_or_default())
+}
+
+/// Lets one sampler run until its host ends it or it is to stop; gives what it printed.
+fn until_it_ends(mut sampler: Background, host: &Host, stop: &AtomicBool) -> Result<String> {
+    while sampler.is_running() && !stop.load(Ordering::Relaxed) {
+        sleep(Duration::from_millis(10));
+    }
+    if sampler.is_running() && host.is_frozen() {
+        return Ok(sampler.stdout());
+    }
+    let output = if sampler.is_running() {
+        sampler.stop(END_LIMIT)?
+    } else {
+        sampler.wait(END_LIMIT)?
+    };
+    if output.code == 1 && host.is_on() {
+        bail!(
+            "the sampler of `{}` failed: {}",
+            host.name(),
+            output.stderr.trim()
+        );
+    }
+    Ok(output.stdout)
 }

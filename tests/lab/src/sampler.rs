@@ -33,6 +33,8 @@ pub enum State {
     Silent,
     /// It does not take a connection.
     Down,
+    /// Its host has no power. No sampler can say so; the lab does.
+    Off,
 }
 
 /// Consecutive equal samples. Each end of a span is itself an interval: the sample lies somewhere in it.
@@ -57,7 +59,7 @@ pub struct Sample {
 }
 
 impl Span {
-    fn begin(state: State, server: u32, sample: Sample) -> Span {
+    pub(crate) fn begin(state: State, server: u32, sample: Sample) -> Span {
         Span {
             state,
             server,
@@ -68,7 +70,7 @@ impl Span {
         }
     }
 
-    fn extend(&mut self, sample: Sample) {
+    pub(crate) fn extend(&mut self, sample: Sample) {
         self.longest_gap_ns = self
             .longest_gap_ns
             .max(sample.from_ns.saturating_sub(self.last.to_ns));
@@ -84,6 +86,7 @@ impl State {
             State::ReadOnly => "read-only",
             State::Silent => "silent",
             State::Down => "down",
+            State::Off => "off",
         }
     }
 }
@@ -92,7 +95,13 @@ impl FromStr for State {
     type Err = anyhow::Error;
 
     fn from_str(word: &str) -> Result<State> {
-        let known = [State::Writable, State::ReadOnly, State::Silent, State::Down];
+        let known = [
+            State::Writable,
+            State::ReadOnly,
+            State::Silent,
+            State::Down,
+            State::Off,
+        ];
         known
             .into_iter()
             .find(|state| state.word() == word)

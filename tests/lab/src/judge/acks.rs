@@ -91,6 +91,7 @@ pub(super) fn overlap(proof: Option<Changes>, handovers: usize) -> Option<Violat
 pub struct Turn {
     pub server: u32,
     pub first_sent_ns: u64,
+    pub first_ack_ns: u64,
     pub last_ack_ns: u64,
 }
 
@@ -99,15 +100,37 @@ pub fn turns(acks: &[&Attempt]) -> Vec<Turn> {
     let mut turns: Vec<Turn> = Vec::new();
     for ack in acks.iter().filter(|ack| through_the_address(ack)) {
         match turns.last_mut() {
-            Some(turn) if turn.server == ack.server => turn.last_ack_ns = turn.last_ack_ns.max(ack.done_ns),
+            Some(turn) if turn.server == ack.server => {
+                turn.first_ack_ns = turn.first_ack_ns.min(ack.done_ns);
+                turn.last_ack_ns = turn.last_ack_ns.max(ack.done_ns);
+            }
             _ => turns.push(Turn {
                 server: ack.server,
                 first_sent_ns: ack.sent_ns,
+                first_ack_ns: ack.done_ns,
                 last_ack_ns: ack.done_ns,
             }),
         }
     }
     turns
+}
+
+/// How long no write was acknowledged from one turn to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Gap {
+    pub from_server: u32,
+    pub to_server: u32,
+    pub gap_ms: f64,
+}
+
+/// The gap at each change of turn, in the order of time.
+pub fn gaps_between(turns: &[Turn]) -> Vec<Gap> {
+    let gap = |pair: &[Turn]| Gap {
+        from_server: pair[0].server,
+        to_server: pair[1].server,
+        gap_ms: ms(pair[1].first_ack_ns.saturating_sub(pair[0].last_ack_ns)),
+    };
+    turns.windows(2).map(gap).collect()
 }
 
 /// What one writer went through.

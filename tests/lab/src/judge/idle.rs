@@ -68,7 +68,7 @@ impl Idle {
     pub(super) fn violation(&self, within: Option<Duration>) -> Option<Violation> {
         let limit_ms = within?.as_secs_f64() * 1000.0;
         let late = self.slowest_ms > limit_ms || !self.unnoticed.is_empty();
-        late.then(|| Violation::IdleLate {
+        late.then_some(Violation::IdleLate {
             slowest_ms: self.slowest_ms,
             unnoticed: self.unnoticed.len(),
             limit_ms,

@@ -28,7 +28,8 @@ pub fn judge(evidence: &Evidence) -> Report {
     let changes = acks::proven_changes(&acks);
     let rows = rows::compare(evidence, &acks);
     let windows = windows::compare(&evidence.samples);
-    let idle = idle::notice(&evidence.logs, &acks::turns(&acks), expect.idle_within);
+    let turns = acks::turns(&acks);
+    let idle = idle::notice(&evidence.logs, &turns, expect.idle_within);
 
     let mut violations = Vec::new();
     violations.extend(
@@ -49,6 +50,7 @@ pub fn judge(evidence: &Evidence) -> Report {
     Report {
         acknowledged: acks.len(),
         longest_gap_ms: acks::longest_gap_ms(&evidence.logs),
+        handover_gaps: acks::gaps_between(&turns),
         writers,
         changes: changes.map_or(0, |proof| proof.changes),
         expected_handovers: expect.handovers,

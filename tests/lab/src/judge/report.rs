@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Violation;
-use super::acks::WriterFigures;
+use super::acks::{Gap, WriterFigures};
 use super::idle::Idle;
 use super::rows::Rows;
 use super::windows::Windows;
@@ -16,6 +16,8 @@ pub struct Report {
     pub acknowledged: usize,
     /// The longest time in which no write through the writer address was acknowledged to any writer.
     pub longest_gap_ms: f64,
+    /// The write gap at each handover, as all writers through the address together saw it.
+    pub handover_gaps: Vec<Gap>,
     pub writers: Vec<WriterFigures>,
     /// The changes of writer that the acknowledgements prove.
     pub changes: usize,
@@ -45,6 +47,13 @@ impl Report {
     /// Whether the acknowledgements alone prove it.
     pub fn overlap_by_acknowledgements(&self) -> bool {
         self.changes > self.expected_handovers
+    }
+
+    /// The least, the median and the longest write gap at handovers, in ms; `None` without a handover.
+    pub fn handover_gap_ms(&self) -> Option<(f64, f64, f64)> {
+        let mut gaps: Vec<f64> = self.handover_gaps.iter().map(|gap| gap.gap_ms).collect();
+        gaps.sort_by(f64::total_cmp);
+        Some((*gaps.first()?, *gaps.get(gaps.len() / 2)?, *gaps.last()?))
     }
 
     /// What must not be, and is. Empty after a run as it should be.
@@ -93,6 +102,19 @@ impl fmt::Display for Report {
             "  changes of writer: {} proven, {} carried out",
             self.changes, self.expected_handovers
         )?;
+        if let Some((least, median, most)) = self.handover_gap_ms() {
+            let each: Vec<String> = self
+                .handover_gaps
+                .iter()
+                .take(50)
+                .map(|gap| format!("{:.1}", gap.gap_ms))
+                .collect();
+            writeln!(
+                out,
+                "  write gaps at handovers: {least:.1}/{median:.1}/{most:.1} ms (least/median/most), each: {}",
+                each.join(" ")
+            )?;
+        }
         for handover in &self.windows.handovers {
             let blind =
                 |ms: Option<f64>| ms.map_or_else(|| "not sampled".to_owned(), |ms| format!("{ms:.1} ms"));

@@ -132,6 +132,7 @@ fn a_healthy_handover_is_reported_with_its_figures_and_no_violation() {
     );
     assert_eq!(report.longest_gap_ms, 32.0);
     assert_eq!((report.changes, report.rows.reference), (1, Some(2)));
+    assert_eq!(report.handover_gap_ms(), Some((32.0, 32.0, 32.0)));
     assert_eq!((report.idle.noticed, report.idle.slowest_ms), (1, 11.0));
     let handover = &report.windows.handovers[0];
     assert_eq!((handover.from.as_str(), handover.to.as_str()), ("db1", "db2"));
@@ -247,7 +248,7 @@ fn acknowledging_after_the_other_server_did_is_an_overlap() {
         found,
         Violation::AcknowledgedByTwo {
             between: (1, 2),
-            changes: 2,
+            changes: 3,
             handovers: 1
         }
     );

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -56,7 +57,7 @@ pub struct WriterArgs {
 }
 
 impl WriterArgs {
-    /// Runs the writers until told to stop.
+    /// Runs the writers until told to stop; ends with a summary on standard error.
     pub fn run(self) -> Result<()> {
         let login = match &self.password_file {
             Some(file) => Login::from_file(&self.user, file)?,
@@ -78,7 +79,8 @@ impl WriterArgs {
             pool: self.pool,
         };
         let out = append_to(self.log)?;
-        until_stopped(self.for_ms, |stop| run(writers, target, out, stop))
+        let summary = until_stopped(self.for_ms, |stop| run(writers, target, out, stop))?;
+        writeln!(std::io::stderr(), "{summary}").context("cannot write the summary")
     }
 }
 
@@ -94,12 +96,12 @@ pub(crate) fn append_to(file: Option<PathBuf>) -> Result<Box<dyn Write + Send>> 
 }
 
 /// Runs `work` on one thread; the receiver it is given becomes true after `for_ms` or on SIGTERM or SIGINT.
-pub(crate) fn until_stopped<F>(
+pub(crate) fn until_stopped<T, F>(
     for_ms: Option<u64>,
     work: impl FnOnce(watch::Receiver<bool>) -> F,
-) -> Result<()>
+) -> Result<T>
 where
-    F: Future<Output = Result<()>>,
+    F: Future<Output = Result<T>>,
 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -121,11 +123,12 @@ where
                 () = out_of_time => {}
             }
             tell.send_replace(true);
-            std::future::pending::<()>().await;
         };
+        // The work ends by itself once it was told to.
+        let mut work = pin!(work(stop));
         tokio::select! {
-            done = work(stop) => done,
-            () = asked => Ok(()),
+            done = &mut work => done,
+            () = asked => work.await,
         }
     })
 }

@@ -10,6 +10,7 @@ pub mod log;
 mod pool;
 mod session;
 
+use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,6 +93,27 @@ impl Target {
     }
 }
 
+/// How many rows became what, over all writers of a process.
+#[derive(Debug, Default)]
+pub struct Summary {
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+    unknown: AtomicU64,
+    unsent: AtomicU64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (acknowledged, refused) = (count(&self.acknowledged), count(&self.refused));
+        let (unknown, unsent) = (count(&self.unknown), count(&self.unsent));
+        write!(
+            out,
+            "{acknowledged} acknowledged, {refused} refused, {unknown} unknown, {unsent} not sent"
+        )
+    }
+}
+
 /// Writes until `stop` becomes true, then waits for the answers that are owed and flushes the log.
 ///
 /// Errors: the log could not be written. Everything that goes wrong with the database is data, not an error.
@@ -100,7 +122,8 @@ pub async fn run(
     target: Target,
     out: Box<dyn Write + Send>,
     mut stop: watch::Receiver<bool>,
-) -> Result<()> {
+) -> Result<Arc<Summary>> {
+    let summary = Arc::new(Summary::default());
     let log = Arc::new(Log::new(out));
     log.add(&Entry::Start {
         at_ns: monotonic_ns(),
@@ -108,11 +131,11 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let target = Arc::new(target);
     if writers.keep {
-        let line = Line::new("keep".to_owned(), Arc::clone(&target), &log);
+        let line = Line::new("keep".to_owned(), Arc::clone(&target), &log, &summary);
         tasks.spawn(keep(line, ticks(writers.every), stop.clone()));
     }
     if writers.anew {
-        let line = Line::new("anew".to_owned(), Arc::clone(&target), &log);
+        let line = Line::new("anew".to_owned(), Arc::clone(&target), &log, &summary);
         tasks.spawn(anew(line, ticks(writers.anew_every), stop.clone()));
     }
     for address in writers.pinned {
@@ -120,7 +143,7 @@ pub async fn run(
             address,
             ..target.as_ref().clone()
         });
-        let line = Line::new(format!("{PINNED}{}", address.ip()), own, &log);
+        let line = Line::new(format!("{PINNED}{}", address.ip()), own, &log, &summary);
         tasks.spawn(keep(line, ticks(writers.every), stop.clone()));
     }
     let _directory = if writers.pool > 0 {
@@ -153,7 +176,8 @@ pub async fn run(
     while let Some(ended) = tasks.join_next().await {
         ended.context("a writer ended by a panic")?;
     }
-    log.flush().context("cannot write the writer's log")
+    log.flush().context("cannot write the writer's log")?;
+    Ok(summary)
 }
 
 /// How the name of a writer begins that does not go through the writer address.
@@ -164,16 +188,18 @@ struct Line {
     name: String,
     target: Arc<Target>,
     log: Arc<Log>,
+    summary: Arc<Summary>,
     next_id: AtomicU64,
 }
 
 impl Line {
     /// Ids begin at the clock's nanoseconds: no later writer of this machine can give the same one.
-    fn new(name: String, target: Arc<Target>, log: &Arc<Log>) -> Arc<Line> {
+    fn new(name: String, target: Arc<Target>, log: &Arc<Log>, summary: &Arc<Summary>) -> Arc<Line> {
         Arc::new(Line {
             name,
             target,
             log: Arc::clone(log),
+            summary: Arc::clone(summary),
             next_id: AtomicU64::new(monotonic_ns()),
         })
     }
@@ -191,6 +217,7 @@ impl Line {
             None => match Session::open(&self.target).await {
                 Ok(session) => session,
                 Err(code) => {
+                    self.summary.unsent.fetch_add(1, Ordering::Relaxed);
                     self.log.add(&Entry::Unsent(self.attempt(id, began_ns, 0, code)));
                     return None;
                 }
@@ -199,11 +226,13 @@ impl Line {
         let server = session.server;
         let sent_ns = monotonic_ns();
         let (outcome, session) = session.insert(&self.target, &self.name, id).await;
-        self.log.add(&match outcome {
-            Outcome::Acknowledged => Entry::Ack(self.attempt(id, sent_ns, server, 0)),
-            Outcome::Refused(code) => Entry::Refused(self.attempt(id, sent_ns, server, code)),
-            Outcome::Unknown(code) => Entry::Unknown(self.attempt(id, sent_ns, server, code)),
-        });
+        let (counter, kind, code): (_, fn(Attempt) -> Entry, _) = match outcome {
+            Outcome::Acknowledged => (&self.summary.acknowledged, Entry::Ack, 0),
+            Outcome::Refused(code) => (&self.summary.refused, Entry::Refused, code),
+            Outcome::Unknown(code) => (&self.summary.unknown, Entry::Unknown, code),
+        };
+        self.log.add(&kind(self.attempt(id, sent_ns, server, code)));
+        counter.fetch_add(1, Ordering::Relaxed);
         session
     }
 
