@@ -42,13 +42,23 @@ pub async fn run(settings: &Settings, host: &str, check: &str) -> Result<u8, Tro
 }
 
 fn known(wanted: &[&crate::config::inventory::ClusterEntry], host: &str, check: &str) -> Result<(), Trouble> {
-    let has_host = wanted.iter().any(|entry| entry.hosts.keys().any(|name| name.as_str() == host));
+    let has_host = wanted
+        .iter()
+        .any(|entry| entry.hosts.keys().any(|name| name.as_str() == host));
     if host != "all" && !has_host {
-        return Err(Trouble::new(Kind::Usage, format!("there is no host `{host}`"), "the inventory does not name it"));
+        return Err(Trouble::new(
+            Kind::Usage,
+            format!("there is no host `{host}`"),
+            "the inventory does not name it",
+        ));
     }
     let names: Vec<String> = CheckKind::ALL.iter().map(ToString::to_string).collect();
     if check != "all" && !names.iter().any(|name| name == check) {
-        return Err(Trouble::new(Kind::Usage, format!("there is no check `{check}`"), format!("the checks are {}", names.join(", "))));
+        return Err(Trouble::new(
+            Kind::Usage,
+            format!("there is no check `{check}`"),
+            format!("the checks are {}", names.join(", ")),
+        ));
     }
     Ok(())
 }
@@ -56,7 +66,10 @@ fn known(wanted: &[&crate::config::inventory::ClusterEntry], host: &str, check: 
 fn local_time(moment: Moment) -> String {
     let ms = i64::try_from(moment.0).unwrap_or(i64::MAX);
     match jiff::Timestamp::from_millisecond(ms) {
-        Ok(at) => at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y/%m/%d %H:%M:%S").to_string(),
+        Ok(at) => at
+            .to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%Y/%m/%d %H:%M:%S")
+            .to_string(),
         Err(_) => moment.to_string(),
     }
 }

@@ -12,8 +12,12 @@ pub fn run(settings: &Settings, number: Option<&str>) -> Result<u8, Trouble> {
         None => explain::all(),
         Some(number) => {
             let rule = explain::one(number).ok_or_else(|| {
-                Trouble::new(Kind::Usage, format!("there is no rule `{number}`"), "rules have numbers such as R03")
-                    .hint("`mmm explain` lists them all")
+                Trouble::new(
+                    Kind::Usage,
+                    format!("there is no rule `{number}`"),
+                    "rules have numbers such as R03",
+                )
+                .hint("`mmm explain` lists them all")
             })?;
             vec![rule]
         }

@@ -37,16 +37,33 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
             let found = inquest::gather(&fleet, writer).await;
             let means = monitor::means(entry).remove(writer);
             let Some(means) = means else {
-                return Err(Trouble::new(Kind::Usage, "no failover", format!("the inventory does not name the writer `{writer}`")));
+                return Err(Trouble::new(
+                    Kind::Usage,
+                    "no failover",
+                    format!("the inventory does not name the writer `{writer}`"),
+                ));
             };
             let (rule, decision) = evidence::decide(&found, &means);
-            teller.tell(Event::RuleChanged { rule: rule.to_string(), sentence: rule.sentence().to_owned() });
-            allowed(rule, decision, what.allow_unfenced, writer.as_str(), &cluster.name)?
+            teller.tell(Event::RuleChanged {
+                rule: rule.to_string(),
+                sentence: rule.sentence().to_owned(),
+            });
+            allowed(
+                rule,
+                decision,
+                what.allow_unfenced,
+                writer.as_str(),
+                &cluster.name,
+            )?
         }
         None if what.to.is_some() => Rung::Silence,
         None => {
-            return Err(Trouble::new(Kind::Refused, format!("failover of `{}` was not begun", cluster.name), "no host is known to be the writer")
-                .hint("name the host to open with `--to HOST`"));
+            return Err(Trouble::new(
+                Kind::Refused,
+                format!("failover of `{}` was not begun", cluster.name),
+                "no host is known to be the writer",
+            )
+            .hint("name the host to open with `--to HOST`"));
         }
     };
     let outgoing = standing.writer.clone();
@@ -55,7 +72,9 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     drop(performer);
     setting::all_told(reporting).await;
     let performed = performed?;
-    let nobody_waits = ask(&inventory.monitor.socket, &Ask::Ping).await.is_ok_and(|answer| answer.is_none());
+    let nobody_waits = ask(&inventory.monitor.socket, &Ask::Ping)
+        .await
+        .is_ok_and(|answer| answer.is_none());
     if let (Ending::Done { .. }, Some(outgoing), true, Output::Text) =
         (&performed.report.ending, outgoing, nobody_waits, settings.output)
     {
@@ -68,11 +87,19 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
 }
 
 /// What holds the writer down while another host is opened, or why nothing may.
-fn allowed(rule: EvidenceRule, decision: Decision, unfenced: bool, writer: &str, cluster: &str) -> Result<Rung, Trouble> {
+fn allowed(
+    rule: EvidenceRule,
+    decision: Decision,
+    unfenced: bool,
+    writer: &str,
+    cluster: &str,
+) -> Result<Rung, Trouble> {
     match decision {
         Decision::Replace(rung) => Ok(rung),
         Decision::Refuse if unfenced => {
-            tracing::error!("{rule}: going on although `{writer}` is not fenced, as told by --allow-unfenced");
+            tracing::error!(
+                "{rule}: going on although `{writer}` is not fenced, as told by --allow-unfenced"
+            );
             Ok(Rung::Silence)
         }
         Decision::Refuse | Decision::Leave => Err(Trouble::new(

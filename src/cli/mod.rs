@@ -1,7 +1,6 @@
 //! One file a verb. Arguments become a call, the result becomes words and an exit code.
 
 mod args;
-mod check;
 mod checks;
 mod explain;
 mod failover;
@@ -37,11 +36,22 @@ pub fn main() -> ExitCode {
     };
     setting::start_logging(arguments.settings.verbose);
     let output = arguments.settings.output;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Trouble::new(Kind::Bug, "the program could not start", error), output),
+        Err(error) => {
+            return fail(
+                &Trouble::new(Kind::Bug, "the program could not start", error),
+                output,
+            );
+        }
     };
-    let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(perform(arguments))));
+    let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(perform(arguments))
+    }));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match performed {
         Ok(Ok(code)) => ExitCode::from(code),
@@ -55,22 +65,46 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
     let settings = arguments.settings;
     match arguments.verb {
         Verb::Validate => validate::run(&settings).await,
-        Verb::Check(which) => check::run(&settings, which.name.as_deref()).await,
         Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
         Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
         Verb::Plan(what) => plan::run(&settings, &what).await,
         Verb::Switchover(what) => {
-            switchover::run(&settings, what.name.as_deref(), what.to.as_deref(), what.lock_wait).await
+            switchover::run(
+                &settings,
+                what.name.as_deref(),
+                what.to.as_deref(),
+                what.lock_wait,
+            )
+            .await
         }
         Verb::Failover(what) => failover::run(&settings, &what).await,
         Verb::MoveRole(what) => move_role::run(&settings, &what.role, &what.host).await,
         Verb::Rejoin(what) => rejoin::run(&settings, &what.host).await,
         Verb::Monitor => monitor::run(&settings).await,
         Verb::Ping => monitor::ping(&settings).await,
-        Verb::SetActive(which) => mode::set(&settings, which.name.as_deref(), crate::core::standing::Mode::Active).await,
-        Verb::SetManual(which) => mode::set(&settings, which.name.as_deref(), crate::core::standing::Mode::Manual).await,
+        Verb::SetActive(which) => {
+            mode::set(
+                &settings,
+                which.name.as_deref(),
+                crate::core::standing::Mode::Active,
+            )
+            .await
+        }
+        Verb::SetManual(which) => {
+            mode::set(
+                &settings,
+                which.name.as_deref(),
+                crate::core::standing::Mode::Manual,
+            )
+            .await
+        }
         Verb::SetPassive(which) => {
-            mode::set(&settings, which.name.as_deref(), crate::core::standing::Mode::Passive).await
+            mode::set(
+                &settings,
+                which.name.as_deref(),
+                crate::core::standing::Mode::Passive,
+            )
+            .await
         }
         Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
         Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,

@@ -21,24 +21,34 @@ pub async fn show(settings: &Settings, named: Option<&str>) -> Result<u8, Troubl
     let standing = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name).load()?;
     match settings.output {
         Output::Text => out(&standing.mode.to_string().to_uppercase()),
-        Output::Json => out(&setting::json(&serde_json::json!({ "cluster": entry.cluster.name, "mode": standing.mode }))),
+        Output::Json => out(&setting::json(
+            &serde_json::json!({ "cluster": entry.cluster.name, "mode": standing.mode }),
+        )),
     }
     Ok(0)
 }
 
 /// Sets the mode.
 pub async fn set(settings: &Settings, named: Option<&str>, mode: Mode) -> Result<u8, Trouble> {
-    change(settings, named, &format!("switched into {mode} mode"), |standing| {
-        let changes = standing.mode != mode;
-        standing.mode = mode;
-        changes
-    })
+    change(
+        settings,
+        named,
+        &format!("switched into {mode} mode"),
+        |standing| {
+            let changes = standing.mode != mode;
+            standing.mode = mode;
+            changes
+        },
+    )
     .await
 }
 
 /// Says that a person has looked after a stuck operation.
 pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble> {
-    change(settings, named, "operations may act again", |standing| standing.hands_off.take().is_some()).await
+    change(settings, named, "operations may act again", |standing| {
+        standing.hands_off.take().is_some()
+    })
+    .await
 }
 
 async fn change(
@@ -59,10 +69,16 @@ async fn change(
         dir.save(&standing)?;
     }
     drop(lock);
-    let said = if changed { done.to_owned() } else { format!("nothing to do: {done} already") };
+    let said = if changed {
+        done.to_owned()
+    } else {
+        format!("nothing to do: {done} already")
+    };
     match settings.output {
         Output::Text => out(&format!("{}: {said}", entry.cluster.name)),
-        Output::Json => out(&setting::json(&serde_json::json!({ "cluster": entry.cluster.name, "changed": changed, "mode": standing.mode }))),
+        Output::Json => out(&setting::json(
+            &serde_json::json!({ "cluster": entry.cluster.name, "changed": changed, "mode": standing.mode }),
+        )),
     }
     Ok(0)
 }

@@ -30,11 +30,25 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
         let dir = StateDir::of(&inventory.monitor.state_dir, &name);
         let (door, questions) = mpsc::channel(16);
         doors.insert(name.clone(), door);
-        watching.spawn(watch_cluster(fleet, dir, teller.about(&name), questions, stopped.clone()));
+        watching.spawn(watch_cluster(
+            fleet,
+            dir,
+            teller.about(&name),
+            questions,
+            stopped.clone(),
+        ));
     }
     drop(teller);
-    let names: Vec<&str> = inventory.clusters.iter().map(|entry| entry.cluster.name.as_str()).collect();
-    talk(&format!("mmm monitor {} watches {}", env!("CARGO_PKG_VERSION"), names.join(", ")));
+    let names: Vec<&str> = inventory
+        .clusters
+        .iter()
+        .map(|entry| entry.cluster.name.as_str())
+        .collect();
+    talk(&format!(
+        "mmm monitor {} watches {}",
+        env!("CARGO_PKG_VERSION"),
+        names.join(", ")
+    ));
     let ended = tokio::select! {
         served = serve(&inventory.monitor.socket, inventory.text_hash.clone(), doors) => served.map(|never| match never {}),
         signalled = asked_to_stop() => signalled,
@@ -72,13 +86,25 @@ pub async fn ping(settings: &Settings) -> Result<u8, Trouble> {
             let is_current = inventory_hash == inventory.text_hash;
             match settings.output {
                 Output::Text if is_current => out(&format!("OK: the monitor runs as process {pid}")),
-                Output::Text => out(&format!("OK: the monitor runs as process {pid}, but with an older inventory: restart it")),
-                Output::Json => out(&setting::json(&serde_json::json!({ "pid": pid, "inventory_is_current": is_current }))),
+                Output::Text => out(&format!(
+                    "OK: the monitor runs as process {pid}, but with an older inventory: restart it"
+                )),
+                Output::Json => out(&setting::json(
+                    &serde_json::json!({ "pid": pid, "inventory_is_current": is_current }),
+                )),
             }
             Ok(0)
         }
-        Some(other) => Err(Trouble::new(Kind::Wrong, "the monitor gave an unexpected answer", format!("{other:?}"))),
-        None => Err(Trouble::new(Kind::Wrong, "no monitor runs", format!("nobody answers on `{}`", inventory.monitor.socket.display()))
-            .hint("`mmm monitor` starts one")),
+        Some(other) => Err(Trouble::new(
+            Kind::Wrong,
+            "the monitor gave an unexpected answer",
+            format!("{other:?}"),
+        )),
+        None => Err(Trouble::new(
+            Kind::Wrong,
+            "no monitor runs",
+            format!("nobody answers on `{}`", inventory.monitor.socket.display()),
+        )
+        .hint("`mmm monitor` starts one")),
     }
 }

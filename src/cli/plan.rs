@@ -34,12 +34,18 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let Some(outgoing) = standing.writer.clone().filter(|writer| *writer != incoming) else {
-        return Err(Trouble::new(Kind::Refused, "there is nothing to plan", format!("`{incoming}` is the writer already, or no writer is known")));
+        return Err(Trouble::new(
+            Kind::Refused,
+            "there is nothing to plan",
+            format!("`{incoming}` is the writer already, or no writer is known"),
+        ));
     };
     let (name, rung, refusal) = match what.operation {
-        Planned::Switchover => {
-            ("switchover", None, guard::switchover(cluster, &standing, &facts, &outgoing, &incoming).err())
-        }
+        Planned::Switchover => (
+            "switchover",
+            None,
+            guard::switchover(cluster, &standing, &facts, &outgoing, &incoming).err(),
+        ),
         Planned::Failover => {
             let refusal = guard::failover(cluster, &standing, &facts, Some(&outgoing), &incoming).err();
             ("failover", Some(Rung::Demote), refusal)
@@ -53,7 +59,11 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
         .map(|host| host.name.clone())
         .filter(|host| *host != outgoing && *host != incoming && !standing.owed.contains_key(host))
         .collect();
-    let seats = Seats { outgoing: Some(outgoing), incoming: Some(incoming), replicas };
+    let seats = Seats {
+        outgoing: Some(outgoing),
+        incoming: Some(incoming),
+        replicas,
+    };
     let prepared = performer.prepare(performer.operation(name)?, &seats, rung, &facts)?;
     let scripts = render(&fleet, &prepared).await?;
     drop(performer);
@@ -62,15 +72,25 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
         Output::Text => out(&text(&prepared, &scripts, refusal.as_ref())),
         Output::Json => out(&setting::json(&as_json(&prepared, &scripts, refusal.as_ref()))),
     }
-    Ok(if refusal.is_some() { Kind::Refused.exit_code() } else { 0 })
+    Ok(if refusal.is_some() {
+        Kind::Refused.exit_code()
+    } else {
+        0
+    })
 }
 
 /// The script of each stage, as its first host would run it.
 async fn render(fleet: &Fleet, prepared: &Prepared) -> Result<Vec<Option<Script>>, Trouble> {
     // What earlier stages will register is only known at that moment; its name stands in its place.
-    let names = fleet.playbook().duties.values().flat_map(|duty| &duty.steps).flat_map(|step| step.register.names());
-    let registered: BTreeMap<String, String> =
-        names.map(|name| (name.to_owned(), format!("<{name} at that moment>"))).collect();
+    let names = fleet
+        .playbook()
+        .duties
+        .values()
+        .flat_map(|duty| &duty.steps)
+        .flat_map(|step| step.register.names());
+    let registered: BTreeMap<String, String> = names
+        .map(|name| (name.to_owned(), format!("<{name} at that moment>")))
+        .collect();
     let mut scripts = Vec::new();
     for stage in &prepared.opening.stages {
         let Some(host) = stage.hosts.first() else {
@@ -92,7 +112,9 @@ async fn render(fleet: &Fleet, prepared: &Prepared) -> Result<Vec<Option<Script>
 
 fn text(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Trouble>) -> String {
     let opening = &prepared.opening;
-    let name = |host: &Option<crate::core::cluster::HostName>| host.as_ref().map(ToString::to_string).unwrap_or_default();
+    let name = |host: &Option<crate::core::cluster::HostName>| {
+        host.as_ref().map(ToString::to_string).unwrap_or_default()
+    };
     let mut text = format!(
         "{}: {} → {}\nnothing is changed by this command\n",
         opening.operation,
@@ -108,7 +130,10 @@ fn text(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Troubl
         text.push_str(&stage_text(number, stage, script.as_ref()));
     }
     if opening.rung.is_none() {
-        text.push_str(&format!("\nwrites are refused for at most {} if no step is retried\n", duration::format(refused_at_most(&opening.stages))));
+        text.push_str(&format!(
+            "\nwrites are refused for at most {} if no step is retried\n",
+            duration::format(refused_at_most(&opening.stages))
+        ));
     }
     if let Some(refusal) = refusal {
         text.push_str(&format!("\nit would be refused now: {}", refusal.because));
@@ -121,7 +146,11 @@ fn stage_text(number: usize, stage: &Stage, script: Option<&Script>) -> String {
     let mut text = format!(
         "  {:>3}  {:<10} {:<44} within {}\n",
         number + 1,
-        if hosts.is_empty() { "nobody".to_owned() } else { hosts.join(",") },
+        if hosts.is_empty() {
+            "nobody".to_owned()
+        } else {
+            hosts.join(",")
+        },
         stage.name,
         duration::format(stage.within)
     );
@@ -138,7 +167,10 @@ fn step_text(step: &ScriptStep) -> String {
     let mut text = String::new();
     let mut line = |word: &str, command: &str| {
         for (at, part) in command.trim_end().lines().enumerate() {
-            text.push_str(&format!("            {:<7} {part}\n", if at == 0 { word } else { "" }));
+            text.push_str(&format!(
+                "            {:<7} {part}\n",
+                if at == 0 { word } else { "" }
+            ));
         }
     };
     if let Some(unless) = &step.unless {

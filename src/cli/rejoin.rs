@@ -16,7 +16,11 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     let entry = setting::cluster(settings, &inventory, None)?;
     let name = HostName::from(host);
     if entry.cluster.host(&name).is_none() {
-        return Err(Trouble::new(Kind::Usage, format!("`{}` has no host `{host}`", entry.cluster.name), "the inventory does not name it"));
+        return Err(Trouble::new(
+            Kind::Usage,
+            format!("`{}` has no host `{host}`", entry.cluster.name),
+            "the inventory does not name it",
+        ));
     }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);

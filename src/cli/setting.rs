@@ -26,7 +26,10 @@ pub fn start_logging(verbose: u8) {
         _ => "mmm=debug,russh=info",
     };
     let filter = EnvFilter::try_from_env("MMM_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     if let Err(error) = started {
         talk(&format!("logging could not be started: {error}"));
     }
@@ -41,7 +44,11 @@ pub fn inventory(settings: &Settings) -> Result<Inventory, Trouble> {
         Trouble::new(
             Kind::Usage,
             format!("the inventory `{}` cannot be used", settings.inventory.display()),
-            format!("{} found\n\n{}", count(findings.len(), "thing"), render_all(&findings)),
+            format!(
+                "{} found\n\n{}",
+                count(findings.len(), "thing"),
+                render_all(&findings)
+            ),
         )
     })?;
     if settings.output == Output::Text && !inventory.warnings.is_empty() {
@@ -55,13 +62,19 @@ pub fn inventory(settings: &Settings) -> Result<Inventory, Trouble> {
 /// # Errors
 /// Usage: everything wrong with them.
 pub fn playbook(entry: &ClusterEntry) -> Result<Arc<Playbook>, Trouble> {
-    crate::config::playbook::load(entry.playbooks.as_deref()).map(Arc::new).map_err(|findings| {
-        Trouble::new(
-            Kind::Usage,
-            format!("the playbooks of `{}` cannot be used", entry.cluster.name),
-            format!("{} found\n\n{}", count(findings.len(), "thing"), render_all(&findings)),
-        )
-    })
+    crate::config::playbook::load(entry.playbooks.as_deref())
+        .map(Arc::new)
+        .map_err(|findings| {
+            Trouble::new(
+                Kind::Usage,
+                format!("the playbooks of `{}` cannot be used", entry.cluster.name),
+                format!(
+                    "{} found\n\n{}",
+                    count(findings.len(), "thing"),
+                    render_all(&findings)
+                ),
+            )
+        })
 }
 
 /// The cluster meant: the one named, or the only one.
@@ -74,17 +87,31 @@ pub fn cluster<'i>(
     named: Option<&str>,
 ) -> Result<&'i ClusterEntry, Trouble> {
     let names = || {
-        inventory.clusters.iter().map(|entry| format!("`{}`", entry.cluster.name)).collect::<Vec<_>>().join(", ")
+        inventory
+            .clusters
+            .iter()
+            .map(|entry| format!("`{}`", entry.cluster.name))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
-    match (named.or(settings.cluster.as_deref()), inventory.clusters.as_slice()) {
+    match (
+        named.or(settings.cluster.as_deref()),
+        inventory.clusters.as_slice(),
+    ) {
         (Some(name), _) => inventory.cluster(name).ok_or_else(|| {
-            Trouble::new(Kind::Usage, format!("there is no cluster `{name}`"), format!("the inventory has {}", names()))
+            Trouble::new(
+                Kind::Usage,
+                format!("there is no cluster `{name}`"),
+                format!("the inventory has {}", names()),
+            )
         }),
         (None, [only]) => Ok(only),
-        (None, _) => {
-            Err(Trouble::new(Kind::Usage, "no cluster was named", format!("the inventory has {}", names()))
-                .hint("name one, for instance `mmm show CLUSTER`, or `mmm @CLUSTER show`"))
-        }
+        (None, _) => Err(Trouble::new(
+            Kind::Usage,
+            "no cluster was named",
+            format!("the inventory has {}", names()),
+        )
+        .hint("name one, for instance `mmm show CLUSTER`, or `mmm @CLUSTER show`")),
     }
 }
 
@@ -118,9 +145,19 @@ pub fn telling(settings: &Settings, cluster: &str) -> (Teller, JoinHandle<()>) {
 }
 
 /// One command's way to act on a cluster.
-pub fn performer<'f>(inventory: &Inventory, fleet: &'f Fleet, teller: Teller, lock_wait: Duration) -> Performer<'f> {
+pub fn performer<'f>(
+    inventory: &Inventory,
+    fleet: &'f Fleet,
+    teller: Teller,
+    lock_wait: Duration,
+) -> Performer<'f> {
     let dir = StateDir::of(&inventory.monitor.state_dir, &fleet.entry().cluster.name);
-    Performer { fleet, dir, teller, lock_wait }
+    Performer {
+        fleet,
+        dir,
+        teller,
+        lock_wait,
+    }
 }
 
 /// Waits until everything has been told.
@@ -146,5 +183,9 @@ pub fn json(value: &impl serde::Serialize) -> String {
 
 /// "1 thing", "2 things".
 pub fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
 }

@@ -27,11 +27,17 @@ pub async fn run(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble
             views
         }
     };
-    let views: Vec<ClusterView> =
-        views.into_iter().filter(|view| wanted.iter().any(|entry| entry.cluster.name == view.cluster)).collect();
+    let views: Vec<ClusterView> = views
+        .into_iter()
+        .filter(|view| wanted.iter().any(|entry| entry.cluster.name == view.cluster))
+        .collect();
     if views.len() < wanted.len() {
-        return Err(Trouble::new(Kind::Wrong, "the running monitor does not know every cluster of this inventory", "it was started with another one, or has not answered")
-            .hint("restart the monitor after changing the inventory"));
+        return Err(Trouble::new(
+            Kind::Wrong,
+            "the running monitor does not know every cluster of this inventory",
+            "it was started with another one, or has not answered",
+        )
+        .hint("restart the monitor after changing the inventory"));
     }
     match settings.output {
         Output::Text => {

@@ -179,7 +179,9 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
     let mut shells = Vec::new();
     let mut last_at = Moment(0);
     for line in text.lines() {
-        let Ok(line) = serde_json::from_str::<Line>(line) else { break };
+        let Ok(line) = serde_json::from_str::<Line>(line) else {
+            break;
+        };
         last_at = line.at;
         match line.entry {
             Entry::Open(said) => opening = Some(said),
@@ -191,7 +193,14 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
             Entry::End(_) => return Ok(None),
         }
     }
-    Ok(opening.map(|opening| OpenRun { path: path.to_owned(), opening, happenings, registered, shells, last_at }))
+    Ok(opening.map(|opening| OpenRun {
+        path: path.to_owned(),
+        opening,
+        happenings,
+        registered,
+        shells,
+        last_at,
+    }))
 }
 
 #[cfg(test)]

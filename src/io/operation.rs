@@ -24,8 +24,8 @@ use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
-use crate::io::shell::Trace;
 use crate::io::settle;
+use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 
@@ -144,12 +144,25 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Usage: a template of the operation cannot be filled.
-    pub fn prepare(&self, operation: &Operation, seats: &Seats, rung: Option<Rung>, facts: &Facts) -> Result<Prepared, Trouble> {
+    pub fn prepare(
+        &self,
+        operation: &Operation,
+        seats: &Seats,
+        rung: Option<Rung>,
+        facts: &Facts,
+    ) -> Result<Prepared, Trouble> {
         let entry = self.fleet.entry();
         let gtid = uses_gtid(facts);
-        let fence = seats.outgoing.as_ref().and_then(|host| entry.hosts.get(host)).and_then(|host| {
-            host.fence.as_ref().map(|fence| FenceDuty { duty: fence.duty.clone(), with: fence.with.clone() })
-        });
+        let fence = seats
+            .outgoing
+            .as_ref()
+            .and_then(|host| entry.hosts.get(host))
+            .and_then(|host| {
+                host.fence.as_ref().map(|fence| FenceDuty {
+                    duty: fence.duty.clone(),
+                    with: fence.with.clone(),
+                })
+            });
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
         let mut malformed = None;
@@ -165,10 +178,21 @@ impl Performer<'_> {
                     malformed.get_or_insert((step.name.clone(), error));
                 }
             }
-            plan::stages(self.fleet.playbook(), operation, seats, rung, fence.as_ref(), keep)
+            plan::stages(
+                self.fleet.playbook(),
+                operation,
+                seats,
+                rung,
+                fence.as_ref(),
+                keep,
+            )
         };
         if let Some((step, error)) = malformed {
-            return Err(Trouble::new(Kind::Usage, format!("step `{step}` of `{}` cannot be planned", operation.name), error));
+            return Err(Trouble::new(
+                Kind::Usage,
+                format!("step `{step}` of `{}` cannot be planned", operation.name),
+                error,
+            ));
         }
         let run = format!("{}-{}", operation.name, run_stamp());
         Ok(Prepared {
@@ -190,24 +214,41 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Refused: a planned operation's journal cannot be begun.
-    pub async fn conduct(&self, prepared: &Prepared, run: Run, registered: Registered) -> Result<RunReport, Trouble> {
+    pub async fn conduct(
+        &self,
+        prepared: &Prepared,
+        run: Run,
+        registered: Registered,
+    ) -> Result<RunReport, Trouble> {
         let journal = match Journal::begin(&self.dir, prepared.opening.clone()) {
             Ok(journal) => journal,
             Err(error) if prepared.opening.rung.is_some() => {
-                let trouble = Trouble::new(Kind::Wrong, "the failover's journal cannot be written; it goes on in memory", error);
+                let trouble = Trouble::new(
+                    Kind::Wrong,
+                    "the failover's journal cannot be written; it goes on in memory",
+                    error,
+                );
                 self.alarm(&trouble);
                 Journal::in_memory(trouble.because)
             }
             Err(error) => {
-                return Err(Trouble::new(Kind::Refused, "the run's journal cannot be begun", error)
-                    .hint("free some space in the state directory, or make it writable"));
+                return Err(
+                    Trouble::new(Kind::Refused, "the run's journal cannot be begun", error)
+                        .hint("free some space in the state directory, or make it writable"),
+                );
             }
         };
         Ok(self.conduct_with(prepared, run, registered, journal).await)
     }
 
     /// As [`Performer::conduct`], with a journal that is open already.
-    pub async fn conduct_with(&self, prepared: &Prepared, run: Run, registered: Registered, journal: Journal) -> RunReport {
+    pub async fn conduct_with(
+        &self,
+        prepared: &Prepared,
+        run: Run,
+        registered: Registered,
+        journal: Journal,
+    ) -> RunReport {
         let mut journal = journal;
         for (host, trace) in &prepared.shells {
             journal.append(Entry::Shell(host.clone(), trace.clone()));
@@ -222,24 +263,41 @@ impl Performer<'_> {
         };
         let report = conductor::conduct(&hands, &prepared.opening, run, registered).await;
         if let Some(trouble) = hands.journal_trouble() {
-            self.alarm(&Trouble::new(Kind::Wrong, "not everything could be written to the run's journal", trouble));
+            self.alarm(&Trouble::new(
+                Kind::Wrong,
+                "not everything could be written to the run's journal",
+                trouble,
+            ));
         }
         report
     }
 
     /// Who plays which part, after the guards have been passed.
-    fn guarded(&self, request: &Request, standing: &Standing, facts: &Facts) -> Result<(Seats, Option<Rung>), Trouble> {
+    fn guarded(
+        &self,
+        request: &Request,
+        standing: &Standing,
+        facts: &Facts,
+    ) -> Result<(Seats, Option<Rung>), Trouble> {
         let cluster = &self.fleet.entry().cluster;
         let no_writer = || {
-            Trouble::new(Kind::Refused, format!("nothing was done to `{}`", cluster.name), "no host is known to be the writer")
-                .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
+            Trouble::new(
+                Kind::Refused,
+                format!("nothing was done to `{}`", cluster.name),
+                "no host is known to be the writer",
+            )
+            .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
         };
         match request {
             Request::Switchover { to } => {
                 let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
                 let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
                 if outgoing == incoming {
-                    return Err(Trouble::new(Kind::Refused, format!("nothing was done to `{}`", cluster.name), format!("`{incoming}` is the writer already")));
+                    return Err(Trouble::new(
+                        Kind::Refused,
+                        format!("nothing was done to `{}`", cluster.name),
+                        format!("`{incoming}` is the writer already"),
+                    ));
                 }
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
@@ -252,12 +310,26 @@ impl Performer<'_> {
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
                 guard::reopen(cluster, standing, facts, &writer)?;
-                Ok((Seats { outgoing: None, incoming: Some(writer), replicas: Vec::new() }, None))
+                Ok((
+                    Seats {
+                        outgoing: None,
+                        incoming: Some(writer),
+                        replicas: Vec::new(),
+                    },
+                    None,
+                ))
             }
             Request::Rejoin { host } => {
                 guard::rejoin(cluster, standing, host)?;
                 let incoming = standing.writer.clone().ok_or_else(no_writer)?;
-                Ok((Seats { outgoing: Some(host.clone()), incoming: Some(incoming), replicas: Vec::new() }, None))
+                Ok((
+                    Seats {
+                        outgoing: Some(host.clone()),
+                        incoming: Some(incoming),
+                        replicas: Vec::new(),
+                    },
+                    None,
+                ))
             }
         }
     }
@@ -273,7 +345,11 @@ impl Performer<'_> {
             .filter(|host| matches!(host.mode, HostMode::Master | HostMode::Slave))
             .map(|host| host.name.clone())
             .collect();
-        Seats { outgoing, incoming: Some(incoming), replicas }
+        Seats {
+            outgoing,
+            incoming: Some(incoming),
+            replicas,
+        }
     }
 
     /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
@@ -297,12 +373,21 @@ impl Performer<'_> {
     }
 
     /// What stands after the run.
-    fn conclude(&self, request: &Request, seats: &Seats, opening: &Opening, report: &RunReport, standing: &mut Standing) {
+    fn conclude(
+        &self,
+        request: &Request,
+        seats: &Seats,
+        opening: &Opening,
+        report: &RunReport,
+        standing: &mut Standing,
+    ) {
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
         }
         match (&report.ending, request) {
-            (Ending::Stuck { because }, _) => standing.hands_off = Some(format!("run {}: {because}", opening.run)),
+            (Ending::Stuck { because }, _) => {
+                standing.hands_off = Some(format!("run {}: {because}", opening.run))
+            }
             (Ending::Undone { .. }, Request::Failover { .. }) => {
                 if let Some(outgoing) = &seats.outgoing {
                     standing.owed.remove(outgoing);
@@ -328,18 +413,23 @@ impl Performer<'_> {
     /// # Errors
     /// Usage, when the playbook has none.
     pub fn operation(&self, name: &str) -> Result<&Operation, Trouble> {
-        self.fleet
-            .playbook()
-            .operations
-            .get(name)
-            .ok_or_else(|| Trouble::new(Kind::Usage, format!("there is no operation `{name}`"), "the playbooks do not define it"))
+        self.fleet.playbook().operations.get(name).ok_or_else(|| {
+            Trouble::new(
+                Kind::Usage,
+                format!("there is no operation `{name}`"),
+                "the playbooks do not define it",
+            )
+        })
     }
 
     fn load_standing(&self, request: &Request) -> Result<Standing, Trouble> {
         match self.dir.load() {
             Ok(standing) => Ok(standing),
             Err(trouble) if matches!(request, Request::Failover { .. }) => Err(trouble),
-            Err(trouble) => Err(Trouble { kind: Kind::Refused, ..trouble }),
+            Err(trouble) => Err(Trouble {
+                kind: Kind::Refused,
+                ..trouble
+            }),
         }
     }
 
@@ -366,7 +456,10 @@ pub struct Prepared {
 
 /// Whether the cluster's replication runs by GTID, as most of its channels do.
 pub fn uses_gtid(facts: &Facts) -> bool {
-    let channels = facts.values().filter_map(|facts| facts.mysql.up()).flat_map(|mysql| &mysql.replicas);
+    let channels = facts
+        .values()
+        .filter_map(|facts| facts.mysql.up())
+        .flat_map(|mysql| &mysql.replicas);
     let (with, without): (Vec<_>, Vec<_>) = channels.partition(|channel| channel.using_gtid != UsingGtid::No);
     with.len() >= without.len()
 }
@@ -374,7 +467,10 @@ pub fn uses_gtid(facts: &Facts) -> bool {
 /// What operations are given to start with: whether events ran on the host that was the writer.
 fn known_before(seats: &Seats, facts: &Facts) -> Registered {
     let asked = seats.outgoing.iter().chain(&seats.incoming);
-    let scheduler = asked.filter_map(|host| facts.get(host)?.mysql.up()).map(|mysql| mysql.event_scheduler).next();
+    let scheduler = asked
+        .filter_map(|host| facts.get(host)?.mysql.up())
+        .map(|mysql| mysql.event_scheduler)
+        .next();
     let word = match scheduler {
         Some(EventScheduler::On) => "ON",
         Some(EventScheduler::Off | EventScheduler::Disabled) | None => "OFF",
@@ -412,7 +508,10 @@ impl RealHands<'_> {
     }
 
     fn journal_trouble(&self) -> Option<String> {
-        let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         journal.trouble().map(str::to_owned)
     }
 }
@@ -423,9 +522,13 @@ impl Hands for RealHands<'_> {
         let on_box = errand.stage.seat == crate::core::playbook::Seat::Monitor;
         let began = Instant::now();
         let performed = if on_box {
-            self.fleet.act_on_box(errand.host, errand.duty, &errands, errand.stage.within).await
+            self.fleet
+                .act_on_box(errand.host, errand.duty, &errands, errand.stage.within)
+                .await
         } else {
-            self.fleet.act(errand.host, errand.duty, &errands, errand.stage.within).await
+            self.fleet
+                .act(errand.host, errand.duty, &errands, errand.stage.within)
+                .await
         };
         performed.unwrap_or_else(|trouble| DutyReport {
             duty: errand.duty.to_owned(),
@@ -441,11 +544,16 @@ impl Hands for RealHands<'_> {
 
     async fn look(&self, errand: Errand<'_>) -> Settled {
         let errands = self.errands(&errand);
-        self.fleet.settle(errand.host, errand.duty, &errands, errand.stage.within).await
+        self.fleet
+            .settle(errand.host, errand.duty, &errands, errand.stage.within)
+            .await
     }
 
     fn note(&self, entry: Entry) {
-        self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(entry);
+        self.journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .append(entry);
     }
 
     fn tell(&self, event: Event) {

@@ -60,7 +60,10 @@ pub struct Shell<S> {
 
 impl<S> std::fmt::Debug for Shell<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shell").field("trace", &self.trace).field("lost", &self.lost).finish_non_exhaustive()
+        f.debug_struct("Shell")
+            .field("trace", &self.trace)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
     }
 }
 
