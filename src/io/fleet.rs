@@ -154,6 +154,14 @@ impl Fleet {
         facts
     }
 
+    /// Whether a server answers at all.
+    pub async fn answers(&self, host: &HostName) -> Reach<()> {
+        match self.hosts.get(host) {
+            Some(reached) => reached.server.lock().await.answers(ASK_WITHIN).await,
+            None => Reach::default(),
+        }
+    }
+
     /// What a host says of itself over SSH.
     pub async fn look_over_ssh(&self, host: &HostName) -> Reach<ShellFacts> {
         let report = match self.glance(host, "facts", &Errands::default(), LOOK_WITHIN).await {

@@ -40,7 +40,7 @@ pub async fn gather(fleet: &Fleet, suspect: &HostName) -> Evidence {
 }
 
 async fn mysql_view(fleet: &Fleet, suspect: &HostName) -> MysqlView {
-    match fleet.ask(suspect).await {
+    match fleet.answers(suspect).await {
         Reach::Up(_) => MysqlView::Answers,
         Reach::Refusing { .. } => MysqlView::Refuses,
         Reach::Hung(_) => MysqlView::Hangs,
