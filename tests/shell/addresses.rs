@@ -17,7 +17,12 @@ const NETWORK: &str = "ip link set lo up && ip link add eth0 type veth peer name
 
 async fn host(shell: &str, tag: &str) -> (Local, Child) {
     let command = wire::remote_command_for(shell, tag);
-    open_with(&["unshare", "--net", "sh", "-c", NETWORK, &command], tag, &nowhere()).await
+    open_with(
+        &["unshare", "--net", "sh", "-c", NETWORK, &command],
+        tag,
+        &nowhere(),
+    )
+    .await
 }
 
 fn is_root() -> bool {
@@ -40,8 +45,16 @@ async fn perform(shell: &mut Local, duty: &str) -> DutyReport {
             port: 3306,
         },
         address: Some(AddressScene::floating("10.9.9.9".parse().unwrap())),
-        source: Some(SourceScene { name: "db2".to_owned(), address: "10.9.9.2".parse().unwrap(), port: 3306 }),
-        replication: ReplicationScene { user: "repl".to_owned(), password: "r".to_owned().into(), gtid: true },
+        source: Some(SourceScene {
+            name: "db2".to_owned(),
+            address: "10.9.9.2".parse().unwrap(),
+            port: 3306,
+        }),
+        replication: ReplicationScene {
+            user: "repl".to_owned(),
+            password: "r".to_owned().into(),
+            gtid: true,
+        },
         unit: None,
         spared_users: Vec::new(),
         old: None,
@@ -49,8 +62,12 @@ async fn perform(shell: &mut Local, duty: &str) -> DutyReport {
         vars: BTreeMap::new(),
         with: BTreeMap::new(),
     };
-    let speaks = Speaks { dialect: "mariadb".to_owned(), release: Release(10, 11, 6) };
-    let script = playbook::render(&playbook, duty, &speaks, &scene.context(), Duration::from_secs(5)).unwrap();
+    let speaks = Speaks {
+        dialect: "mariadb".to_owned(),
+        release: Release(10, 11, 6),
+    };
+    let script =
+        playbook::render(&playbook, duty, &speaks, &scene.context(), Duration::from_secs(5)).unwrap();
     shell.run(&script, soon()).await
 }
 
@@ -68,7 +85,13 @@ async fn an_address_comes_and_goes_everywhere() {
     for name in super::SHELLS {
         let (mut shell, _child) = host(name, "a1").await;
         let report = perform(&mut shell, "announce").await;
-        assert_eq!(report.outcome, DutyOutcome::Failed { step: "It holds 10.9.9.9".to_owned(), why: Failure::Late });
+        assert_eq!(
+            report.outcome,
+            DutyOutcome::Failed {
+                step: "It holds 10.9.9.9".to_owned(),
+                why: Failure::Late
+            }
+        );
         done(&mut shell, "remove-address").await;
         let report = done(&mut shell, "add-address").await;
         assert_eq!(report.steps[0].outcome, StepOutcome::Done);
@@ -76,7 +99,11 @@ async fn an_address_comes_and_goes_everywhere() {
         let report = done(&mut shell, "add-address").await;
         assert_eq!(report.steps[0].outcome, StepOutcome::Already);
         let report = done(&mut shell, "announce").await;
-        assert!(report.took < Duration::from_millis(500), "somebody waited for arping: {:?}", report.took);
+        assert!(
+            report.took < Duration::from_millis(500),
+            "somebody waited for arping: {:?}",
+            report.took
+        );
         let facts = done(&mut shell, "facts").await;
         assert!(facts.registered["addresses"].contains("10.9.9.9/32"), "{facts:?}");
         assert!(facts.registered["uptime"].parse::<f64>().is_ok());
@@ -86,7 +113,10 @@ async fn an_address_comes_and_goes_everywhere() {
         shell.run(&super::script(vec![stray]), soon()).await;
         done(&mut shell, "remove-address").await;
         let left = super::run("! ip -o address show | grep '10[.]9[.]9[.]9/'");
-        assert_eq!(shell.run(&super::script(vec![left]), soon()).await.outcome, DutyOutcome::Done);
+        assert_eq!(
+            shell.run(&super::script(vec![left]), soon()).await.outcome,
+            DutyOutcome::Done
+        );
     }
 }
 
@@ -98,7 +128,13 @@ async fn who_answers_on_the_wire_is_told() {
     let (mut shell, _child) = host("dash", "a2").await;
     done(&mut shell, "probe-duplicate").await;
     let report = done(&mut shell, "witness").await;
-    assert_eq!((report.registered["witness_arp"].as_str(), report.registered["witness_ping"].as_str()), ("1", "1"));
+    assert_eq!(
+        (
+            report.registered["witness_arp"].as_str(),
+            report.registered["witness_ping"].as_str()
+        ),
+        ("1", "1")
+    );
     // The other end of the wire answers for both addresses.
     let other = super::run(
         "unshare --net sleep 20 >/dev/null 2>&1 & pid=$!; other=\"nsenter -t $pid -n ip\"
@@ -106,9 +142,21 @@ async fn who_answers_on_the_wire_is_told() {
         ip link set eth1 netns $pid && $other link set eth1 up &&
         $other address add 10.9.9.9/24 dev eth1 && $other address add 10.9.9.2/24 dev eth1",
     );
-    assert_eq!(shell.run(&super::script(vec![other]), soon()).await.outcome, DutyOutcome::Done);
+    assert_eq!(
+        shell.run(&super::script(vec![other]), soon()).await.outcome,
+        DutyOutcome::Done
+    );
     let report = perform(&mut shell, "probe-duplicate").await;
-    assert!(matches!(report.outcome, DutyOutcome::Failed { why: Failure::Status(1), .. }), "{report:?}");
+    assert!(
+        matches!(
+            report.outcome,
+            DutyOutcome::Failed {
+                why: Failure::Status(1),
+                ..
+            }
+        ),
+        "{report:?}"
+    );
     let report = done(&mut shell, "witness").await;
     assert_eq!(report.registered["witness_arp"], "0");
 }

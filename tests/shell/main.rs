@@ -49,7 +49,12 @@ fn soon() -> Instant {
 }
 
 async fn open(shell: &str, tag: &str, login: &SqlLogin) -> (Local, Child) {
-    open_with(&["setsid", "sh", "-c", &wire::remote_command_for(shell, tag)], tag, login).await
+    open_with(
+        &["setsid", "sh", "-c", &wire::remote_command_for(shell, tag)],
+        tag,
+        login,
+    )
+    .await
 }
 
 async fn open_with(command: &[&str], tag: &str, login: &SqlLogin) -> (Local, Child) {
