@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod addresses;
+mod duties;
 mod server;
 
 use std::collections::BTreeMap;
@@ -47,8 +49,17 @@ fn soon() -> Instant {
 }
 
 async fn open(shell: &str, tag: &str, login: &SqlLogin) -> (Local, Child) {
-    let mut child = tokio::process::Command::new("setsid")
-        .args(["sh", "-c", &wire::remote_command_for(shell, tag)])
+    open_with(
+        &["setsid", "sh", "-c", &wire::remote_command_for(shell, tag)],
+        tag,
+        login,
+    )
+    .await
+}
+
+async fn open_with(command: &[&str], tag: &str, login: &SqlLogin) -> (Local, Child) {
+    let mut child = tokio::process::Command::new(command[0])
+        .args(&command[1..])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
