@@ -137,6 +137,25 @@ async fn a_frozen_host_is_noticed_in_time_and_what_runs_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_stays_open() {
+    let sshd = Sshd::start();
+    let timing = Timing {
+        connect: Duration::from_secs(2),
+        keepalive_interval: Duration::from_millis(300),
+        keepalive_max: 3,
+    };
+    let link = Link::open(&Target {
+        timing,
+        ..sshd.target()
+    })
+    .await
+    .unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(7), link.closed()).await;
+    assert!(ended.is_err(), "{ended:?}");
+    assert!(link.exec("true", b"", SOON).await.unwrap().status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_cut_in_the_middle_leaves_an_unknown_outcome() {
     let sshd = Sshd::start();
     let link = sshd.link().await;

@@ -147,16 +147,16 @@ impl KnownHosts {
             None => None,
         };
         // Without a valid certificate the bare key decides, as in OpenSSH.
-        if names
-            .iter()
-            .flat_map(|n| self.about(n, Marker::None))
-            .any(|e| e.key.key_data() == key.key_data())
-        {
-            return Verdict::Known;
-        }
         let (same, others): (Vec<_>, Vec<_>) = self
             .about(&name.exact, Marker::None)
             .partition(|e| e.key.algorithm() == key.algorithm());
+        let is_it = |e: &Entry| e.key.key_data() == key.key_data();
+        // What is on record for the very port is not overruled by what the host uses on another.
+        if same.iter().any(|e| is_it(e))
+            || (same.is_empty() && self.about(&name.bare, Marker::None).any(is_it))
+        {
+            return Verdict::Known;
+        }
         match same.first() {
             Some(entry) => Verdict::Changed(entry.place.clone()),
             None => Verdict::Unknown {
@@ -382,11 +382,12 @@ mod tests {
         assert_eq!(verdict(&format!("[db1]:2222 {ED}"), "db1", 22, ED), unknown());
         assert_eq!(verdict(&format!("db1 {ED}"), "db1", 2222, ED), Verdict::Known);
         assert_eq!(verdict(&format!("db1 {ED}"), "db1", 2222, ED2), unknown());
+        let both = format!("db1 {ED}\n[db1]:2222 {ED2}");
+        assert_eq!(verdict(&both, "db1", 2222, ED), Verdict::Changed(at(2)));
     }
 
     #[test]
     fn hashed_entries_count() {
-        // Made with `ssh-keygen -H` from an entry for `db1`.
         let mut mac = Hmac::<Sha1>::new_from_slice(b"saltsaltsaltsaltsalt").unwrap();
         mac.update(b"db1");
         let hash: [u8; 20] = mac.finalize().into_bytes().into();

@@ -45,7 +45,8 @@ impl Stream {
 
     /// Sends TERM, after `grace` KILL, and waits for the host to say that the process is gone.
     ///
-    /// `Ok` means gone for certain, with its status if the host told one; any error means that it may still run.
+    /// `Ok` means that the process which was started is gone for certain, with its status if the host told one; what it
+    /// left behind as another user or in another session may go on. Any error means that it, too, may still run.
     pub async fn kill(mut self, grace: Duration) -> Result<Option<ExitStatus>, SshError> {
         self.remote.kill(grace);
         match timeout(Remote::kill_takes(grace), self.remote.ended()).await {

@@ -115,8 +115,11 @@ pub struct Identity {
     pub certificates: Vec<PathBuf>,
     /// Whether the file must be there; the usual default paths need not.
     pub required: bool,
-    pub(super) loaded: Arc<Mutex<Option<(SystemTime, Arc<LoadedKey>)>>>,
+    pub(super) loaded: Arc<Mutex<Option<Loaded>>>,
 }
+
+/// When its file was last changed, and what it held.
+pub(super) type Loaded = (SystemTime, Arc<LoadedKey>);
 
 impl Identity {
     /// A key file that must be there.
