@@ -97,6 +97,38 @@ impl KnownHosts {
         Ok(known)
     }
 
+    /// Adds lists of public keys that no host may have (`RevokedHostKeys`). As in OpenSSH, one that cannot be read stops
+    /// everything.
+    pub(super) fn revoke(&mut self, paths: &[PathBuf]) -> Result<(), (PathBuf, std::io::Error)> {
+        for path in paths {
+            let text = std::fs::read_to_string(path).map_err(|e| (path.clone(), e))?;
+            if text.starts_with("SSHKRL") {
+                let because = "it is a compiled revocation list; only lists of public keys are understood";
+                return Err((path.clone(), std::io::Error::other(because)));
+            }
+            for (index, line) in text.lines().enumerate() {
+                let line = line.trim();
+                let Ok(key) = PublicKey::from_openssh(line) else {
+                    if line.is_empty() || line.starts_with('#') {
+                        continue;
+                    }
+                    let because = format!("line {} is no public key", index + 1);
+                    return Err((path.clone(), std::io::Error::other(because)));
+                };
+                self.entries.push(Entry {
+                    place: Place {
+                        file: path.clone(),
+                        line: index + 1,
+                    },
+                    marker: Marker::Revoked,
+                    patterns: HostPatterns::Patterns(vec!["*".into()]),
+                    key,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Lines that are no entries, and keys of types that cannot be negotiated, are passed over as OpenSSH does.
     fn add(&mut self, file: &Path, text: &str) {
         for (index, line) in text.lines().enumerate() {

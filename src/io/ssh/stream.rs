@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use super::ending::{End, ExitStatus, end_error};
 use super::error::SshError;
-use super::remote::{End, ExitStatus, Remote, Writer, end_error};
+use super::remote::{Remote, Writer};
 
 /// Reads its standard output and writes its standard input; the tail of its standard error is kept aside.
 ///
