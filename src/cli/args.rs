@@ -26,7 +26,14 @@ pub struct Arguments {
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// The inventory file.
-    #[arg(short, long, global = true, env = "MMM_INVENTORY", default_value = "/etc/mmm/inventory.yaml", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "MMM_INVENTORY",
+        default_value = "/etc/mmm/inventory.yaml",
+        value_name = "FILE"
+    )]
     pub inventory: PathBuf,
     /// Words for people, or JSON lines on stdout.
     #[arg(long, global = true, value_enum, default_value = "text")]
@@ -54,8 +61,6 @@ Exit codes:
 pub enum Verb {
     /// Read the inventory and the playbooks, and say everything that is wrong with them.
     Validate,
-    /// Look at every host and account, and say everything that would get in the way of a failover.
-    Check(ClusterArgument),
     /// Show the clusters: who holds which role, and what is wrong.
     Show(ClusterArgument),
     /// Show what the checks of each host say.
@@ -187,7 +192,9 @@ pub struct ExplainArguments {
 }
 
 fn span(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| "write it with a unit, for instance `10s`".to_owned())?;
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "write it with a unit, for instance `10s`".to_owned())?;
     Duration::try_from(span).map_err(|_| "it cannot be negative".to_owned())
 }
 
@@ -244,7 +251,11 @@ mod tests {
     fn help_is_a_golden_file() {
         let mut text = Arguments::command().render_long_help().to_string();
         for verb in Arguments::command().get_subcommands_mut() {
-            text.push_str(&format!("\n=== {} ===\n{}", verb.get_name(), verb.render_long_help()));
+            text.push_str(&format!(
+                "\n=== {} ===\n{}",
+                verb.get_name(),
+                verb.render_long_help()
+            ));
         }
         crate::core::golden::check("tests/golden/help.txt", &text);
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::reach::{Reach, Refusal};
+
 use super::gtid::{BinlogPosition, History, MariaPosition, MariaState, MysqlSet, Uuid};
 
 /// Everything known about one host at one moment.
@@ -15,100 +17,6 @@ pub struct HostFacts {
     pub mysql: Reach<MysqlFacts>,
     /// What its system said over SSH.
     pub ssh: Reach<ShellFacts>,
-}
-
-/// Whether a service on a host could be asked. Only `Down` and `Silent` speak against it, and only `Down` was
-/// said by the host itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reach<T> {
-    /// It answered.
-    Up(T),
-    /// It is alive and will not talk to us.
-    Refusing {
-        /// Why, as a closed word.
-        reason: Refusal,
-        /// Why, in its own words.
-        text: String,
-    },
-    /// The port takes connections but no answer comes in time.
-    Hung(String),
-    /// The host's kernel says that nothing listens there.
-    Down(String),
-    /// Nothing came back at all: the host or the way to it is gone.
-    Silent(String),
-    /// The question could not be put, for reasons on our own side. Says nothing about the host.
-    Unasked(String),
-}
-
-impl<T> Default for Reach<T> {
-    fn default() -> Self {
-        Reach::Unasked("not asked yet".to_owned())
-    }
-}
-
-impl<T> Reach<T> {
-    /// What it answered, when it did.
-    pub fn up(&self) -> Option<&T> {
-        match self {
-            Reach::Up(facts) => Some(facts),
-            _ => None,
-        }
-    }
-
-    /// Whether it certainly lives: it answered or refused in person.
-    pub fn is_alive(&self) -> bool {
-        matches!(self, Reach::Up(_) | Reach::Refusing { .. })
-    }
-
-    /// Why it could not be asked; `None` when it answered.
-    pub fn trouble(&self) -> Option<&str> {
-        match self {
-            Reach::Up(_) => None,
-            Reach::Refusing { text, .. } => Some(text),
-            Reach::Hung(text) | Reach::Down(text) | Reach::Silent(text) | Reach::Unasked(text) => Some(text),
-        }
-    }
-
-    /// The same outcome with the answer turned into something else.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Reach<U> {
-        match self {
-            Reach::Up(facts) => Reach::Up(change(facts)),
-            Reach::Refusing { reason, text } => Reach::Refusing { reason, text },
-            Reach::Hung(text) => Reach::Hung(text),
-            Reach::Down(text) => Reach::Down(text),
-            Reach::Silent(text) => Reach::Silent(text),
-            Reach::Unasked(text) => Reach::Unasked(text),
-        }
-    }
-}
-
-/// Why a living server would not talk to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// A limit is used up: connections, an account's resources, memory.
-    Limits,
-    /// It does not let this account or this address in.
-    Login,
-    /// The account may not ask this.
-    Privilege,
-    /// It is on its way down or still starting.
-    Stopping,
-    /// It answered with another error.
-    Other,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Refusal::Limits => "a limit is used up",
-            Refusal::Login => "it does not let us in",
-            Refusal::Privilege => "a privilege is missing",
-            Refusal::Stopping => "it is stopping or starting",
-            Refusal::Other => "it answered with an error",
-        })
-    }
 }
 
 /// Server software.

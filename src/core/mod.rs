@@ -17,6 +17,7 @@ pub mod latch;
 pub mod moment;
 pub mod plan;
 pub mod playbook;
+pub mod preflight;
 pub mod reach;
 pub mod repair;
 pub mod roles;

@@ -32,6 +32,43 @@ impl Script {
     }
 }
 
+impl Script {
+    /// What a host said, with the secrets of this script masked. A syntax error quotes the statement from anywhere
+    /// on, perhaps from the middle of a secret, so of that only the code is left.
+    pub fn mask(&self, said: &str) -> String {
+        let mut masked = said.to_owned();
+        let mut any = false;
+        for secret in self.secrets().filter(|secret| !secret.is_empty()) {
+            any = true;
+            let quoted = quote(Language::Sql, secret);
+            for form in [quoted.trim_matches('\''), secret] {
+                masked = masked.replace(form, "***");
+            }
+        }
+        match masked.find(": ") {
+            Some(end) if any && masked.starts_with("ERROR 1064 ") => masked[..end].to_owned(),
+            _ => masked,
+        }
+    }
+
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let commands = self.steps.iter().flat_map(|step| {
+            let looks = step
+                .unless
+                .iter()
+                .chain(&step.until)
+                .map(|looking| &looking.command);
+            step.act.command().into_iter().chain(looks)
+        });
+        commands
+            .flat_map(|command| &command.parts)
+            .filter_map(|part| match part {
+                Part::Secret(value) => Some(value.as_str()),
+                Part::Plain(_) | Part::Quoted(_) => None,
+            })
+    }
+}
+
 /// One step of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptStep {
@@ -71,13 +108,18 @@ pub enum Act {
 }
 
 impl Act {
-    /// The language of its command; `None` for a wait.
-    pub fn language(&self) -> Option<Language> {
+    /// Its command; a wait has none.
+    pub fn command(&self) -> Option<&Command> {
         match self {
-            Act::Perform(command) | Act::PerformRows(command) | Act::Start(command) => Some(command.language),
-            Act::Verify(looking) | Act::SkipIf(looking, _) => Some(looking.command.language),
+            Act::Perform(command) | Act::PerformRows(command) | Act::Start(command) => Some(command),
+            Act::Verify(looking) | Act::SkipIf(looking, _) => Some(&looking.command),
             Act::Wait => None,
         }
+    }
+
+    /// The language of its command.
+    pub fn language(&self) -> Option<Language> {
+        self.command().map(|command| command.language)
     }
 }
 
@@ -295,4 +337,55 @@ pub enum StepOutcome {
     Expired,
     /// It began and its end was not seen.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_in_what_a_host_says() {
+        let secret = r"p'w\d";
+        let command = Command {
+            language: Language::Sql,
+            parts: vec![Part::Secret(secret.to_owned())],
+        };
+        let step = ScriptStep {
+            name: String::new(),
+            within: Duration::ZERO,
+            unless: None,
+            act: Act::Perform(command),
+            until: None,
+            expect: Expected::Anything,
+            tolerate: Vec::new(),
+            register: BTreeMap::new(),
+        };
+        let script = Script {
+            steps: vec![step],
+            ..Script::default()
+        };
+        assert_eq!(
+            script.mask(&format!("it says {secret} and {}", quote(Language::Sql, secret))),
+            "it says *** and '***'"
+        );
+        assert_eq!(
+            script.mask("ERROR 1064 (42000) at line 1: near 'p''w"),
+            "ERROR 1064 (42000) at line 1"
+        );
+        assert_eq!(
+            script.mask("ERROR 1198 (HY000) at line 1: stop it first"),
+            "ERROR 1198 (HY000) at line 1: stop it first"
+        );
+        assert_eq!(
+            Script::default().mask("ERROR 1064 (42000): near"),
+            "ERROR 1064 (42000): near"
+        );
+    }
+
+    #[test]
+    fn shell_words_are_quoted_only_when_they_must_be() {
+        assert_eq!(quote_shell("eth0"), "eth0");
+        assert_eq!(quote_shell(""), "''");
+        assert_eq!(quote_shell("it's $x"), r"'it'\''s $x'");
+    }
 }

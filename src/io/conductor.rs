@@ -76,6 +76,9 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered
         opened_at: None,
         last_failed: None,
     };
+    for (name, value) in &conduct.registered {
+        hands.note(Entry::Value(name.clone(), value.clone()));
+    }
     hands.tell(Event::RunStarted {
         run: opening.run.clone(),
         operation: opening.operation.clone(),

@@ -50,7 +50,10 @@ pub fn context(entry: &ClusterEntry, vault: &Vault, host: &HostEntry, errand: &E
     }
     if let Some(ip) = errand.address {
         let version = if ip.is_ipv4() { 4 } else { 6 };
-        context.set("address", json!({ "ip": ip.to_string(), "prefix": host_prefix(&ip), "version": version }));
+        context.set(
+            "address",
+            json!({ "ip": ip.to_string(), "prefix": host_prefix(&ip), "version": version }),
+        );
     }
     let mut replication = json!({ "gtid": errand.gtid, "user": "" });
     let source = errand.source.and_then(|source| entry.hosts.get(source));
@@ -89,8 +92,12 @@ fn vars(host: &HostEntry, errand: &Errands<'_>) -> BTreeMap<String, String> {
 
 /// Accounts whose sessions are never ended: our own, and replication.
 fn spared_users(vault: &Vault, host: &HostEntry) -> Vec<String> {
-    let Some(logins) = vault.logins(&host.name) else { return Vec::new() };
-    [&logins.monitor, &logins.agent, &logins.replication].map(|login| login.user.clone()).to_vec()
+    let Some(logins) = vault.logins(&host.name) else {
+        return Vec::new();
+    };
+    [&logins.monitor, &logins.agent, &logins.replication]
+        .map(|login| login.user.clone())
+        .to_vec()
 }
 
 /// The dialect to speak to a server of that version. A server that has not told its version yet is taken for a MariaDB
@@ -105,8 +112,14 @@ pub fn speaks(version: Option<crate::core::facts::Version>) -> crate::config::pl
                 Flavour::Mariadb => "mariadb",
                 Flavour::Mysql => "mysql",
             };
-            crate::config::playbook::Speaks { dialect: dialect.to_owned(), release: Release(major, minor, patch) }
+            crate::config::playbook::Speaks {
+                dialect: dialect.to_owned(),
+                release: Release(major, minor, patch),
+            }
         }
-        None => crate::config::playbook::Speaks { dialect: "mariadb".to_owned(), release: Release(10, 2, 0) },
+        None => crate::config::playbook::Speaks {
+            dialect: "mariadb".to_owned(),
+            release: Release(10, 2, 0),
+        },
     }
 }

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::config::inventory::{ClusterEntry, HostEntry};
+use crate::config::inventory::{ClusterEntry, HostEntry, SshSettings};
 use crate::config::playbook;
 use crate::config::template::Context;
 use crate::core::cluster::HostName;
@@ -25,7 +25,7 @@ use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
 use crate::io::mysql::{Lock, Server, Taking};
 use crate::io::shell::{Shell, Trace};
-use crate::io::ssh::{Links, SshError, Wanted};
+use crate::io::ssh::{Identity, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
 use crate::sql::shell_facts;
 
@@ -45,7 +45,6 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 type HostShell = Shell<crate::io::ssh::Stream>;
 
 /// Every host of one cluster, within reach.
-#[derive(Debug)]
 pub struct Fleet {
     entry: ClusterEntry,
     playbook: Arc<Playbook>,
@@ -55,7 +54,6 @@ pub struct Fleet {
 }
 
 /// What is kept open to one host.
-#[derive(Debug)]
 struct Reached {
     /// Watches; the monitor account.
     server: Mutex<Server>,
@@ -69,6 +67,12 @@ struct Reached {
     lost: Mutex<Option<Trace>>,
 }
 
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fleet({})", self.entry.cluster.name)
+    }
+}
+
 impl Fleet {
     /// Puts a cluster within reach; nothing is connected yet.
     ///
@@ -80,8 +84,12 @@ impl Fleet {
         let mut hosts = BTreeMap::new();
         for (name, host) in &entry.hosts {
             let logins = vault.logins(name).ok_or_else(|| unknown_host(&entry, name))?;
-            let wanted = Wanted::from_settings(name.as_str(), &host.ssh, logins.ssh_passphrase.clone());
-            targets.push(wanted.resolve().await.map_err(|error| ssh_trouble(Kind::Usage, &error))?);
+            targets.push(
+                wanted(name, &host.ssh, logins)
+                    .resolve()
+                    .await
+                    .map_err(|error| ssh_trouble(Kind::Usage, &error))?,
+            );
             hosts.insert(
                 name.clone(),
                 Reached {
@@ -93,7 +101,13 @@ impl Fleet {
                 },
             );
         }
-        Ok(Fleet { links: Links::new(targets), entry, playbook, vault, hosts })
+        Ok(Fleet {
+            links: Links::new(targets),
+            entry,
+            playbook,
+            vault,
+            hosts,
+        })
     }
 }
 
@@ -115,7 +129,10 @@ impl Fleet {
 
     /// Looks at every host at once.
     pub async fn look_everywhere(&self) -> BTreeMap<HostName, HostFacts> {
-        let looks = self.hosts.keys().map(|host| async { (host.clone(), self.look(host).await) });
+        let looks = self
+            .hosts
+            .keys()
+            .map(|host| async { (host.clone(), self.look(host).await) });
         join_all(looks).await.into_iter().collect()
     }
 
@@ -127,12 +144,22 @@ impl Fleet {
 
     /// What a server says of itself.
     pub async fn ask(&self, host: &HostName) -> Reach<MysqlFacts> {
-        let Some(reached) = self.hosts.get(host) else { return Reach::default() };
+        let Some(reached) = self.hosts.get(host) else {
+            return Reach::default();
+        };
         let facts = reached.server.lock().await.facts(ASK_WITHIN).await;
         if let Reach::Up(facts) = &facts {
             *reached.version.lock().await = Some(facts.version);
         }
         facts
+    }
+
+    /// Whether a server answers at all.
+    pub async fn answers(&self, host: &HostName) -> Reach<()> {
+        match self.hosts.get(host) {
+            Some(reached) => reached.server.lock().await.answers(ASK_WITHIN).await,
+            None => Reach::default(),
+        }
     }
 
     /// What a host says of itself over SSH.
@@ -216,8 +243,16 @@ impl Fleet {
 
     /// After an unknown outcome: verifies that the old shell and its SQL connection are gone, then looks whether what
     /// the duty was for holds.
-    pub async fn settle(&self, host: &HostName, duty: &str, errand: &Errands<'_>, within: Duration) -> Settled {
-        let Ok(reached) = self.reached(host) else { return Settled::CannotTell };
+    pub async fn settle(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Settled {
+        let Ok(reached) = self.reached(host) else {
+            return Settled::CannotTell;
+        };
         let lost = reached.lost.lock().await.clone();
         if let Some(trace) = lost {
             if let Err(why) = self.bury(host, &trace).await {
@@ -243,7 +278,10 @@ impl Fleet {
         };
         match shell.run(&script, Instant::now() + within + GRACE).await.outcome {
             DutyOutcome::Done => Settled::Happened,
-            DutyOutcome::Failed { why: Failure::Unexpected(_) | Failure::Status(_), .. } => Settled::DidNotHappen,
+            DutyOutcome::Failed {
+                why: Failure::Unexpected(_) | Failure::Status(_),
+                ..
+            } => Settled::DidNotHappen,
             DutyOutcome::Failed { .. } | DutyOutcome::Expired { .. } | DutyOutcome::Unknown { .. } => {
                 Settled::CannotTell
             }
@@ -260,13 +298,19 @@ impl Fleet {
             "tag": trace.tag,
             "connection": trace.connection.unwrap_or(0),
         });
-        let errand = Errands { old: Some(old), ..Errands::default() };
+        let errand = Errands {
+            old: Some(old),
+            ..Errands::default()
+        };
         let mut duties = vec!["settle-shell"];
         if trace.connection.is_some() {
             duties.push("settle-sql");
         }
         for duty in duties {
-            let report = self.act(host, duty, &errand, SETTLE_WITHIN).await.map_err(|trouble| trouble.because)?;
+            let report = self
+                .act(host, duty, &errand, SETTLE_WITHIN)
+                .await
+                .map_err(|trouble| trouble.because)?;
             if report.outcome != DutyOutcome::Done {
                 return Err(crate::io::conductor::describe(&report));
             }
@@ -284,13 +328,22 @@ impl Fleet {
         let mut acting = reached.acting.lock().await;
         let opened = timeout(CONNECT_WITHIN, async {
             let shell = self.open_in(host, &mut acting).await?;
-            shell.warm_sql(Instant::now() + CONNECT_WITHIN).await.map_err(|error| {
-                Trouble::new(Kind::Refused, format!("the server on `{host}` does not take the agent account"), error)
+            shell
+                .warm_sql(Instant::now() + CONNECT_WITHIN)
+                .await
+                .map_err(|error| {
+                    Trouble::new(
+                        Kind::Refused,
+                        format!("the server on `{host}` does not take the agent account"),
+                        error,
+                    )
                     .hint("`mmm check` tries each account")
-            })?;
+                })?;
             Ok(shell.trace().clone())
         });
-        opened.await.unwrap_or_else(|_| Err(out_of_time(host, CONNECT_WITHIN)))
+        opened
+            .await
+            .unwrap_or_else(|_| Err(out_of_time(host, CONNECT_WITHIN)))
     }
 
     /// Closes every acting shell: no session of ours stays behind on the servers.
@@ -324,7 +377,11 @@ impl Fleet {
         let usable = slot.as_ref().is_some_and(|shell| shell.lost().is_none());
         if !usable {
             *slot = None;
-            let link = self.links.get(host.as_str()).await.map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+            let link = self
+                .links
+                .get(host.as_str())
+                .await
+                .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
             let version = *self.reached(host)?.version.lock().await;
             let login = self.sql_login(host, version)?;
             let tag = random_word()?;
@@ -333,10 +390,12 @@ impl Fleet {
                 .await
                 .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
             let deadline = Instant::now() + CONNECT_WITHIN;
-            let shell = Shell::open(stream, &random_word()?, &tag, &login, deadline).await.map_err(|error| {
-                Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
-                    .hint("`ssh` to it as the same user and see what its login shell prints")
-            })?;
+            let shell = Shell::open(stream, &random_word()?, &tag, &login, deadline)
+                .await
+                .map_err(|error| {
+                    Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
+                        .hint("`ssh` to it as the same user and see what its login shell prints")
+                })?;
             *slot = Some(shell);
         }
         slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
@@ -344,7 +403,10 @@ impl Fleet {
 
     fn sql_login(&self, host: &HostName, version: Option<Version>) -> Result<SqlLogin, Trouble> {
         let entry = self.host_entry(host)?;
-        let logins = self.vault.logins(host).ok_or_else(|| unknown_host(&self.entry, host))?;
+        let logins = self
+            .vault
+            .logins(host)
+            .ok_or_else(|| unknown_host(&self.entry, host))?;
         let session = playbook::session(&self.playbook, &context::speaks(version)).map_err(|error| {
             Trouble::new(Kind::Usage, "the dialect's word `session` cannot be used", error)
         })?;
@@ -357,7 +419,9 @@ impl Fleet {
     }
 
     fn reached(&self, host: &HostName) -> Result<&Reached, Trouble> {
-        self.hosts.get(host).ok_or_else(|| unknown_host(&self.entry, host))
+        self.hosts
+            .get(host)
+            .ok_or_else(|| unknown_host(&self.entry, host))
     }
 
     /// A duty made ready for a host, as it would run now.
@@ -385,18 +449,51 @@ impl Fleet {
     ) -> Result<Script, Trouble> {
         let speaks = context::speaks(*self.reached(host)?.version.lock().await);
         playbook::render(&self.playbook, duty, &speaks, context, within).map_err(|error| {
-            Trouble::new(Kind::Usage, format!("duty `{duty}` cannot be made ready for `{host}`"), error)
-                .hint("`mmm validate` checks playbooks and inventory")
+            Trouble::new(
+                Kind::Usage,
+                format!("duty `{duty}` cannot be made ready for `{host}`"),
+                error,
+            )
+            .hint("`mmm validate` checks playbooks and inventory")
         })
     }
 
     fn host_entry(&self, host: &HostName) -> Result<&HostEntry, Trouble> {
-        self.entry.hosts.get(host).ok_or_else(|| unknown_host(&self.entry, host))
+        self.entry
+            .hosts
+            .get(host)
+            .ok_or_else(|| unknown_host(&self.entry, host))
+    }
+}
+
+/// What the inventory says about a host's SSH, as the SSH room takes it.
+fn wanted(name: &HostName, settings: &SshSettings, logins: &Logins) -> Wanted {
+    Wanted {
+        port: settings.port,
+        user: settings.user.clone(),
+        identity: settings
+            .identity_file
+            .as_ref()
+            .map(|path| Identity::new(path, logins.ssh_passphrase.clone())),
+        jump: settings.jump.clone(),
+        known_hosts: settings.known_hosts.clone(),
+        use_ssh_config: settings.use_ssh_config,
+        timing: Timing {
+            connect: settings.connect_timeout,
+            keepalive_interval: settings.keepalive_every,
+            keepalive_max: settings.keepalive_misses,
+        },
+        max_channels: usize::try_from(settings.max_channels).unwrap_or(usize::MAX),
+        ..Wanted::new(name.as_str(), &settings.address)
     }
 }
 
 fn unknown_host(entry: &ClusterEntry, host: &HostName) -> Trouble {
-    Trouble::new(Kind::Usage, format!("`{}` has no host `{host}`", entry.cluster.name), "the inventory does not name it")
+    Trouble::new(
+        Kind::Usage,
+        format!("`{}` has no host `{host}`", entry.cluster.name),
+        "the inventory does not name it",
+    )
 }
 
 fn ssh_trouble(kind: Kind, error: &SshError) -> Trouble {
@@ -404,7 +501,11 @@ fn ssh_trouble(kind: Kind, error: &SshError) -> Trouble {
 }
 
 fn out_of_time(host: &HostName, within: Duration) -> Trouble {
-    Trouble::new(Kind::Refused, format!("no answer from `{host}` over SSH"), format!("it took longer than {} ms", within.as_millis()))
+    Trouble::new(
+        Kind::Refused,
+        format!("no answer from `{host}` over SSH"),
+        format!("it took longer than {} ms", within.as_millis()),
+    )
 }
 
 /// Letters and digits that nobody can guess.

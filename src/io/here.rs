@@ -45,20 +45,38 @@ pub async fn shell(login: &SqlLogin) -> Result<Shell<LocalStream>, Trouble> {
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(failed(&"it has no standard input or output"));
     };
-    let stream = LocalStream { stdin, stdout, _child: child };
-    Shell::open(stream, &random_word()?, &tag, login, Instant::now() + GREET_WITHIN)
-        .await
-        .map_err(|error| failed(&error))
+    let stream = LocalStream {
+        stdin,
+        stdout,
+        _child: child,
+    };
+    Shell::open(
+        stream,
+        &random_word()?,
+        &tag,
+        login,
+        Instant::now() + GREET_WITHIN,
+    )
+    .await
+    .map_err(|error| failed(&error))
 }
 
 impl AsyncRead for LocalStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stdout).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for LocalStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
         Pin::new(&mut self.stdin).poll_write(cx, bytes)
     }
 

@@ -30,10 +30,18 @@ impl Hold {
     ///
     /// # Errors
     /// Refused: someone else holds it, and who.
-    pub async fn take(fleet: &Fleet, dir: &StateDir, purpose: &str, patience: Duration) -> Result<Hold, Trouble> {
+    pub async fn take(
+        fleet: &Fleet,
+        dir: &StateDir,
+        purpose: &str,
+        patience: Duration,
+    ) -> Result<Hold, Trouble> {
         let local = LocalLock::take(dir, purpose, patience).await?;
         let remote = take_remote(fleet, &[]).await?;
-        Ok(Hold { _local: Some(local), remote })
+        Ok(Hold {
+            _local: Some(local),
+            remote,
+        })
     }
 
     /// As [`Hold::take`], for a failover that must go on although nothing can be written on this box. Servers in
@@ -57,7 +65,10 @@ impl Hold {
             }
         };
         let remote = take_remote(fleet, absent).await?;
-        Ok(Hold { _local: local, remote })
+        Ok(Hold {
+            _local: local,
+            remote,
+        })
     }
 
     /// Gives everything back.
@@ -71,14 +82,25 @@ impl Hold {
 async fn take_remote(fleet: &Fleet, absent: &[HostName]) -> Result<Vec<Lock>, Trouble> {
     let name = format!("mmm.{}", fleet.entry().cluster.name);
     let mut held = Vec::new();
-    for host in fleet.entry().cluster.hosts.iter().filter(|host| !absent.contains(&host.name)) {
-        match fleet.take_lock(&host.name, &name, REMOTE_PATIENCE, GRANT_WITHIN).await {
+    for host in fleet
+        .entry()
+        .cluster
+        .hosts
+        .iter()
+        .filter(|host| !absent.contains(&host.name))
+    {
+        match fleet
+            .take_lock(&host.name, &name, REMOTE_PATIENCE, GRANT_WITHIN)
+            .await
+        {
             Some(Ok(Taking::Taken(lock))) => held.push(lock),
             Some(Ok(Taking::Held(holder))) => {
                 for lock in held {
                     lock.release(RELEASE_WITHIN).await;
                 }
-                let who = holder.and_then(|holder| holder.client).unwrap_or_else(|| "another box".to_owned());
+                let who = holder
+                    .and_then(|holder| holder.client)
+                    .unwrap_or_else(|| "another box".to_owned());
                 return Err(Trouble::new(
                     Kind::Refused,
                     "another operation holds the cluster's lock",

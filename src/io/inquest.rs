@@ -29,13 +29,18 @@ pub async fn gather(fleet: &Fleet, suspect: &HostName) -> Evidence {
         host_view(fleet, suspect),
         witness_view(fleet, suspect)
     );
-    let evidence = Evidence { mysql, ping, host, witnesses };
+    let evidence = Evidence {
+        mysql,
+        ping,
+        host,
+        witnesses,
+    };
     tracing::info!(%suspect, ?evidence, "evidence gathered");
     evidence
 }
 
 async fn mysql_view(fleet: &Fleet, suspect: &HostName) -> MysqlView {
-    match fleet.ask(suspect).await {
+    match fleet.answers(suspect).await {
         Reach::Up(_) => MysqlView::Answers,
         Reach::Refusing { .. } => MysqlView::Refuses,
         Reach::Hung(_) => MysqlView::Hangs,
@@ -47,7 +52,9 @@ async fn mysql_view(fleet: &Fleet, suspect: &HostName) -> MysqlView {
 }
 
 async fn ping_view(fleet: &Fleet, suspect: &HostName) -> PingView {
-    let Some(host) = fleet.entry().hosts.get(suspect) else { return PingView::CannotTell };
+    let Some(host) = fleet.entry().hosts.get(suspect) else {
+        return PingView::CannotTell;
+    };
     for _ in 0..3 {
         match ping(host.address, ECHO_WITHIN).await {
             Echo::Answered(_) => return PingView::Answers,
@@ -60,28 +67,51 @@ async fn ping_view(fleet: &Fleet, suspect: &HostName) -> PingView {
 
 async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
     let nothing = Errands::default();
-    let pids = match fleet.glance(suspect, "server-process", &nothing, HOST_WITHIN).await {
-        Ok(DutyReport { outcome: DutyOutcome::Done, registered, .. }) => {
-            registered.get("server_pids").cloned().unwrap_or_default()
-        }
+    let pids = match fleet
+        .glance(suspect, "server-process", &nothing, HOST_WITHIN)
+        .await
+    {
+        Ok(DutyReport {
+            outcome: DutyOutcome::Done,
+            registered,
+            ..
+        }) => registered.get("server_pids").cloned().unwrap_or_default(),
         Ok(_) | Err(_) => return HostView::NotReached,
     };
     if pids.trim().is_empty() {
         return HostView::ServerGone;
     }
-    match fleet.glance(suspect, "server-answers", &nothing, HOST_WITHIN).await {
-        Ok(DutyReport { outcome: DutyOutcome::Done, .. }) => HostView::ServerAnswers,
+    match fleet
+        .glance(suspect, "server-answers", &nothing, HOST_WITHIN)
+        .await
+    {
+        Ok(DutyReport {
+            outcome: DutyOutcome::Done,
+            ..
+        }) => HostView::ServerAnswers,
         Ok(_) | Err(_) => HostView::ServerHangs,
     }
 }
 
 /// Asks every other host whether it still sees the suspect, by ARP or by ping.
 async fn witness_view(fleet: &Fleet, suspect: &HostName) -> WitnessView {
-    let others = fleet.entry().cluster.hosts.iter().filter(|host| host.name != *suspect);
+    let others = fleet
+        .entry()
+        .cluster
+        .hosts
+        .iter()
+        .filter(|host| host.name != *suspect);
     let asked = others.map(|host| async {
-        let errand = Errands { source: Some(suspect), ..Errands::default() };
+        let errand = Errands {
+            source: Some(suspect),
+            ..Errands::default()
+        };
         match fleet.glance(&host.name, "witness", &errand, WITNESS_WITHIN).await {
-            Ok(DutyReport { outcome: DutyOutcome::Done, registered, .. }) => {
+            Ok(DutyReport {
+                outcome: DutyOutcome::Done,
+                registered,
+                ..
+            }) => {
                 let said = |name: &str| registered.get(name).is_some_and(|answer| answer.trim() == "yes");
                 Some(said("witness_arp") || said("witness_ping"))
             }

@@ -13,6 +13,7 @@ use crate::core::evidence::Rung;
 use crate::core::moment::Moment;
 use crate::core::run::{Ending, Happening, Stage};
 use crate::io::clock;
+use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
 
 /// What a run is: written before anything is touched.
@@ -48,6 +49,8 @@ pub struct Line {
 pub enum Entry {
     /// The first line.
     Open(Opening),
+    /// A shell was opened on this host; this is what would be left of it.
+    Shell(HostName, Trace),
     /// Something happened to a stage.
     Step(Happening),
     /// A value was registered that later stages use.
@@ -140,6 +143,8 @@ pub struct OpenRun {
     pub happenings: Vec<Happening>,
     /// The values that were registered.
     pub registered: BTreeMap<String, String>,
+    /// The shells it had open.
+    pub shells: Vec<(HostName, Trace)>,
     /// When its last line was written.
     pub last_at: Moment,
 }
@@ -171,12 +176,16 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
     let mut opening = None;
     let mut happenings = Vec::new();
     let mut registered = BTreeMap::new();
+    let mut shells = Vec::new();
     let mut last_at = Moment(0);
     for line in text.lines() {
-        let Ok(line) = serde_json::from_str::<Line>(line) else { break };
+        let Ok(line) = serde_json::from_str::<Line>(line) else {
+            break;
+        };
         last_at = line.at;
         match line.entry {
             Entry::Open(said) => opening = Some(said),
+            Entry::Shell(host, trace) => shells.push((host, trace)),
             Entry::Step(happening) => happenings.push(happening),
             Entry::Value(name, value) => {
                 registered.insert(name, value);
@@ -184,7 +193,14 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
             Entry::End(_) => return Ok(None),
         }
     }
-    Ok(opening.map(|opening| OpenRun { path: path.to_owned(), opening, happenings, registered, last_at }))
+    Ok(opening.map(|opening| OpenRun {
+        path: path.to_owned(),
+        opening,
+        happenings,
+        registered,
+        shells,
+        last_at,
+    }))
 }
 
 #[cfg(test)]

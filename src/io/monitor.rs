@@ -64,15 +64,29 @@ impl OnlyMonitor {
         let path = state_dir.join("monitor.lock");
         let what = "the monitor was not started";
         let file = fs::create_dir_all(state_dir)
-            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path))
+            .and_then(|()| {
+                File::options()
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .open(&path)
+            })
             .map_err(|error| {
-                Trouble::new(Kind::Refused, what, format!("`{}` cannot be opened: {error}", path.display()))
-                    .hint("make the state directory writable for the user that runs the monitor")
+                Trouble::new(
+                    Kind::Refused,
+                    what,
+                    format!("`{}` cannot be opened: {error}", path.display()),
+                )
+                .hint("make the state directory writable for the user that runs the monitor")
             })?;
         match file.try_lock() {
             Ok(()) => Ok(OnlyMonitor { _file: file }),
-            Err(error) => Err(Trouble::new(Kind::Refused, what, format!("another monitor holds `{}`: {error}", path.display()))
-                .hint("one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life")),
+            Err(error) => Err(Trouble::new(
+                Kind::Refused,
+                what,
+                format!("another monitor holds `{}`: {error}", path.display()),
+            )
+            .hint("one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life")),
         }
     }
 }
@@ -80,7 +94,19 @@ impl OnlyMonitor {
 /// What the inventory lets us do about each host.
 pub fn means(entry: &ClusterEntry) -> BTreeMap<HostName, Means> {
     let unfenced = entry.cluster.failover.unfenced;
-    entry.hosts.iter().map(|(name, host)| (name.clone(), Means { fence: host.fence.is_some(), unfenced })).collect()
+    entry
+        .hosts
+        .iter()
+        .map(|(name, host)| {
+            (
+                name.clone(),
+                Means {
+                    fence: host.fence.is_some(),
+                    unfenced,
+                },
+            )
+        })
+        .collect()
 }
 
 /// Watches one cluster until told to stop. Questions are answered from what is known at that moment.
@@ -91,7 +117,12 @@ pub async fn watch_cluster(
     mut questions: mpsc::Receiver<Question>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let performer = Performer { fleet: &fleet, dir: dir.clone(), teller: teller.clone(), lock_wait: LOCK_WAIT };
+    let performer = Performer {
+        fleet: &fleet,
+        dir: dir.clone(),
+        teller: teller.clone(),
+        lock_wait: LOCK_WAIT,
+    };
     let standing = match performer.start_up().await {
         Ok(standing) => standing,
         Err(trouble) => {
@@ -120,7 +151,8 @@ pub async fn watch_cluster(
                 Effect::Tell(event) => teller.tell(event),
                 effect => {
                     let online = engine.online();
-                    let (fleet, dir, teller, inputs) = (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
+                    let (fleet, dir, teller, inputs) =
+                        (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
                     tasks.spawn(async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await });
                 }
             }
@@ -157,7 +189,12 @@ async fn carry_out(
     teller: Teller,
     inputs: mpsc::Sender<Input>,
 ) {
-    let performer = Performer { fleet, dir: dir.clone(), teller: teller.clone(), lock_wait: LOCK_WAIT };
+    let performer = Performer {
+        fleet,
+        dir: dir.clone(),
+        teller: teller.clone(),
+        lock_wait: LOCK_WAIT,
+    };
     let trouble = match effect {
         Effect::Tell(event) => {
             teller.tell(event);
@@ -168,9 +205,11 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-        Effect::FailOver { incoming, rung, .. } => {
-            performer.perform(&Request::Failover { incoming, rung }).await.map(drop).err()
-        }
+        Effect::FailOver { incoming, rung, .. } => performer
+            .perform(&Request::Failover { incoming, rung })
+            .await
+            .map(drop)
+            .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
         Effect::Repair => performer.repair(online).await.err(),
@@ -195,13 +234,18 @@ async fn say(inputs: &mpsc::Sender<Input>, input: Input) {
 }
 
 fn alarm(teller: &Teller, trouble: &Trouble) {
-    teller.tell(Event::Alarm { what: format!("{}: {}", trouble.what, trouble.because), hint: trouble.hint.clone() });
+    teller.tell(Event::Alarm {
+        what: format!("{}: {}", trouble.what, trouble.because),
+        hint: trouble.hint.clone(),
+    });
 }
 
 /// One task for each check of each host, each with its own connection: a hung one delays no other.
 fn start_probes(fleet: &Arc<Fleet>, inputs: &mpsc::Sender<Input>, tasks: &mut JoinSet<()>) {
     for (name, host) in &fleet.entry().hosts {
-        let Some(logins) = fleet.logins(name) else { continue };
+        let Some(logins) = fleet.logins(name) else {
+            continue;
+        };
         for kind in CheckKind::ALL {
             let timing = *fleet.entry().cluster.checks.of(kind);
             let (host_name, address, inputs) = (name.clone(), host.address, inputs.clone());
@@ -215,9 +259,15 @@ fn start_probes(fleet: &Arc<Fleet>, inputs: &mpsc::Sender<Input>, tasks: &mut Jo
                         CheckKind::Ping => checks::ping(&ping(address, timing.timeout).await),
                         CheckKind::Mysql => server.check_mysql(timing.timeout).await,
                         CheckKind::RepThreads => server.check_rep_threads(timing.timeout).await,
-                        CheckKind::RepBacklog => server.check_rep_backlog(timing.timeout, timing.max_backlog).await,
+                        CheckKind::RepBacklog => {
+                            server.check_rep_backlog(timing.timeout, timing.max_backlog).await
+                        }
                     };
-                    let input = Input::Checked { host: host_name.clone(), kind, result };
+                    let input = Input::Checked {
+                        host: host_name.clone(),
+                        kind,
+                        result,
+                    };
                     if inputs.send(input).await.is_err() {
                         return;
                     }
@@ -240,10 +290,18 @@ fn start_looks(
             loop {
                 let began = tokio::time::Instant::now();
                 let facts = fleet.look(&name).await;
-                if inputs.send(Input::Looked(name.clone(), Box::new(facts))).await.is_err() {
+                if inputs
+                    .send(Input::Looked(name.clone(), Box::new(facts)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
-                let every = if owed.borrow().contains(&name) { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY };
+                let every = if owed.borrow().contains(&name) {
+                    LOOK_FOR_OWED_EVERY
+                } else {
+                    LOOK_EVERY
+                };
                 tokio::time::sleep_until(began + every).await;
             }
         });
@@ -282,8 +340,9 @@ pub async fn check_once(fleet: &Fleet) -> Vec<(HostName, CheckKind, CheckResult)
             let echo = ping(host.address, timing.ping.timeout).await;
             let mysql = server.check_mysql(timing.mysql.timeout).await;
             let threads = server.check_rep_threads(timing.rep_threads.timeout).await;
-            let backlog =
-                server.check_rep_backlog(timing.rep_backlog.timeout, timing.rep_backlog.max_backlog).await;
+            let backlog = server
+                .check_rep_backlog(timing.rep_backlog.timeout, timing.rep_backlog.max_backlog)
+                .await;
             vec![
                 (name.clone(), CheckKind::Ping, checks::ping(&echo)),
                 (name.clone(), CheckKind::Mysql, mysql),
@@ -292,5 +351,9 @@ pub async fn check_once(fleet: &Fleet) -> Vec<(HostName, CheckKind, CheckResult)
             ]
         })
     });
-    futures_util::future::join_all(probes).await.into_iter().flatten().collect()
+    futures_util::future::join_all(probes)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
 }

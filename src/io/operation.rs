@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use crate::config::template;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::facts::UsingGtid;
+use crate::core::facts::{EventScheduler, UsingGtid};
 use crate::core::guard::{self, Facts};
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::Operation;
-use crate::core::run::{Ending, Run, Settled, Stage};
+use crate::core::run::{Ending, Run, Settled};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -23,6 +25,7 @@ use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
 use crate::io::settle;
+use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 
@@ -108,7 +111,7 @@ impl Performer<'_> {
     }
 
     /// The operation itself, with the lock held.
-    async fn perform_held(&self, request: &Request) -> Result<Performed, Trouble> {
+    pub(super) async fn perform_held(&self, request: &Request) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_everywhere().await;
         let mut standing = self.load_standing(request)?;
         settle::open_runs(self, &mut standing, &facts).await?;
@@ -118,8 +121,8 @@ impl Performer<'_> {
         }
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
         let operation = self.operation(request.operation())?;
-        self.warm_seats(&seats, rung).await?;
-        let prepared = self.prepare(operation, &seats, rung, &facts)?;
+        let mut prepared = self.prepare(operation, &seats, rung, &facts)?;
+        prepared.shells = self.warm_seats(&seats, rung).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -130,7 +133,8 @@ impl Performer<'_> {
             standing.owed.insert(outgoing.clone(), owed);
             self.remember(&mut standing);
         }
-        let report = self.conduct(&prepared, Run::new(prepared.opening.stages.clone()), Registered::new()).await?;
+        let run = Run::new(prepared.opening.stages.clone());
+        let report = self.conduct(&prepared, run, known_before(&seats, &facts)).await?;
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         self.remember(&mut standing);
         Ok(Performed { report, standing })
@@ -140,12 +144,25 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Usage: a template of the operation cannot be filled.
-    pub fn prepare(&self, operation: &Operation, seats: &Seats, rung: Option<Rung>, facts: &Facts) -> Result<Prepared, Trouble> {
+    pub fn prepare(
+        &self,
+        operation: &Operation,
+        seats: &Seats,
+        rung: Option<Rung>,
+        facts: &Facts,
+    ) -> Result<Prepared, Trouble> {
         let entry = self.fleet.entry();
         let gtid = uses_gtid(facts);
-        let fence = seats.outgoing.as_ref().and_then(|host| entry.hosts.get(host)).and_then(|host| {
-            host.fence.as_ref().map(|fence| FenceDuty { duty: fence.duty.clone(), with: fence.with.clone() })
-        });
+        let fence = seats
+            .outgoing
+            .as_ref()
+            .and_then(|host| entry.hosts.get(host))
+            .and_then(|host| {
+                host.fence.as_ref().map(|fence| FenceDuty {
+                    duty: fence.duty.clone(),
+                    with: fence.with.clone(),
+                })
+            });
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
         let mut malformed = None;
@@ -161,10 +178,21 @@ impl Performer<'_> {
                     malformed.get_or_insert((step.name.clone(), error));
                 }
             }
-            plan::stages(self.fleet.playbook(), operation, seats, rung, fence.as_ref(), keep)
+            plan::stages(
+                self.fleet.playbook(),
+                operation,
+                seats,
+                rung,
+                fence.as_ref(),
+                keep,
+            )
         };
         if let Some((step, error)) = malformed {
-            return Err(Trouble::new(Kind::Usage, format!("step `{step}` of `{}` cannot be planned", operation.name), error));
+            return Err(Trouble::new(
+                Kind::Usage,
+                format!("step `{step}` of `{}` cannot be planned", operation.name),
+                error,
+            ));
         }
         let run = format!("{}-{}", operation.name, run_stamp());
         Ok(Prepared {
@@ -178,6 +206,7 @@ impl Performer<'_> {
             },
             address: entry.cluster.writer_address(),
             gtid,
+            shells: Vec::new(),
         })
     }
 
@@ -185,24 +214,45 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Refused: a planned operation's journal cannot be begun.
-    pub async fn conduct(&self, prepared: &Prepared, run: Run, registered: Registered) -> Result<RunReport, Trouble> {
+    pub async fn conduct(
+        &self,
+        prepared: &Prepared,
+        run: Run,
+        registered: Registered,
+    ) -> Result<RunReport, Trouble> {
         let journal = match Journal::begin(&self.dir, prepared.opening.clone()) {
             Ok(journal) => journal,
             Err(error) if prepared.opening.rung.is_some() => {
-                let trouble = Trouble::new(Kind::Wrong, "the failover's journal cannot be written; it goes on in memory", error);
+                let trouble = Trouble::new(
+                    Kind::Wrong,
+                    "the failover's journal cannot be written; it goes on in memory",
+                    error,
+                );
                 self.alarm(&trouble);
                 Journal::in_memory(trouble.because)
             }
             Err(error) => {
-                return Err(Trouble::new(Kind::Refused, "the run's journal cannot be begun", error)
-                    .hint("free some space in the state directory, or make it writable"));
+                return Err(
+                    Trouble::new(Kind::Refused, "the run's journal cannot be begun", error)
+                        .hint("free some space in the state directory, or make it writable"),
+                );
             }
         };
         Ok(self.conduct_with(prepared, run, registered, journal).await)
     }
 
     /// As [`Performer::conduct`], with a journal that is open already.
-    pub async fn conduct_with(&self, prepared: &Prepared, run: Run, registered: Registered, journal: Journal) -> RunReport {
+    pub async fn conduct_with(
+        &self,
+        prepared: &Prepared,
+        run: Run,
+        registered: Registered,
+        journal: Journal,
+    ) -> RunReport {
+        let mut journal = journal;
+        for (host, trace) in &prepared.shells {
+            journal.append(Entry::Shell(host.clone(), trace.clone()));
+        }
         let hands = RealHands {
             fleet: self.fleet,
             teller: &self.teller,
@@ -213,24 +263,41 @@ impl Performer<'_> {
         };
         let report = conductor::conduct(&hands, &prepared.opening, run, registered).await;
         if let Some(trouble) = hands.journal_trouble() {
-            self.alarm(&Trouble::new(Kind::Wrong, "not everything could be written to the run's journal", trouble));
+            self.alarm(&Trouble::new(
+                Kind::Wrong,
+                "not everything could be written to the run's journal",
+                trouble,
+            ));
         }
         report
     }
 
     /// Who plays which part, after the guards have been passed.
-    fn guarded(&self, request: &Request, standing: &Standing, facts: &Facts) -> Result<(Seats, Option<Rung>), Trouble> {
+    fn guarded(
+        &self,
+        request: &Request,
+        standing: &Standing,
+        facts: &Facts,
+    ) -> Result<(Seats, Option<Rung>), Trouble> {
         let cluster = &self.fleet.entry().cluster;
         let no_writer = || {
-            Trouble::new(Kind::Refused, format!("nothing was done to `{}`", cluster.name), "no host is known to be the writer")
-                .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
+            Trouble::new(
+                Kind::Refused,
+                format!("nothing was done to `{}`", cluster.name),
+                "no host is known to be the writer",
+            )
+            .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
         };
         match request {
             Request::Switchover { to } => {
                 let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
                 let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
                 if outgoing == incoming {
-                    return Err(Trouble::new(Kind::Refused, format!("nothing was done to `{}`", cluster.name), format!("`{incoming}` is the writer already")));
+                    return Err(Trouble::new(
+                        Kind::Refused,
+                        format!("nothing was done to `{}`", cluster.name),
+                        format!("`{incoming}` is the writer already"),
+                    ));
                 }
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
@@ -243,12 +310,26 @@ impl Performer<'_> {
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
                 guard::reopen(cluster, standing, facts, &writer)?;
-                Ok((Seats { outgoing: None, incoming: Some(writer), replicas: Vec::new() }, None))
+                Ok((
+                    Seats {
+                        outgoing: None,
+                        incoming: Some(writer),
+                        replicas: Vec::new(),
+                    },
+                    None,
+                ))
             }
             Request::Rejoin { host } => {
                 guard::rejoin(cluster, standing, host)?;
                 let incoming = standing.writer.clone().ok_or_else(no_writer)?;
-                Ok((Seats { outgoing: Some(host.clone()), incoming: Some(incoming), replicas: Vec::new() }, None))
+                Ok((
+                    Seats {
+                        outgoing: Some(host.clone()),
+                        incoming: Some(incoming),
+                        replicas: Vec::new(),
+                    },
+                    None,
+                ))
             }
         }
     }
@@ -264,45 +345,49 @@ impl Performer<'_> {
             .filter(|host| matches!(host.mode, HostMode::Master | HostMode::Slave))
             .map(|host| host.name.clone())
             .collect();
-        Seats { outgoing, incoming: Some(incoming), replicas }
+        Seats {
+            outgoing,
+            incoming: Some(incoming),
+            replicas,
+        }
     }
 
-    /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there.
-    async fn warm_seats(&self, seats: &Seats, rung: Option<Rung>) -> Result<(), Trouble> {
-        let outgoing_needed = rung.is_none();
-        let warm = |host: HostName, sql: bool| async move { self.fleet.warm(&host, sql).await };
-        let outgoing = async {
-            match &seats.outgoing {
-                Some(host) if outgoing_needed => warm(host.clone(), true).await,
-                _ => Ok(()),
-            }
-        };
-        let incoming = async {
-            match &seats.incoming {
-                Some(host) => warm(host.clone(), true).await,
-                None => Ok(()),
-            }
-        };
-        let replicas = futures_util::future::join_all(seats.replicas.iter().map(|host| warm(host.clone(), true)));
-        let (outgoing, incoming, replicas) = tokio::join!(outgoing, incoming, replicas);
-        outgoing?;
-        incoming?;
-        for replica in replicas {
-            if let Err(trouble) = replica {
-                // A replica that cannot be reached is repointed later; it must not keep a role from moving.
-                tracing::warn!("{trouble}");
+    /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
+    /// replica that cannot be reached is repointed later and never keeps a role from moving.
+    async fn warm_seats(&self, seats: &Seats, rung: Option<Rung>) -> Result<Vec<(HostName, Trace)>, Trouble> {
+        let warmed = join_all(seats.everyone().into_iter().map(|host| async {
+            let warmed = self.fleet.warm(&host).await;
+            (host, warmed)
+        }));
+        let mut shells = Vec::new();
+        for (host, warmed) in warmed.await {
+            let needed = seats.incoming.as_ref() == Some(&host)
+                || (rung.is_none() && seats.outgoing.as_ref() == Some(&host));
+            match warmed {
+                Ok(trace) => shells.push((host, trace)),
+                Err(trouble) if needed => return Err(trouble),
+                Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
             }
         }
-        Ok(())
+        Ok(shells)
     }
 
     /// What stands after the run.
-    fn conclude(&self, request: &Request, seats: &Seats, opening: &Opening, report: &RunReport, standing: &mut Standing) {
+    fn conclude(
+        &self,
+        request: &Request,
+        seats: &Seats,
+        opening: &Opening,
+        report: &RunReport,
+        standing: &mut Standing,
+    ) {
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
         }
         match (&report.ending, request) {
-            (Ending::Stuck { because }, _) => standing.hands_off = Some(format!("run {}: {because}", opening.run)),
+            (Ending::Stuck { because }, _) => {
+                standing.hands_off = Some(format!("run {}: {because}", opening.run))
+            }
             (Ending::Undone { .. }, Request::Failover { .. }) => {
                 if let Some(outgoing) = &seats.outgoing {
                     standing.owed.remove(outgoing);
@@ -328,18 +413,23 @@ impl Performer<'_> {
     /// # Errors
     /// Usage, when the playbook has none.
     pub fn operation(&self, name: &str) -> Result<&Operation, Trouble> {
-        self.fleet
-            .playbook()
-            .operations
-            .get(name)
-            .ok_or_else(|| Trouble::new(Kind::Usage, format!("there is no operation `{name}`"), "the playbooks do not define it"))
+        self.fleet.playbook().operations.get(name).ok_or_else(|| {
+            Trouble::new(
+                Kind::Usage,
+                format!("there is no operation `{name}`"),
+                "the playbooks do not define it",
+            )
+        })
     }
 
     fn load_standing(&self, request: &Request) -> Result<Standing, Trouble> {
         match self.dir.load() {
             Ok(standing) => Ok(standing),
             Err(trouble) if matches!(request, Request::Failover { .. }) => Err(trouble),
-            Err(trouble) => Err(Trouble { kind: Kind::Refused, ..trouble }),
+            Err(trouble) => Err(Trouble {
+                kind: Kind::Refused,
+                ..trouble
+            }),
         }
     }
 
@@ -360,13 +450,32 @@ pub struct Prepared {
     pub address: Option<IpAddr>,
     /// Whether replicas find their place by GTID.
     pub gtid: bool,
+    /// What would be left of the shells it uses.
+    pub shells: Vec<(HostName, Trace)>,
 }
 
 /// Whether the cluster's replication runs by GTID, as most of its channels do.
 pub fn uses_gtid(facts: &Facts) -> bool {
-    let channels = facts.values().filter_map(|facts| facts.mysql.up()).flat_map(|mysql| &mysql.replicas);
+    let channels = facts
+        .values()
+        .filter_map(|facts| facts.mysql.up())
+        .flat_map(|mysql| &mysql.replicas);
     let (with, without): (Vec<_>, Vec<_>) = channels.partition(|channel| channel.using_gtid != UsingGtid::No);
     with.len() >= without.len()
+}
+
+/// What operations are given to start with: whether events ran on the host that was the writer.
+fn known_before(seats: &Seats, facts: &Facts) -> Registered {
+    let asked = seats.outgoing.iter().chain(&seats.incoming);
+    let scheduler = asked
+        .filter_map(|host| facts.get(host)?.mysql.up())
+        .map(|mysql| mysql.event_scheduler)
+        .next();
+    let word = match scheduler {
+        Some(EventScheduler::On) => "ON",
+        Some(EventScheduler::Off | EventScheduler::Disabled) | None => "OFF",
+    };
+    Registered::from([("event_scheduler".to_owned(), word.to_owned())])
 }
 
 /// `20261122-104832-123`: sorts by time, unique on one box while the lock is held.
@@ -399,7 +508,10 @@ impl RealHands<'_> {
     }
 
     fn journal_trouble(&self) -> Option<String> {
-        let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         journal.trouble().map(str::to_owned)
     }
 }
@@ -410,9 +522,13 @@ impl Hands for RealHands<'_> {
         let on_box = errand.stage.seat == crate::core::playbook::Seat::Monitor;
         let began = Instant::now();
         let performed = if on_box {
-            self.fleet.act_on_box(errand.host, errand.duty, &errands, errand.stage.within).await
+            self.fleet
+                .act_on_box(errand.host, errand.duty, &errands, errand.stage.within)
+                .await
         } else {
-            self.fleet.act(errand.host, errand.duty, &errands, errand.stage.within).await
+            self.fleet
+                .act(errand.host, errand.duty, &errands, errand.stage.within)
+                .await
         };
         performed.unwrap_or_else(|trouble| DutyReport {
             duty: errand.duty.to_owned(),
@@ -428,11 +544,16 @@ impl Hands for RealHands<'_> {
 
     async fn look(&self, errand: Errand<'_>) -> Settled {
         let errands = self.errands(&errand);
-        self.fleet.settle(errand.host, errand.duty, &errands, errand.stage.within).await
+        self.fleet
+            .settle(errand.host, errand.duty, &errands, errand.stage.within)
+            .await
     }
 
     fn note(&self, entry: Entry) {
-        self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(entry);
+        self.journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .append(entry);
     }
 
     fn tell(&self, event: Event) {
@@ -446,9 +567,4 @@ impl Hands for RealHands<'_> {
     async fn pause(&self, span: Duration) {
         tokio::time::sleep(span).await;
     }
-}
-
-/// Whether a stage's hosts include one that could have been opened by it.
-pub fn opens_writes(stage: &Stage) -> bool {
-    stage.section == crate::core::playbook::Section::Commit
 }

@@ -135,8 +135,6 @@ fn checksum(packet: &[u8]) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     fn four() -> IpAddr {

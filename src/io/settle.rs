@@ -14,7 +14,6 @@ use crate::core::run::{Ending, Happening, Next, Outcome, Run, Settled};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::Registered;
 use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
@@ -22,9 +21,17 @@ use crate::io::operation::{Performer, Prepared, uses_gtid};
 ///
 /// # Errors
 /// Stuck, when a run cannot be settled; the standing then says hands off.
-pub async fn open_runs(performer: &Performer<'_>, standing: &mut Standing, facts: &Facts) -> Result<(), Trouble> {
+pub async fn open_runs(
+    performer: &Performer<'_>,
+    standing: &mut Standing,
+    facts: &Facts,
+) -> Result<(), Trouble> {
     let open = journal::open_runs(&performer.dir).map_err(|error| {
-        Trouble::new(Kind::Refused, "the journals of earlier runs cannot be read", error)
+        Trouble::new(
+            Kind::Refused,
+            "the journals of earlier runs cannot be read",
+            error,
+        )
     })?;
     for run in open {
         settle(performer, run, standing, facts).await?;
@@ -32,7 +39,12 @@ pub async fn open_runs(performer: &Performer<'_>, standing: &mut Standing, facts
     Ok(())
 }
 
-async fn settle(performer: &Performer<'_>, open: OpenRun, standing: &mut Standing, facts: &Facts) -> Result<(), Trouble> {
+async fn settle(
+    performer: &Performer<'_>,
+    open: OpenRun,
+    standing: &mut Standing,
+    facts: &Facts,
+) -> Result<(), Trouble> {
     let name = open.opening.run.clone();
     performer.teller.tell(Event::Alarm {
         what: format!("run {name} was cut off; it is settled first"),
@@ -42,21 +54,37 @@ async fn settle(performer: &Performer<'_>, open: OpenRun, standing: &mut Standin
         opening: open.opening.clone(),
         address: performer.fleet.entry().cluster.writer_address(),
         gtid: uses_gtid(facts),
+        shells: Vec::new(),
     };
+    if open.happenings.is_empty() {
+        return close_untouched(performer, &open, standing);
+    }
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
-        Trouble::new(Kind::Refused, format!("the journal of run {name} cannot be continued"), error)
+        Trouble::new(
+            Kind::Refused,
+            format!("the journal of run {name} cannot be continued"),
+            error,
+        )
     })?;
     let writable: Vec<&HostName> = facts
         .iter()
         .filter(|(_, facts)| facts.mysql.up().is_some_and(|mysql| mysql.is_writable()))
         .map(|(host, _)| host)
         .collect();
-    let verdict = judge(&open, &writable);
+    let mut verdict = judge(&open, &writable);
+    if let Err(because) = bury(performer, &open, facts).await {
+        verdict = Verdict::Stuck(because);
+    }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
     match verdict {
         Verdict::Overtaken(because) => {
-            journal.append(Entry::End(Ending::Undone { because: because.clone() }));
-            performer.teller.tell(Event::Alarm { what: format!("run {name} is closed: {because}"), hint: String::new() });
+            journal.append(Entry::End(Ending::Undone {
+                because: because.clone(),
+            }));
+            performer.teller.tell(Event::Alarm {
+                what: format!("run {name} is closed: {because}"),
+                hint: String::new(),
+            });
             if let [only] = writable.as_slice() {
                 standing.writer = Some((*only).clone());
             }
@@ -64,11 +92,15 @@ async fn settle(performer: &Performer<'_>, open: OpenRun, standing: &mut Standin
             return Ok(());
         }
         Verdict::Stuck(because) => {
-            journal.append(Entry::End(Ending::Stuck { because: because.clone() }));
+            journal.append(Entry::End(Ending::Stuck {
+                because: because.clone(),
+            }));
             standing.hands_off = Some(format!("run {name}: {because}"));
             performer.remember(standing);
-            return Err(Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
-                .hint("make sure by hand that one host at most takes writes, then `mmm clear`"));
+            return Err(
+                Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
+                    .hint("make sure by hand that one host at most takes writes, then `mmm clear`"),
+            );
         }
         Verdict::Committed => {
             wait_for_expiry(&open, &run).await;
@@ -79,13 +111,55 @@ async fn settle(performer: &Performer<'_>, open: OpenRun, standing: &mut Standin
             give_up_current(&mut run, &mut journal);
         }
     }
-    let report = performer.conduct_with(&prepared, run, open.registered.clone(), journal).await;
+    let report = performer
+        .conduct_with(&prepared, run, open.registered.clone(), journal)
+        .await;
     conclude(&open, &report.ending, report.committed, standing);
     performer.remember(standing);
     match report.ending {
-        Ending::Stuck { because } => Err(Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)),
+        Ending::Stuck { because } => Err(Trouble::new(
+            Kind::Stuck,
+            format!("run {name} cannot be settled"),
+            because,
+        )),
         Ending::Done { .. } | Ending::Undone { .. } => Ok(()),
     }
+}
+
+/// A run that was cut off before its first step: nothing was touched.
+fn close_untouched(
+    performer: &Performer<'_>,
+    open: &OpenRun,
+    standing: &mut Standing,
+) -> Result<(), Trouble> {
+    let mut journal = Journal::reopen(&open.path).map_err(|error| {
+        Trouble::new(
+            Kind::Refused,
+            format!("the journal of run {} cannot be ended", open.opening.run),
+            error,
+        )
+    })?;
+    let ending = Ending::Undone {
+        because: "it was cut off before its first step".to_owned(),
+    };
+    journal.append(Entry::End(ending.clone()));
+    conclude(open, &ending, false, standing);
+    performer.remember(standing);
+    Ok(())
+}
+
+/// Verifies that the shells of the cut-off run are gone from every host that answers.
+async fn bury(performer: &Performer<'_>, open: &OpenRun, facts: &Facts) -> Result<(), String> {
+    for (host, trace) in &open.shells {
+        if facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()) {
+            performer
+                .fleet
+                .bury(host, trace)
+                .await
+                .map_err(|why| format!("what it left running on {host} is not known to be gone: {why}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the hosts and the journal together say about a run that was cut off.
@@ -149,9 +223,18 @@ fn give_up_current(run: &mut Run, journal: &mut Journal) {
         run.record(&happening);
     };
     if let Next::Do(stage) = *run.next() {
-        let before_secure = run.stages().get(stage).is_some_and(|stage| stage.section <= Section::Commit);
+        let before_secure = run
+            .stages()
+            .get(stage)
+            .is_some_and(|stage| stage.section <= Section::Commit);
         if before_secure {
-            happen(run, Happening::Did(stage, Outcome::Unknown("the program that did it was cut off".to_owned())));
+            happen(
+                run,
+                Happening::Did(
+                    stage,
+                    Outcome::Unknown("the program that did it was cut off".to_owned()),
+                ),
+            );
         }
     }
     if let Next::Look(stage) = *run.next() {
@@ -190,13 +273,11 @@ fn conclude(open: &OpenRun, ending: &Ending, committed: bool, standing: &mut Sta
     }
 }
 
-/// The registered values of a run that was cut off, as its journal has them.
-pub type Known = Registered;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::moment::Moment;
+    use crate::io::conductor::Registered;
     use crate::io::journal::Opening;
 
     fn open(operation: &str) -> OpenRun {
@@ -212,17 +293,28 @@ mod tests {
             },
             happenings: vec![],
             registered: Registered::new(),
+            shells: vec![],
             last_at: Moment(0),
         }
     }
 
     #[test]
     fn the_only_writable_host_is_the_writer() {
-        let (db1, db2, db3) = (HostName::from("db1"), HostName::from("db2"), HostName::from("db3"));
+        let (db1, db2, db3) = (
+            HostName::from("db1"),
+            HostName::from("db2"),
+            HostName::from("db3"),
+        );
         assert_eq!(judge(&open("switchover"), &[&db2]), Verdict::Committed);
         assert_eq!(judge(&open("switchover"), &[&db1]), Verdict::NotCommitted);
         assert_eq!(judge(&open("switchover"), &[]), Verdict::NotCommitted);
-        assert!(matches!(judge(&open("switchover"), &[&db3]), Verdict::Overtaken(_)));
-        assert!(matches!(judge(&open("switchover"), &[&db1, &db2]), Verdict::Stuck(_)));
+        assert!(matches!(
+            judge(&open("switchover"), &[&db3]),
+            Verdict::Overtaken(_)
+        ));
+        assert!(matches!(
+            judge(&open("switchover"), &[&db1, &db2]),
+            Verdict::Stuck(_)
+        ));
     }
 }

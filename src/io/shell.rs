@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use crate::core::script::{DutyOutcome, DutyReport, Script, StepOutcome, StepReport};
+use crate::core::script::{DutyOutcome, DutyReport, Failure, Script, StepOutcome, StepReport};
 use crate::core::wire::{self, Decoder, Ending, Frame, SqlLogin, Uptime};
 
 /// How much of a step's output is kept, from its end.
 const KEPT_OUTPUT_BYTES: usize = 64 * 1024;
 
-/// How much longer than its deadline a step may take before its host counts as lost; for the way back.
-const STEP_GRACE: Duration = Duration::from_millis(500);
+/// How much longer than its deadline a step or a duty is listened to before it counts as lost; for the way back.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What remains to be found of a shell whose end was not seen; belongs into the journal before the shell is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,15 @@ pub struct Shell<S> {
     duties: u64,
     /// Why it cannot be used any more.
     lost: Option<String>,
+}
+
+impl<S> std::fmt::Debug for Shell<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell")
+            .field("trace", &self.trace)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Told of each step as it goes.
@@ -112,6 +121,20 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
         }
     }
 
+    /// Ends it: its input is closed, and its end is waited for, so that no SQL session stays behind.
+    pub async fn close(mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let ending = async {
+            self.stream.shutdown().await?;
+            let mut bytes = vec![0; 4 * 1024];
+            while self.stream.read(&mut bytes).await? > 0 {}
+            Ok::<(), std::io::Error>(())
+        };
+        if !matches!(timeout_at(deadline, ending).await, Ok(Ok(()))) {
+            tracing::debug!("a shell did not end in time; dropping its stream ends it");
+        }
+    }
+
     /// What remains to be found of it.
     pub fn trace(&self) -> &Trace {
         &self.trace
@@ -144,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
         }
     }
 
-    /// Performs a duty. None of its steps starts after `deadline`, by the host's own clock.
+    /// Performs a duty. None of its steps starts after `deadline`, by the host's own clock; what is not heard of half a
+    /// second later is unknown.
     pub async fn run(&mut self, script: &Script, deadline: Instant) -> DutyReport {
         self.run_watched(script, deadline, &mut |_| {}).await
     }
@@ -172,6 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
     ) -> DutyReport {
         let started = Instant::now();
         let mut record = Record::new(script);
+        // A step may start until the deadline; how it ended is still listened for.
+        let deadline = deadline + GRACE;
         let ended = match &self.lost {
             Some(why) => Err(format!("the shell was lost before: {why}")),
             None => {
@@ -295,7 +321,7 @@ impl<'s> Record<'s> {
     fn step_limit(&self) -> Option<Instant> {
         let running = self.running.as_ref()?;
         let within = self.script.steps.get(running.index)?.within;
-        running.since.checked_add(within + STEP_GRACE)
+        running.since.checked_add(within + GRACE)
     }
 
     fn silence(&self, step_is_late: bool) -> String {
@@ -356,7 +382,7 @@ impl<'s> Record<'s> {
             took: running
                 .as_ref()
                 .map_or(Duration::ZERO, |running| running.since.elapsed()),
-            output: running.map_or_else(String::new, |running| shown(&running.output)),
+            output: running.map_or_else(String::new, |running| self.script.mask(&shown(&running.output))),
         };
         watch(Progress::Ended(index, &report));
         self.steps.push(report);
@@ -368,7 +394,7 @@ impl<'s> Record<'s> {
                 name: self.name(running.index),
                 outcome: StepOutcome::Unknown,
                 took: running.since.elapsed(),
-                output: shown(&running.output),
+                output: self.script.mask(&shown(&running.output)),
             });
         }
         let said = shown(&self.stray);

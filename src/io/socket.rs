@@ -63,8 +63,12 @@ pub async fn serve(
     clusters: BTreeMap<String, mpsc::Sender<Question>>,
 ) -> Result<std::convert::Infallible, Trouble> {
     let listener = listen(path).map_err(|error| {
-        Trouble::new(Kind::Refused, format!("the monitor's socket `{}` cannot be made", path.display()), error)
-            .hint("`monitor.socket` in the inventory names it; its directory must be writable")
+        Trouble::new(
+            Kind::Refused,
+            format!("the monitor's socket `{}` cannot be made", path.display()),
+            error,
+        )
+        .hint("`monitor.socket` in the inventory names it; its directory must be writable")
     })?;
     let clusters = Arc::new(clusters);
     loop {
@@ -74,7 +78,9 @@ pub async fn serve(
                 tokio::spawn(async move {
                     match timeout(EXCHANGE_WITHIN, exchange(stream, hash, &clusters)).await {
                         Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::debug!("a question on the socket came to nothing: {error}"),
+                        Ok(Err(error)) => {
+                            tracing::debug!("a question on the socket came to nothing: {error}")
+                        }
                         Err(_) => tracing::debug!("a question on the socket took too long"),
                     }
                 });
@@ -111,9 +117,18 @@ async fn exchange(
     let mut limited = BufReader::new(tokio::io::AsyncReadExt::take(read, MOST_BYTES as u64));
     limited.read_line(&mut line).await?;
     let answer = match serde_json::from_str::<Ask>(&line) {
-        Ok(Ask::Ping) => Answer::Pong { pid: std::process::id(), inventory_hash },
+        Ok(Ask::Ping) => Answer::Pong {
+            pid: std::process::id(),
+            inventory_hash,
+        },
         Ok(Ask::Show) => Answer::Show(ask_all(clusters, Question::Show).await),
-        Ok(Ask::Checks) => Answer::Checks(ask_all(clusters, Question::Checks).await.into_iter().flatten().collect()),
+        Ok(Ask::Checks) => Answer::Checks(
+            ask_all(clusters, Question::Checks)
+                .await
+                .into_iter()
+                .flatten()
+                .collect(),
+        ),
         Err(error) => Answer::Refused(format!("not understood: {error}")),
     };
     let mut text = serde_json::to_vec(&answer)?;
@@ -148,7 +163,10 @@ pub async fn ask(path: &Path, ask: &Ask) -> Result<Option<Answer>, Trouble> {
     let stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
         Err(error)
-            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+            ) =>
         {
             return Ok(None);
         }
@@ -166,11 +184,18 @@ pub async fn ask(path: &Path, ask: &Ask) -> Result<Option<Answer>, Trouble> {
     match asked.await {
         Ok(Ok(answer)) => Ok(Some(answer)),
         Ok(Err(error)) => Err(unanswered(path, error)),
-        Err(_) => Err(unanswered(path, format!("no answer within {} s", EXCHANGE_WITHIN.as_secs()))),
+        Err(_) => Err(unanswered(
+            path,
+            format!("no answer within {} s", EXCHANGE_WITHIN.as_secs()),
+        )),
     }
 }
 
 fn unanswered(path: &Path, because: impl std::fmt::Display) -> Trouble {
-    Trouble::new(Kind::Wrong, format!("the monitor behind `{}` did not answer", path.display()), because)
-        .hint("it runs but is stuck, or belongs to another user")
+    Trouble::new(
+        Kind::Wrong,
+        format!("the monitor behind `{}` did not answer", path.display()),
+        because,
+    )
+    .hint("it runs but is stuck, or belongs to another user")
 }

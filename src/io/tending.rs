@@ -76,12 +76,18 @@ impl Performer<'_> {
             match self.apply(&fix).await {
                 Ok(()) => {
                     if let Fix::Quarantine(host) = &fix
-                        && let Some(owed) = standing.owed.get_mut(host).filter(|owed| owed.progress == Return::Awaited)
+                        && let Some(owed) = standing
+                            .owed
+                            .get_mut(host)
+                            .filter(|owed| owed.progress == Return::Awaited)
                     {
                         owed.progress = Return::Quarantined;
                         self.remember(&mut standing);
                     }
-                    self.teller.tell(Event::Repaired { host: fix.host().clone(), what: fix.to_string() });
+                    self.teller.tell(Event::Repaired {
+                        host: fix.host().clone(),
+                        what: fix.to_string(),
+                    });
                 }
                 Err(because) => failed.push(format!("{}: {because}", fix.host())),
             }
@@ -89,19 +95,35 @@ impl Performer<'_> {
         if failed.is_empty() {
             return Ok(());
         }
-        Err(Trouble::new(Kind::Wrong, "not everything could be put back where it belongs", failed.join("; ")))
+        Err(Trouble::new(
+            Kind::Wrong,
+            "not everything could be put back where it belongs",
+            failed.join("; "),
+        ))
     }
 
     async fn apply(&self, fix: &Fix) -> Result<(), String> {
         match fix {
-            Fix::Quarantine(host) => self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN).await,
-            Fix::DenyWrites(host) => self.duty(host, "close-server", &Errands::default(), FIX_WITHIN).await,
+            Fix::Quarantine(host) => {
+                self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
+                    .await
+            }
+            Fix::DenyWrites(host) => {
+                self.duty(host, "close-server", &Errands::default(), FIX_WITHIN)
+                    .await
+            }
             Fix::RemoveAddress(host, ip) => {
-                let errand = Errands { address: Some(*ip), ..Errands::default() };
+                let errand = Errands {
+                    address: Some(*ip),
+                    ..Errands::default()
+                };
                 self.duty(host, "remove-address", &errand, FIX_WITHIN).await
             }
             Fix::AddAddress(host, ip) => {
-                let errand = Errands { address: Some(*ip), ..Errands::default() };
+                let errand = Errands {
+                    address: Some(*ip),
+                    ..Errands::default()
+                };
                 self.duty(host, "add-address", &errand, FIX_WITHIN).await?;
                 self.duty(host, "announce", &errand, FIX_WITHIN).await
             }
@@ -109,9 +131,18 @@ impl Performer<'_> {
     }
 
     /// Performs one duty and says why it did not end well.
-    async fn duty(&self, host: &HostName, duty: &str, errand: &Errands<'_>, within: Duration) -> Result<(), String> {
+    async fn duty(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<(), String> {
         match self.fleet.act(host, duty, errand, within).await {
-            Ok(DutyReport { outcome: DutyOutcome::Done, .. }) => Ok(()),
+            Ok(DutyReport {
+                outcome: DutyOutcome::Done,
+                ..
+            }) => Ok(()),
             Ok(report) => Err(describe(&report)),
             Err(trouble) => Err(format!("{}: {}", trouble.what, trouble.because)),
         }
@@ -124,7 +155,13 @@ impl Performer<'_> {
     /// answer.
     pub async fn take_back(&self, host: &HostName) -> Result<Performed, Trouble> {
         self.dir.prepare()?;
-        let hold = Hold::take(self.fleet, &self.dir, &format!("return of {host}"), self.lock_wait).await?;
+        let hold = Hold::take(
+            self.fleet,
+            &self.dir,
+            &format!("return of {host}"),
+            self.lock_wait,
+        )
+        .await?;
         let performed = self.take_back_held(host).await;
         self.fleet.cool().await;
         hold.release().await;
@@ -137,29 +174,44 @@ impl Performer<'_> {
         settle::open_runs(self, &mut standing, &facts).await?;
         let cluster = &self.fleet.entry().cluster;
         guard::rejoin(cluster, &standing, host)?;
-        self.quarantine(host, facts.get(host).is_some_and(|facts| facts.mysql.up().is_some())).await?;
+        self.quarantine(
+            host,
+            facts.get(host).is_some_and(|facts| facts.mysql.up().is_some()),
+        )
+        .await?;
         self.progress(&mut standing, host, Return::Quarantined);
         let facts = self.fleet.look_everywhere().await;
         let what = format!("`{host}` did not rejoin `{}`", cluster.name);
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());
-        let both = facts.get(host).and_then(|facts| facts.mysql.up()).zip(
-            facts.get(&writer).and_then(|facts| facts.mysql.up()),
-        );
+        let both = facts
+            .get(host)
+            .and_then(|facts| facts.mysql.up())
+            .zip(facts.get(&writer).and_then(|facts| facts.mysql.up()));
         let Some((returning, leading)) = both else {
-            return Err(Trouble::new(Kind::Refused, what, format!("`{host}` and the writer `{writer}` could not both be asked")));
+            return Err(Trouble::new(
+                Kind::Refused,
+                what,
+                format!("`{host}` and the writer `{writer}` could not both be asked"),
+            ));
         };
         match gtid::compare(&returning.history(leading), &leading.history(returning)) {
             Compared::Nothing => {
                 if !uses_gtid(&facts) {
-                    return Err(Trouble::new(Kind::Refused, what, "its replication runs without GTIDs, so where it should go on is not known")
-                        .hint("point it to the writer by hand, then `mmm rejoin`"));
+                    return Err(Trouble::new(
+                        Kind::Refused,
+                        what,
+                        "its replication runs without GTIDs, so where it should go on is not known",
+                    )
+                    .hint("point it to the writer by hand, then `mmm rejoin`"));
                 }
                 self.perform_held(&Request::Rejoin { host: host.clone() }).await
             }
             Compared::Extra(surplus) => {
                 let surplus = surplus.to_string();
                 let known = standing.owed.get(host).map(|owed| owed.progress.clone());
-                let kept_out = Return::KeptOut { surplus: surplus.clone() };
+                let kept_out = Return::KeptOut {
+                    surplus: surplus.clone(),
+                };
                 if known.as_ref() != Some(&kept_out) {
                     self.teller.tell(Event::Alarm {
                         what: format!("{host} is kept out: it has transactions that the writer {writer} has not: {surplus}"),
@@ -167,24 +219,48 @@ impl Performer<'_> {
                     });
                 }
                 self.progress(&mut standing, host, kept_out);
-                Err(Trouble::new(Kind::Refused, what, format!("it has transactions that the writer `{writer}` has not: {surplus}"))
-                    .hint("save what you need from it, rebuild it from the writer, then `mmm rejoin`"))
+                Err(Trouble::new(
+                    Kind::Refused,
+                    what,
+                    format!("it has transactions that the writer `{writer}` has not: {surplus}"),
+                )
+                .hint("save what you need from it, rebuild it from the writer, then `mmm rejoin`"))
             }
-            Compared::Unknown(why) => Err(Trouble::new(Kind::Refused, what, format!("it cannot be compared with the writer: {why}"))),
+            Compared::Unknown(why) => Err(Trouble::new(
+                Kind::Refused,
+                what,
+                format!("it cannot be compared with the writer: {why}"),
+            )),
         }
     }
 
     /// Read-only, without addresses and replication; a server that was kept stopped is started that way.
     async fn quarantine(&self, host: &HostName, server_is_up: bool) -> Result<(), Trouble> {
         let cluster = &self.fleet.entry().cluster;
-        let refuse = |because: String| Trouble::new(Kind::Refused, format!("`{host}` could not be made harmless"), because);
+        let refuse = |because: String| {
+            Trouble::new(
+                Kind::Refused,
+                format!("`{host}` could not be made harmless"),
+                because,
+            )
+        };
         for ip in cluster.roles.iter().flat_map(|role| &role.addresses) {
-            let errand = Errands { address: Some(*ip), ..Errands::default() };
-            self.duty(host, "drop-address", &errand, FIX_WITHIN).await.map_err(refuse)?;
+            let errand = Errands {
+                address: Some(*ip),
+                ..Errands::default()
+            };
+            self.duty(host, "drop-address", &errand, FIX_WITHIN)
+                .await
+                .map_err(refuse)?;
         }
-        let (duty, within) =
-            if server_is_up { ("demote-server", FIX_WITHIN) } else { ("start-demoted", START_WITHIN) };
-        self.duty(host, duty, &Errands::default(), within).await.map_err(refuse)
+        let (duty, within) = if server_is_up {
+            ("demote-server", FIX_WITHIN)
+        } else {
+            ("start-demoted", START_WITHIN)
+        };
+        self.duty(host, duty, &Errands::default(), within)
+            .await
+            .map_err(refuse)
     }
 
     fn progress(&self, standing: &mut Standing, host: &HostName, progress: Return) {

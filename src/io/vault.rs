@@ -62,8 +62,16 @@ impl Vault {
 }
 
 async fn login(host: &HostName, account: &Account) -> Result<Login, Trouble> {
-    let password = fetch(host, &format!("the password of `{}`", account.user), &account.password).await?;
-    Ok(Login { user: account.user.clone(), password })
+    let password = fetch(
+        host,
+        &format!("the password of `{}`", account.user),
+        &account.password,
+    )
+    .await?;
+    Ok(Login {
+        user: account.user.clone(),
+        password,
+    })
 }
 
 async fn fetch(

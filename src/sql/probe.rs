@@ -196,16 +196,16 @@ fn gtid_mode(row: &Row) -> Result<GtidMode, Misread> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use crate::core::facts::{IoThread, ReceivedGtid, SqlThread, UsingGtid};
 
-    /// What a real MariaDB 10.11 answered.
+    /// What a real server answered.
     macro_rules! captured {
-        ($name:literal) => {
+        ($server:literal, $name:literal) => {
             serde_json::from_str::<Vec<Row>>(include_str!(concat!(
-                "../../tests/golden/probes/mariadb-10.11-",
+                "../../tests/golden/probes/",
+                $server,
+                "-",
                 $name,
                 ".json"
             )))
@@ -213,27 +213,27 @@ mod tests {
         };
     }
 
-    fn captured(replicas: Vec<Row>) -> MysqlFacts {
-        let version_row = &captured!("version")[0];
-        let version = version::parse(
-            version_row.need(&["version"]).unwrap(),
-            version_row.need(&["comment"]).unwrap(),
-        )
-        .unwrap();
-        let answers = Answers {
-            variables: captured!("variables"),
-            status: captured!("status"),
-            gtids: captured!("gtids"),
-            replicas,
-            binlog: Some(captured!("binlog")),
-            prepared_xa: Some(Vec::new()),
-        };
-        facts(version, &answers).unwrap()
+    /// All of its answers as facts.
+    macro_rules! captured_facts {
+        ($server:literal, $replicas:literal) => {{
+            let row = &captured!($server, "version")[0];
+            let version =
+                version::parse(row.need(&["version"]).unwrap(), row.need(&["comment"]).unwrap()).unwrap();
+            let answers = Answers {
+                variables: captured!($server, "variables"),
+                status: captured!($server, "status"),
+                gtids: captured!($server, "gtids"),
+                replicas: captured!($server, $replicas),
+                binlog: Some(captured!($server, "binlog")),
+                prepared_xa: Some(Vec::new()),
+            };
+            facts(version, &answers).unwrap()
+        }};
     }
 
     #[test]
     fn a_running_replica() {
-        let facts = captured(captured!("replicas-running"));
+        let facts = captured_facts!("mariadb-10.11", "replicas-running");
         assert!(facts.version.is_since(Flavour::Mariadb, (10, 11, 0)));
         assert_eq!(
             (facts.server_id, facts.read_only, facts.super_read_only),
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_broken_replica() {
-        let facts = captured(captured!("replicas-broken"));
+        let facts = captured_facts!("mariadb-10.11", "replicas-broken");
         let channel = &facts.replicas[0];
         assert_eq!(
             (channel.io, channel.sql, channel.lag),
@@ -271,14 +271,43 @@ mod tests {
 
     #[test]
     fn a_replica_without_its_source() {
-        let facts = captured(captured!("replicas-connecting"));
+        let facts = captured_facts!("mariadb-10.11", "replicas-connecting");
         let channel = &facts.replicas[0];
         assert_eq!((channel.io, channel.lag), (IoThread::Connecting, None));
-        let stopped = captured(captured!("replicas-stopped"));
+        let stopped = captured_facts!("mariadb-10.11", "replicas-stopped");
         assert_eq!(
             (stopped.replicas[0].io, stopped.replicas[0].sql),
             (IoThread::No, SqlThread::No)
         );
+    }
+
+    #[test]
+    fn a_running_replica_of_mysql_5_6() {
+        let facts = captured_facts!("mysql-5.6", "replicas-running");
+        assert_eq!(
+            facts.version,
+            Version {
+                flavour: Flavour::Mysql,
+                numbers: (5, 6, 24)
+            }
+        );
+        assert_eq!((facts.super_read_only, facts.semi_sync), (None, None));
+        let GtidFacts::Mysql {
+            mode: GtidMode::On,
+            executed,
+            ..
+        } = &facts.gtid
+        else {
+            panic!("{:?}", facts.gtid)
+        };
+        assert_eq!(executed.count(), 3);
+        let channel = &facts.replicas[0];
+        assert!(channel.is_running());
+        assert_eq!(
+            (channel.using_gtid, channel.source_server_id),
+            (UsingGtid::AutoPosition, Some(1))
+        );
+        assert_eq!(channel.received_gtid, ReceivedGtid::Mysql(executed.clone()));
     }
 
     fn pairs(text: &str) -> Vec<Row> {

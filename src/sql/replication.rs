@@ -127,8 +127,6 @@ pub(super) fn position(row: &Row, file: &[&str], at: &[&str]) -> Result<Option<B
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     const MYSQL_9: Version = Version {

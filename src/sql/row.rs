@@ -91,8 +91,6 @@ impl std::error::Error for Misread {}
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     fn row() -> Row {

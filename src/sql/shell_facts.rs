@@ -11,18 +11,33 @@ use crate::core::facts::{AddressFact, ShellFacts};
 /// # Errors
 /// Which of them is missing or cannot be read.
 pub fn parse(registered: &BTreeMap<String, String>) -> Result<ShellFacts, String> {
-    let value = |name: &str| registered.get(name).ok_or_else(|| format!("the host did not tell its {name}"));
+    let value = |name: &str| {
+        registered
+            .get(name)
+            .ok_or_else(|| format!("the host did not tell its {name}"))
+    };
     let uptime = value("uptime")?;
-    let seconds: f64 =
-        uptime.trim().parse().map_err(|_| format!("its uptime `{uptime}` is not a number of seconds"))?;
+    let seconds: f64 = uptime
+        .trim()
+        .parse()
+        .map_err(|_| format!("its uptime `{uptime}` is not a number of seconds"))?;
     let addresses = value("addresses")?.lines().filter_map(address).collect();
-    Ok(ShellFacts { addresses, uptime: Duration::try_from_secs_f64(seconds).unwrap_or_default() })
+    Ok(ShellFacts {
+        addresses,
+        uptime: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+    })
 }
 
 /// One line of `ip -o address show`: `2: eth0    inet 10.0.0.1/24 … valid_lft forever …`.
 fn address(line: &str) -> Option<AddressFact> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let after = |word: &str| words.iter().position(|w| *w == word).and_then(|at| words.get(at + 1)).copied();
+    let after = |word: &str| {
+        words
+            .iter()
+            .position(|w| *w == word)
+            .and_then(|at| words.get(at + 1))
+            .copied()
+    };
     let (ip, prefix) = after("inet").or_else(|| after("inet6"))?.split_once('/')?;
     let ip: IpAddr = ip.parse().ok()?;
     let expires_in = after("valid_lft")
@@ -31,7 +46,12 @@ fn address(line: &str) -> Option<AddressFact> {
         .map(Duration::from_secs);
     // A veth shows as `eth0@if7`; the device's name is what stands before the `@`.
     let device = words.get(1)?.split('@').next()?.to_owned();
-    Some(AddressFact { ip, prefix: prefix.parse().ok()?, device, expires_in })
+    Some(AddressFact {
+        ip,
+        prefix: prefix.parse().ok()?,
+        device,
+        expires_in,
+    })
 }
 
 #[cfg(test)]

@@ -76,8 +76,6 @@ pub fn gtids(version: Version) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use Flavour::{Mariadb, Mysql};
 

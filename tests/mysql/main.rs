@@ -3,11 +3,13 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a failed unwrap is a failed test"
+    clippy::panic,
+    reason = "whatever fails here is a failed test"
 )]
 
 mod checks;
 mod facts;
 mod locks;
+mod preflight;
 mod reaching;
 mod server;

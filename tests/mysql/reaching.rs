@@ -1,7 +1,8 @@
 //! Servers that refuse, hang, die or are silent: each is told apart, and none costs more than its deadline.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use mmm::core::facts::{Reach, Refusal};
@@ -149,17 +150,99 @@ async fn an_error_keeps_the_connection() {
 #[tokio::test]
 async fn a_port_that_answers_nothing_is_silent() {
     // A full queue: the kernel drops further connection attempts, as a dead host would.
+    let (_socket, port) = narrow_port();
+    let _filling = TcpStream::connect((HOME, port)).unwrap();
+    let started = Instant::now();
+    let reach = Server::new(HOME, port, login("monitor")).facts(BRIEF).await;
+    assert!(matches!(reach, Reach::Silent(_)), "{reach:?}");
+    assert!(started.elapsed() < BRIEF + SLACK);
+}
+
+/// A host that lost its power keeps our connection open for minutes. It must not look like a hung server.
+#[tokio::test]
+async fn a_kept_connection_to_a_dead_host_is_silent() {
+    let server = Mariadbd::start(1).await;
+    let (front, port) = narrow_port();
+    let (cut, is_cut) = std::sync::mpsc::channel::<()>();
+    let behind = server.port;
+    let relaying = std::thread::spawn(move || {
+        let (client, _) = front.accept().unwrap();
+        let mut client = TcpStream::from(client);
+        let mut backend = TcpStream::connect((HOME, behind)).unwrap();
+        relay(&mut client, &mut backend, &is_cut);
+        // Both stay open and mute, and the port takes nobody else.
+        let _filling = TcpStream::connect((HOME, port)).unwrap();
+        is_cut.recv().unwrap();
+    });
+    let mut kept = Server::new(HOME, port, login("monitor"));
+    assert!(kept.answers(SOON).await.up().is_some());
+    cut.send(()).unwrap();
+    let silent = eventually(async || matches!(kept.answers(BRIEF).await, Reach::Silent(_)));
+    assert!(silent.await);
+    cut.send(()).unwrap();
+    relaying.join().unwrap();
+}
+
+/// Replication status can wait behind a `STOP SLAVE` that takes long. Here a relay keeps that question to itself.
+#[tokio::test]
+async fn one_question_that_waits_is_not_a_hung_server() {
+    let server = Mariadbd::start(1).await;
+    let front = TcpListener::bind((HOME, 0)).unwrap();
+    let port = front.local_addr().unwrap().port();
+    let behind = server.port;
+    // Ends with the test program; its connections end with the server.
+    std::thread::spawn(move || {
+        for client in front.incoming() {
+            std::thread::spawn(move || relay_all_but(b"SHOW ALL SLAVES STATUS", client.unwrap(), behind));
+        }
+    });
+    let mut monitor = Server::new(HOME, port, login("monitor"));
+    assert_eq!(refusal(monitor.facts(BRIEF).await), Refusal::Busy);
+    assert!(monitor.answers(BRIEF).await.up().is_some());
+    server.freeze().await;
+    assert!(
+        matches!(monitor.facts(BRIEF).await, Reach::Hung(_)),
+        "it hangs when nothing is answered"
+    );
+}
+
+/// Passes bytes both ways, but swallows the packets that hold `question`.
+fn relay_all_but(question: &[u8], mut client: TcpStream, behind: u16) {
+    let mut backend = TcpStream::connect((HOME, behind)).unwrap();
+    let (mut answers, mut asker) = (backend.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || std::io::copy(&mut answers, &mut asker));
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut buffer) {
+        let asked = &buffer[..length];
+        if !asked.windows(question.len()).any(|part| part == question) && backend.write_all(asked).is_err() {
+            return;
+        }
+    }
+}
+
+/// A port with the shortest queue there is.
+fn narrow_port() -> (Socket, u16) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(HOME, 0).into()).unwrap();
     socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let _filling = TcpStream::connect(address).unwrap();
-    let started = Instant::now();
-    let reach = Server::new(HOME, address.port(), login("monitor"))
-        .facts(BRIEF)
-        .await;
-    assert!(matches!(reach, Reach::Silent(_)), "{reach:?}");
-    assert!(started.elapsed() < BRIEF + SLACK);
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
+}
+
+/// Passes bytes both ways until told to stop.
+fn relay(client: &mut TcpStream, backend: &mut TcpStream, stop: &Receiver<()>) {
+    let mut buffer = [0; 4096];
+    for stream in [&*client, &*backend] {
+        stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    }
+    while stop.try_recv().is_err() {
+        if let Ok(length @ 1..) = client.read(&mut buffer) {
+            backend.write_all(&buffer[..length]).unwrap();
+        }
+        if let Ok(length @ 1..) = backend.read(&mut buffer) {
+            client.write_all(&buffer[..length]).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

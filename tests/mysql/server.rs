@@ -16,7 +16,7 @@ pub const SOON: Duration = Duration::from_secs(5);
 /// Accounts that every server of these tests has; `bare` has no privilege at all.
 const ACCOUNTS: &str = "\
 CREATE USER admin@'127.0.0.1' IDENTIFIED BY 'of the house';
-GRANT ALL ON *.* TO admin@'127.0.0.1';
+GRANT ALL ON *.* TO admin@'127.0.0.1' WITH GRANT OPTION;
 CREATE USER monitor@'127.0.0.1' IDENTIFIED BY 'looks only';
 GRANT SLAVE MONITOR, BINLOG MONITOR, PROCESS ON *.* TO monitor@'127.0.0.1';
 CREATE USER bare@'127.0.0.1' IDENTIFIED BY 'nothing';

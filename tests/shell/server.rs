@@ -20,7 +20,12 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
         let installed = Command::new("mariadb-install-db")
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--user=root", "--skip-test-db"])
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--user=root",
+                "--skip-test-db",
+            ])
             .arg(format!("--datadir={}", data.display()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -29,7 +34,12 @@ impl Server {
         assert!(installed.success());
         let port = free_port();
         let child = spawn(directory.path(), id, port);
-        let server = Server { directory, child, id, port };
+        let server = Server {
+            directory,
+            child,
+            id,
+            port,
+        };
         server.wait_until_up();
         let escaped = PASSWORD.replace('\\', "\\\\").replace('\'', "''");
         server.sql(&format!(
@@ -52,7 +62,11 @@ impl Server {
             .args(["-e", statements])
             .output()
             .unwrap();
-        assert!(output.status.success(), "{statements}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{statements}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
@@ -87,9 +101,23 @@ impl Drop for Server {
 fn spawn(directory: &Path, id: u32, port: u16) -> Child {
     let path = |name: &str| -> PathBuf { directory.join(name) };
     Command::new("mariadbd")
-        .args(["--no-defaults", "--user=root", "--bind-address=127.0.0.1", "--log-bin=bin", "--log-slave-updates"])
-        .args(["--performance-schema=OFF", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=16M"])
-        .args(["--innodb-flush-log-at-trx-commit=0", "--skip-slave-start", "--slave-net-timeout=5"])
+        .args([
+            "--no-defaults",
+            "--user=root",
+            "--bind-address=127.0.0.1",
+            "--log-bin=bin",
+            "--log-slave-updates",
+        ])
+        .args([
+            "--performance-schema=OFF",
+            "--innodb-buffer-pool-size=16M",
+            "--innodb-log-file-size=16M",
+        ])
+        .args([
+            "--innodb-flush-log-at-trx-commit=1",
+            "--skip-slave-start",
+            "--slave-net-timeout=5",
+        ])
         .arg(format!("--datadir={}", path("data").display()))
         .arg(format!("--socket={}", path("s").display()))
         .arg(format!("--pid-file={}", path("pid").display()))
@@ -102,7 +130,11 @@ fn spawn(directory: &Path, id: u32, port: u16) -> Child {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {

@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Unreadable, serde_as_text};
+use super::{Unreadable, as_text};
 
 /// A place in a server's binary log. Written `mysql-bin.000003:1234`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct BinlogPosition {
     stem: String,
     number: u64,
@@ -75,12 +75,10 @@ impl FromStr for BinlogPosition {
     }
 }
 
-serde_as_text!(BinlogPosition);
+as_text!(BinlogPosition);
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
 
     fn at(text: &str) -> BinlogPosition {

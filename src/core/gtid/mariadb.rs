@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Unreadable, serde_as_text};
+use super::{Unreadable, as_text};
 
 /// One transaction's number: `0-1-100`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MariaGtid {
     /// The replication domain, a stream of its own.
     pub domain: u32,
@@ -47,10 +47,10 @@ impl FromStr for MariaGtid {
     }
 }
 
-serde_as_text!(MariaGtid);
+as_text!(MariaGtid);
 
 /// The last transaction of each domain: `gtid_binlog_pos`, `gtid_slave_pos`, `gtid_current_pos`, `Gtid_IO_Pos`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct MariaPosition(BTreeMap<u32, MariaGtid>);
 
 impl MariaPosition {
@@ -100,11 +100,11 @@ impl FromStr for MariaPosition {
     }
 }
 
-serde_as_text!(MariaPosition);
+as_text!(MariaPosition);
 
 /// The last transaction of each domain *and* server: `gtid_binlog_state`. The only one of MariaDB's variables
 /// in which a fork shows.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct MariaState(BTreeMap<(u32, u32), u64>);
 
 impl MariaState {
@@ -147,7 +147,7 @@ impl FromStr for MariaState {
     }
 }
 
-serde_as_text!(MariaState);
+as_text!(MariaState);
 
 /// Blanks and line breaks may stand around each entry, as in the servers' own output.
 fn read_list(text: &str) -> impl Iterator<Item = Result<MariaGtid, Unreadable>> {
@@ -170,8 +170,6 @@ fn write_list(f: &mut fmt::Formatter<'_>, gtids: impl Iterator<Item = MariaGtid>
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use proptest::prelude::*;
 

@@ -39,9 +39,15 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// Positions travel as the text the servers print: in journals, plans and JSON alike.
-macro_rules! serde_as_text {
+/// Positions travel as the text the servers print: in journals, plans and JSON alike, and in a test's output.
+macro_rules! as_text {
     ($type:ty) => {
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "`{self}`")
+            }
+        }
+
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -56,4 +62,4 @@ macro_rules! serde_as_text {
         }
     };
 }
-use serde_as_text;
+use as_text;

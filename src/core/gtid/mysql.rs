@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Unreadable, serde_as_text};
+use super::{Unreadable, as_text};
 
 /// Numbers are below 2^63 - 1 on every version.
 const LAST: u64 = (1 << 63) - 2;
 
 /// A server's `server_uuid`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uuid(u128);
 
 impl fmt::Display for Uuid {
@@ -47,7 +47,7 @@ impl FromStr for Uuid {
     }
 }
 
-serde_as_text!(Uuid);
+as_text!(Uuid);
 
 /// A tag within a server's numbers (MySQL 8.3 and later); empty for plain GTIDs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -77,7 +77,7 @@ pub struct Interval {
 }
 
 /// A set of MySQL transactions: `gtid_executed`, `gtid_purged`, `Retrieved_Gtid_Set`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct MysqlSet(
     /// Intervals are sorted, disjoint and never adjacent; no list is empty.
     BTreeMap<(Uuid, Tag), Vec<Interval>>,
@@ -186,7 +186,7 @@ impl FromStr for MysqlSet {
     }
 }
 
-serde_as_text!(MysqlSet);
+as_text!(MysqlSet);
 
 fn read_interval(text: &str) -> Result<Interval, Unreadable> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
@@ -248,8 +248,6 @@ fn without(mine: &[Interval], theirs: &[Interval]) -> Vec<Interval> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeSet;

@@ -233,8 +233,6 @@ fn compare_files(end: Option<&BinlogPosition>, received: Option<&BinlogPosition>
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
     use super::*;
     use proptest::prelude::*;
 

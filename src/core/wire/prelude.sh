@@ -58,19 +58,29 @@ m_drop() {
 }
 
 # Sends one statement, then one that answers with a tag only we know, and reads up to it. The first line of an answer
-# is an error or the column names, which come from our own text: so no data can be taken for an error or a success.
+# is an error, or the column names, which come from our own text: so no data can be taken for an error or a success.
+# MariaDB's client shows a failed statement between dashes before its error; when that is our own question for the tag,
+# the connection is lost.
 m_raw() {
-  m_seq=$((m_seq + 1)) m_t=$m_mark.$m_seq m_err='' m_head='' m_row='' m_count=-1 m_rows=''
+  m_seq=$((m_seq + 1)) m_t=$m_mark.$m_seq m_err='' m_head='' m_row='' m_count=-1 m_rows='' m_echo=''
   printf "%s\\n;\\nSELECT '%s' AS '%s';\\n" "$1" "$m_t" "$m_t" >&6 2>/dev/null || { m_drop 'the SQL client is gone'; return 1; }
   while IFS= read -r m_l <&7; do
     case $m_l in
       "$m_t") IFS= read -r m_l <&7; [ -z "$m_err" ]; return ;;
-      'ERROR '*)
-        if [ -n "$m_err" ]; then m_drop; return 1; fi
-        if [ "$m_count" -lt 0 ]; then m_err=$m_l; continue; fi
-        case $m_l in 'ERROR 20'[0-9][0-9]' '*) m_drop "$m_l"; return 1 ;; esac ;;
+      "SELECT '$m_t' AS '$m_t'") m_drop 'the connection to the server is lost'; return 1 ;;
     esac
-    if [ "$m_count" -lt 0 ]; then m_head=$m_l m_count=0; continue; fi
+    if [ "$m_count" -lt 0 ]; then
+      case $m_l in
+        'ERROR '*)
+          if [ -n "$m_err" ]; then m_drop; return 1; fi
+          m_err=$m_l ;;
+        --------------) m_echo=1 ;;
+        *) [ -n "$m_echo$m_err" ] || m_head=$m_l m_count=0 ;;
+      esac
+      continue
+    fi
+    # A client that does not show failed statements can only be believed; at worst a good one is opened anew.
+    case $m_l in 'ERROR 20'[0-9][0-9]' '*) m_drop "$m_l"; return 1 ;; esac
     m_count=$((m_count + 1))
     [ "$m_count" -gt 1 ] || m_row=$m_l
     [ -z "$m_keep" ] || m_rows=$m_rows${m_l%%"$m_tab"*}$m_nl
@@ -122,7 +132,8 @@ m_col() {
 m_has() { m_col "$1" && [ "$m_v" = "$2" ]; }
 m_same() { m_col "$1" && { m_w=$m_v; m_has "$2" "$m_w"; }; }
 m_is() { [ "$m_count" = 1 ] && [ "${m_row%%"$m_tab"*}" = "$1" ]; }
-m_none() { [ "$m_count" -le 0 ]; }
+# No row, or one that is empty: a position before the first transaction.
+m_none() { [ "$m_count" -le 0 ] || m_is ''; }
 
 # --- Shell commands: in a subshell, so that nothing of them stays; without our descriptors, so that a command that
 # outlives us does not keep the SQL client alive; without standard input, or it would swallow what we are told next.

@@ -34,34 +34,15 @@ impl Conversation {
     /// Connects and logs in.
     pub(super) async fn open(address: SocketAddr, login: &Login, deadline: Instant) -> Result<Self, Failure> {
         let started = Instant::now();
-        let connecting = Conn::new(options(address, login));
-        tokio::pin!(connecting);
-        let done = |result: Result<Conn, Error>| match result {
-            Ok(conn) => Ok(Conversation {
+        match or_knock(address, Conn::new(options(address, login)), deadline).await {
+            Ok(Ok(conn)) => Ok(Conversation {
                 conn,
                 address,
                 version: None,
             }),
-            Err(error) => Err(failed_to_open(address, login, &error)),
-        };
-        // The driver does not tell whether the port took the connection. Whoever is slow is asked that separately,
-        // while waiting goes on; the usual quick answer is not bothered with a second connection.
-        let patience = started + deadline.saturating_duration_since(started) / 2;
-        if let Ok(result) = timeout_at(patience, &mut connecting).await {
-            return done(result);
+            Ok(Err(error)) => Err(failed_to_open(address, login, &error)),
+            Err(port) => Err(ran_out(address, port, Stage::LoggingIn, started.elapsed())),
         }
-        let knocking = TcpStream::connect(address);
-        tokio::pin!(knocking);
-        let mut knocked = None;
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut connecting => return done(result),
-                answer = &mut knocking, if knocked.is_none() => knocked = Some(answer),
-                () = sleep_until(deadline) => break,
-            }
-        }
-        Err(ran_out(address, knocked, started.elapsed()))
     }
 
     /// Asks one question. The connection comes back when the server gave its whole answer, be it an error.
@@ -71,7 +52,7 @@ impl Conversation {
         deadline: Instant,
     ) -> (Option<Self>, Result<Vec<Row>, Failure>) {
         let started = Instant::now();
-        let asked = timeout_at(deadline, rows_of(&mut self.conn, sql)).await;
+        let asked = or_knock(self.address, rows_of(&mut self.conn, sql), deadline).await;
         let fail = |mishap, why: String| {
             let text = format!("`{}` did not answer `{sql}`: {why}", self.address);
             Failure {
@@ -81,13 +62,10 @@ impl Conversation {
             }
         };
         match asked {
-            Err(_) => {
-                let failure = fail(
-                    Mishap::TimedOut,
-                    format!("time ran out after {}", millis(started.elapsed())),
-                );
-                (None, Err(failure))
-            }
+            Err(port) => (
+                None,
+                Err(ran_out(self.address, port, Stage::Asking, started.elapsed())),
+            ),
             Ok(Ok(rows)) => (Some(self), Ok(rows)),
             Ok(Err(Error::Server(error))) => {
                 let failure = fail(
@@ -171,7 +149,7 @@ fn failed_to_open(address: SocketAddr, login: &Login, error: &Error) -> Failure 
     let mishap = mishap_of(error);
     let stage = match mishap {
         Mishap::Refused | Mishap::Unreachable | Mishap::Ours | Mishap::TimedOut => Stage::Dialling,
-        Mishap::Server(_) | Mishap::Lost | Mishap::Unintelligible => Stage::LoggingIn,
+        Mishap::Server(_) | Mishap::Lost | Mishap::Waiting | Mishap::Unintelligible => Stage::LoggingIn,
     };
     let text = match error {
         Error::Server(error) => {
@@ -186,14 +164,44 @@ fn failed_to_open(address: SocketAddr, login: &Login, error: &Error) -> Failure 
     Failure { stage, mishap, text }
 }
 
-/// Time ran out while connecting; `knocked` is what a bare connection to the port met meanwhile.
-fn ran_out(address: SocketAddr, knocked: Option<io::Result<TcpStream>>, waited: Duration) -> Failure {
-    let waited = millis(waited);
-    match knocked {
+/// What a bare connection to a port met; `None` is nothing at all.
+type Port = Option<io::Result<TcpStream>>;
+
+/// Awaits `work`. When half the time is gone, the port is asked separately whether it takes connections at all, while
+/// waiting goes on: the driver does not tell, and a kept connection to a host without power looks just like a
+/// hung server. Whatever answers quickly is not bothered with a second connection.
+async fn or_knock<T>(
+    address: SocketAddr,
+    work: impl Future<Output = T>,
+    deadline: Instant,
+) -> Result<T, Port> {
+    tokio::pin!(work);
+    let now = Instant::now();
+    let patience = now + deadline.saturating_duration_since(now) / 2;
+    if let Ok(done) = timeout_at(patience, &mut work).await {
+        return Ok(done);
+    }
+    let knocking = TcpStream::connect(address);
+    tokio::pin!(knocking);
+    let mut port = None;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            answer = &mut knocking, if port.is_none() => port = Some(answer),
+            () = sleep_until(deadline) => return Err(port),
+        }
+    }
+}
+
+/// Time ran out at `stage`, unless the port tells that it is worse.
+fn ran_out(address: SocketAddr, port: Port, stage: Stage, waited: Duration) -> Failure {
+    let waited = format!("{} ms", waited.as_millis());
+    match port {
         Some(Ok(_)) => Failure {
-            stage: Stage::LoggingIn,
+            stage,
             mishap: Mishap::TimedOut,
-            text: format!("`{address}` takes the connection but its server says nothing within {waited}"),
+            text: format!("`{address}` takes connections but its server says nothing within {waited}"),
         },
         Some(Err(error)) => Failure {
             stage: Stage::Dialling,
@@ -233,8 +241,4 @@ fn mishap_of_io(error: &io::Error) -> Mishap {
         // Descriptors or buffers used up, and whatever else the kernel of this box says about itself.
         _ => Mishap::Ours,
     }
-}
-
-fn millis(span: Duration) -> String {
-    format!("{} ms", span.as_millis())
 }

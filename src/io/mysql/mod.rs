@@ -15,7 +15,9 @@ pub use lock::{Holder, Lock, Taking};
 use crate::core::checks;
 use crate::core::facts::{MysqlFacts, Reach, Refusal, ReplicationFacts, Version};
 use crate::core::latch::CheckResult;
+use crate::core::preflight::Settings;
 use crate::core::reach::{Failure, Mishap, Stage, judge, refusal};
+use crate::sql::preflight;
 use crate::sql::probe::{self, Answers};
 use crate::sql::replication;
 use crate::sql::row::{Misread, Row};
@@ -112,6 +114,29 @@ impl Server {
         checks::rep_backlog(&self.replication(timeout).await, max_backlog)
     }
 
+    /// The settings that the servers of a cluster must agree on.
+    ///
+    /// # Errors
+    /// The server could not be asked in time, or a value could not be read.
+    pub async fn settings(&mut self, timeout: Duration) -> Result<Settings, Failure> {
+        let deadline = Instant::now() + timeout;
+        let questions = probe::questions(self.version_by(deadline).await?);
+        let variables = self.ask(preflight::SETTINGS, deadline).await?;
+        let replicas = unless_forbidden(self.ask(questions.replicas, deadline).await)?.unwrap_or_default();
+        let binlog = unless_forbidden(self.ask(questions.binlog, deadline).await)?.unwrap_or_default();
+        preflight::settings(&variables, &replicas, &binlog).map_err(|misread| self.unintelligible(misread))
+    }
+
+    /// The global privileges of the account that asks, as the server names them.
+    ///
+    /// # Errors
+    /// The server could not be asked in time.
+    pub async fn privileges(&mut self, timeout: Duration) -> Result<Vec<String>, Failure> {
+        Ok(preflight::privileges(
+            &self.query(preflight::PRIVILEGES, timeout).await?,
+        ))
+    }
+
     /// Who holds the named lock on this server.
     ///
     /// # Errors
@@ -175,9 +200,24 @@ impl Server {
 
     async fn answers_by(&mut self, deadline: Instant) -> Result<(Version, Answers), Failure> {
         let version = self.version_by(deadline).await?;
+        let variables = self.ask(probe::VARIABLES, deadline).await?;
+        // It has just answered, so whatever now takes too long does not mean that the server hangs.
+        let answers = self
+            .further_answers_by(version, variables, deadline)
+            .await
+            .map_err(waiting)?;
+        Ok((version, answers))
+    }
+
+    async fn further_answers_by(
+        &mut self,
+        version: Version,
+        variables: Vec<Row>,
+        deadline: Instant,
+    ) -> Result<Answers, Failure> {
         let questions = probe::questions(version);
-        let answers = Answers {
-            variables: self.ask(probe::VARIABLES, deadline).await?,
+        Ok(Answers {
+            variables,
             status: self.ask(probe::STATUS, deadline).await?,
             gtids: match questions.gtids {
                 Some(sql) => self.ask(sql, deadline).await?,
@@ -186,8 +226,7 @@ impl Server {
             replicas: self.ask(questions.replicas, deadline).await?,
             binlog: unless_forbidden(self.ask(questions.binlog, deadline).await)?,
             prepared_xa: unless_forbidden(self.ask(probe::PREPARED_XA, deadline).await)?,
-        };
-        Ok((version, answers))
+        })
     }
 
     fn unintelligible(&self, misread: Misread) -> Failure {
@@ -210,6 +249,17 @@ fn unless_forbidden(answer: Result<Vec<Row>, Failure>) -> Result<Option<Vec<Row>
             Ok(None)
         }
         Err(failure) => Err(failure),
+    }
+}
+
+/// A question that ran out of time on a server that answered a moment ago.
+fn waiting(failure: Failure) -> Failure {
+    match (failure.stage, &failure.mishap) {
+        (Stage::Asking, Mishap::TimedOut) => Failure {
+            mishap: Mishap::Waiting,
+            ..failure
+        },
+        _ => failure,
     }
 }
 

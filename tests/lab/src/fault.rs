@@ -23,7 +23,8 @@ impl Host {
         self.network.set_port(self.name(), false)?;
         match self.init() {
             Some(init) => self.end(&init),
-            None => Ok(()),
+            // A host that is just booting has no first process on record yet.
+            None => self.group()?.kill_all(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::command::{Output, run, tool};
 use crate::disk;
 use crate::network::Network;
 use crate::place::{MachineLock, Place};
-use crate::process::{Group, Identity, is_first_of_namespace, name_of};
+use crate::process::{Group, Identity, is_first_of_namespace, name_of, send};
 use crate::roster::{Entry, Purpose};
 use crate::seed;
 use crate::service::{BOOTED_FILE, restart_file};
@@ -25,7 +25,8 @@ use crate::wait;
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const END_LIMIT: Duration = Duration::from_secs(20);
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for in a host.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What a service does after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +123,8 @@ impl Host {
         self.network.configure_host(self.entry)?;
         let group = self.group()?;
         group.create()?;
+        // A boot that was given up may still be at it, on the same disk.
+        group.kill_all()?;
         self.launch(&group, discard)?;
         let first = || {
             Ok(group
@@ -199,6 +202,10 @@ impl Host {
         let group = self.group()?;
         init.signal(Signal::KILL)?;
         if group.is_frozen() {
+            // Nobody may do a last thing between the thaw and the end; whoever is gone is what is wanted.
+            for pid in group.members() {
+                let _gone = send(pid, Signal::KILL);
+            }
             group.freeze(false)?;
         }
         wait::until(

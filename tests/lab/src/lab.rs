@@ -102,7 +102,16 @@ impl Lab {
         machine::require_root()?;
         let place = Place::new(name)?;
         if !place.exists() {
-            bail!("no lab called `{name}` is up (`cargo lab up --name {name}` brings one up)");
+            let others: Vec<String> = leftovers::names()?
+                .into_iter()
+                .filter(|other| other != name)
+                .collect();
+            let others = if others.is_empty() {
+                String::new()
+            } else {
+                format!("; there is {}", others.join(", "))
+            };
+            bail!("no lab called `{name}` is up (`cargo lab up --name {name}` brings one up){others}");
         }
         Ok(Self::at(place, false))
     }

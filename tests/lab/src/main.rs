@@ -145,6 +145,11 @@ fn down(name: &str, all: bool) -> Result<()> {
             progress.note(&line);
         }
         progress.done("no lab is left over", started);
+    } else if !leftovers::names()?.contains(name) {
+        progress.done(
+            &format!("no lab is called `{name}`: nothing to take down"),
+            started,
+        );
     } else {
         leftovers::remove(name)?;
         progress.done(&format!("`{name}` is down"), started);

@@ -34,6 +34,8 @@ const HIDDEN: [&str; 11] = [
     "/var/tmp",
     "/var/cache",
 ];
+/// Hidden as well when the machine has it: another mmm.
+const HIDDEN_IF_THERE: [&str; 2] = ["/etc/mmm", "/var/lib/mmm"];
 /// What a Debian system has at its top; whatever else a machine has there is its own business and hidden too.
 const TOP: [&str; 21] = [
     "bin",
@@ -85,7 +87,10 @@ pub fn password(place: &Place, account: &str) -> Result<String> {
 
 /// Paths that are hidden from hosts on this machine.
 pub fn hidden() -> Vec<String> {
-    let mut paths: Vec<String> = HIDDEN.iter().map(|&path| path.to_owned()).collect();
+    let there = HIDDEN_IF_THERE
+        .into_iter()
+        .filter(|path| Path::new(path).is_dir());
+    let mut paths: Vec<String> = HIDDEN.into_iter().chain(there).map(str::to_owned).collect();
     for entry in fs::read_dir("/").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let plain = name

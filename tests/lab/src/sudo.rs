@@ -1,5 +1,7 @@
 //! The one list of what the hosts' SSH user may do as root, as on hosts that an administrator has prepared for mmm.
 
+use crate::host::PATH;
+
 /// The ordinary user over whom every duty on a host runs.
 pub const SSH_USER: &str = "mmm";
 
@@ -21,7 +23,8 @@ pub const COMMANDS: [&str; 12] = [
 
 /// The whole `/etc/sudoers` of a host.
 pub fn sudoers() -> String {
-    let mut text = String::from("Defaults env_reset, !lecture, !syslog\nroot ALL=(ALL:ALL) ALL\n");
+    let mut text =
+        format!("Defaults env_reset, !lecture, !syslog, secure_path=\"{PATH}\"\nroot ALL=(ALL:ALL) ALL\n");
     for command in COMMANDS {
         text.push_str(&format!("{SSH_USER} ALL=(root) NOPASSWD: {command}\n"));
     }

@@ -142,6 +142,71 @@ fn the_box_works_on_hosts_over_ssh_with_exactly_the_listed_rights() {
 }
 
 #[test]
+fn each_account_may_do_its_part_and_no_more() {
+    let lab = up();
+    let ask = |account: &str, user: &str, statements: &str| {
+        let login = format!(
+            "[client]\nuser={user}\npassword={}\n",
+            lab.password(account).unwrap()
+        );
+        lab.box_().write("/root/login.cnf", &login).unwrap();
+        let client = [
+            "mariadb",
+            "--defaults-file=/root/login.cnf",
+            "-h",
+            "10.77.0.11",
+            "--batch",
+        ];
+        lab.box_().feed(client, statements, SOON).unwrap()
+    };
+    let may = |account, user, statement| ask(account, user, statement).ok().unwrap();
+    let may_not = |account, user, statement| {
+        let output = ask(account, user, statement);
+        assert!(
+            output.stderr.contains("denied"),
+            "{user}: {statement}: {output:?}"
+        );
+    };
+    for statement in [
+        "SHOW SLAVE STATUS; SHOW MASTER STATUS; SHOW BINARY LOGS; SHOW FULL PROCESSLIST",
+        "SELECT GET_LOCK('x', 0), RELEASE_LOCK('x'), @@gtid_binlog_state, @@global.read_only",
+    ] {
+        may("monitor", "mmm_monitor", statement);
+        may("agent", "mmm_agent", statement);
+    }
+    let forbidden = [
+        "SET GLOBAL read_only = ON",
+        "STOP SLAVE",
+        "CREATE DATABASE x",
+        "SELECT * FROM mysql.user",
+    ];
+    for statement in forbidden {
+        may_not("monitor", "mmm_monitor", statement);
+    }
+    for statement in [
+        "SET GLOBAL read_only = ON; SET GLOBAL event_scheduler = OFF; SET GLOBAL event_scheduler = ON",
+        "FLUSH TABLES; XA RECOVER; SELECT COUNT(*) FROM information_schema.events",
+        "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = current_pos",
+        "CHANGE MASTER TO MASTER_USE_GTID = slave_pos; START SLAVE; SET GLOBAL read_only = OFF",
+    ] {
+        may("agent", "mmm_agent", statement);
+    }
+    may_not("agent", "mmm_agent", "CREATE DATABASE x");
+    may(
+        "app",
+        "app",
+        "CREATE TABLE app.x (id INT); INSERT INTO app.x VALUES (1); DROP TABLE app.x",
+    );
+    may_not("app", "app", "SET GLOBAL read_only = OFF");
+    may("agent", "mmm_agent", "SET GLOBAL read_only = ON");
+    assert!(
+        ask("app", "app", "CREATE TABLE app.y (id INT)")
+            .stderr
+            .contains("read-only")
+    );
+}
+
+#[test]
 fn a_crashed_server_comes_back_as_told_and_a_stopped_one_stays_down() {
     let lab = up();
     let host = lab.db1();
@@ -296,7 +361,15 @@ fn network_faults_cut_exactly_what_they_say() {
         "db1's packet reached the box: {}",
         on_box.stdout()
     );
-    drop((on_db1, on_box));
+    // A program in a host is asked to end, and its last words are there.
+    let ended = on_db1.stop(SOON).unwrap();
+    assert!(ended.code == 0 && ended.stderr.contains("captured"), "{ended:?}");
+    let pid = on_box.pid().unwrap();
+    drop(on_box);
+    wait::until(SOON, "a dropped program to be gone", || {
+        lab::process::state_of(pid).is_none()
+    })
+    .unwrap();
     lab.heal().unwrap();
     wait_for_ping(&lab, monitor, db1);
 
