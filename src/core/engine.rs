@@ -298,7 +298,10 @@ impl Engine {
         let what = format!("{}: {}", trouble.what, trouble.because);
         if self.complaint.as_ref() != Some(&what) {
             self.complaint = Some(what.clone());
-            effects.push(Effect::Tell(Event::Alarm { what, hint: trouble.hint.clone() }));
+            effects.push(Effect::Tell(Event::Alarm {
+                what,
+                hint: trouble.hint.clone(),
+            }));
         }
     }
 
@@ -362,15 +365,22 @@ impl Engine {
         }
     }
 
+    /// Whether a host was looked at since the last effect ended.
+    fn is_fresh(&self, host: &HostName) -> bool {
+        self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
+    }
+
     fn writer_picture(&self, writer: &HostName) -> WriterPicture {
         let Some(latch) = self.latch(writer, CheckKind::Mysql) else {
             return WriterPicture::NotKnown;
         };
-        let read_only = self
-            .facts
-            .get(writer)
-            .and_then(|facts| facts.mysql.up())
-            .is_some_and(|mysql| !mysql.is_writable());
+        // Facts from before the last effect ended may show the host as it was before that effect.
+        let read_only = self.is_fresh(writer)
+            && self
+                .facts
+                .get(writer)
+                .and_then(|facts| facts.mysql.up())
+                .is_some_and(|mysql| !mysql.is_writable());
         match latch.verdict {
             Verdict::Failed => WriterPicture::Failed,
             Verdict::Ok | Verdict::Untested if latch.is_suspect() => WriterPicture::Suspect,
@@ -381,8 +391,7 @@ impl Engine {
 
     /// With the writer in place: mend what is out of place, then bring replaced writers in.
     fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let fresh = |host: &HostName| self.looked_at.get(host).is_some_and(|at| *at > self.settled_at);
-        if !self.cluster.hosts.iter().all(|host| fresh(&host.name)) {
+        if !self.cluster.hosts.iter().all(|host| self.is_fresh(&host.name)) {
             return;
         }
         let online = self.online();

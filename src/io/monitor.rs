@@ -216,7 +216,9 @@ async fn carry_out(
     };
     match trouble {
         // Somebody else is at work; what is out of place is looked at again afterwards.
-        Some(trouble) if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") => {
+        Some(trouble)
+            if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") =>
+        {
             tracing::debug!("{trouble}");
         }
         Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
