@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::config::inventory::Service;
 use crate::config::template;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
@@ -14,7 +15,7 @@ use crate::core::facts::{EventScheduler, UsingGtid};
 use crate::core::guard::{self, Facts};
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
-use crate::core::run::{Ending, Run, Settled};
+use crate::core::run::{Ending, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -64,6 +65,11 @@ impl Request {
         }
     }
 }
+
+/// The duty that keeps a dead writer's server stopped.
+const KEEPS_STOPPED: &str = "keep-stopped";
+/// What stands in for it where nothing would start the server again.
+const SERVER_IS_GONE: &str = "server-is-gone";
 
 /// How a finished operation left the cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -180,14 +186,8 @@ impl Performer<'_> {
                 .as_deref()
                 .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
         };
-        let stages = plan::stages(
-            self.fleet.playbook(),
-            operation,
-            seats,
-            rung,
-            fence.as_ref(),
-            keep,
-        );
+        let mut stages = plan::stages(self.fleet.playbook(), operation, seats, rung, fence.as_ref(), keep);
+        self.speak_to_service(&mut stages);
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(
                 Kind::Usage,
@@ -210,6 +210,21 @@ impl Performer<'_> {
             given,
             shells: Vec::new(),
         })
+    }
+
+    /// Whoever restarts a host's server is told by the duties that the inventory names; where nothing does, nothing is
+    /// told, and the server must be gone by itself.
+    fn speak_to_service(&self, stages: &mut [Stage]) {
+        let service = |stage: &Stage| {
+            stage.hosts.first().and_then(|host| self.fleet.entry().hosts.get(host)).map(|host| &host.service)
+        };
+        for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
+            match service(stage) {
+                Some(Service::Duties { keep_stopped, .. }) => stage.duty.clone_from(keep_stopped),
+                Some(Service::None) => stage.duty = SERVER_IS_GONE.to_owned(),
+                Some(Service::Systemd { .. }) | None => {}
+            }
+        }
     }
 
     /// Performs a prepared run from where it stands.

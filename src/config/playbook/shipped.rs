@@ -37,6 +37,7 @@ shipped![
     "duties/reopen-writes.yaml",
     "duties/restore-events.yaml",
     "duties/server-answers.yaml",
+    "duties/server-is-gone.yaml",
     "duties/server-process.yaml",
     "duties/settle-shell.yaml",
     "duties/settle-sql.yaml",
