@@ -8,4 +8,6 @@
 )]
 
 mod cluster;
+mod failover;
 mod switchover;
+mod watch;
