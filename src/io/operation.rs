@@ -100,25 +100,39 @@ impl Performer<'_> {
     /// Refused or usage: nothing was touched, and why. How a run that was begun ended is in the answer.
     pub async fn perform(&self, request: &Request) -> Result<Performed, Trouble> {
         let purpose = format!("{} of {}", request.operation(), self.fleet.entry().cluster.name);
-        let is_failover = matches!(request, Request::Failover { .. });
-        let hold = if is_failover {
+        let absent = self.absent(request);
+        let hold = if matches!(request, Request::Failover { .. }) {
             if let Err(trouble) = self.dir.prepare() {
                 self.alarm(&trouble);
             }
-            Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &[]).await?
+            Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &absent).await?
         } else {
             self.dir.prepare()?;
             Hold::take(self.fleet, &self.dir, &purpose, self.lock_wait).await?
         };
-        let performed = self.perform_held(request).await;
+        let performed = self.perform_held(request, &absent).await;
         self.fleet.cool().await;
         hold.release().await;
         performed
     }
 
+    /// Hosts that need not be asked: a dead writer that does not obey has been asked enough.
+    fn absent(&self, request: &Request) -> Vec<HostName> {
+        match request {
+            Request::Failover { rung: Rung::Fence | Rung::Silence, incoming } => {
+                let writer = self.dir.load().ok().and_then(|standing| standing.writer);
+                writer.into_iter().filter(|writer| writer != incoming).collect()
+            }
+            Request::Failover { rung: Rung::Demote, .. }
+            | Request::Switchover { .. }
+            | Request::Reopen
+            | Request::Rejoin { .. } => Vec::new(),
+        }
+    }
+
     /// The operation itself, with the lock held.
-    pub(super) async fn perform_held(&self, request: &Request) -> Result<Performed, Trouble> {
-        let facts = self.fleet.look_everywhere().await;
+    pub(super) async fn perform_held(&self, request: &Request, absent: &[HostName]) -> Result<Performed, Trouble> {
+        let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
         settle::open_runs(self, &mut standing, &facts).await?;
         let cluster = &self.fleet.entry().cluster;
@@ -128,7 +142,7 @@ impl Performer<'_> {
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
         let operation = self.operation(request.operation())?;
         let mut prepared = self.prepare(operation, &seats, rung, &facts)?;
-        prepared.shells = self.warm_seats(&seats, rung).await?;
+        prepared.shells = self.warm_seats(&seats, rung, absent).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -371,8 +385,14 @@ impl Performer<'_> {
 
     /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
     /// replica that cannot be reached is repointed later and never keeps a role from moving.
-    async fn warm_seats(&self, seats: &Seats, rung: Option<Rung>) -> Result<Vec<(HostName, Trace)>, Trouble> {
-        let warmed = join_all(seats.everyone().into_iter().map(|host| async {
+    async fn warm_seats(
+        &self,
+        seats: &Seats,
+        rung: Option<Rung>,
+        absent: &[HostName],
+    ) -> Result<Vec<(HostName, Trace)>, Trouble> {
+        let present = seats.everyone().into_iter().filter(|host| !absent.contains(host));
+        let warmed = join_all(present.map(|host| async {
             let warmed = self.fleet.warm(&host).await;
             (host, warmed)
         }));
