@@ -20,6 +20,7 @@ pub const FILES: &[(&str, &str)] = files![
     "duties/drain.yaml",
     "duties/drop-address.yaml",
     "duties/facts.yaml",
+    "duties/fence-ipmi.yaml",
     "duties/follow-by-position.yaml",
     "duties/follow-demoted.yaml",
     "duties/follow.yaml",
