@@ -251,11 +251,8 @@ mod tests {
     fn help_is_a_golden_file() {
         let mut text = Arguments::command().render_long_help().to_string();
         for verb in Arguments::command().get_subcommands_mut() {
-            text.push_str(&format!(
-                "\n=== {} ===\n{}",
-                verb.get_name(),
-                verb.render_long_help()
-            ));
+            let help = verb.render_long_help();
+            text.push_str(&format!("\n=== {} ===\n{help}", verb.get_name()));
         }
         crate::core::golden::check("tests/golden/help.txt", &text);
     }
