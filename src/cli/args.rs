@@ -249,10 +249,11 @@ mod tests {
 
     #[test]
     fn help_is_a_golden_file() {
-        let mut text = Arguments::command().render_long_help().to_string();
-        for verb in Arguments::command().get_subcommands_mut() {
-            let help = verb.render_long_help();
-            text.push_str(&format!("\n=== {} ===\n{help}", verb.get_name()));
+        let mut command = Arguments::command();
+        let mut text = command.render_long_help().to_string();
+        for verb in command.get_subcommands_mut() {
+            let name = verb.get_name().to_owned();
+            text.push_str(&format!("\n=== {name} ===\n{}", verb.render_long_help()));
         }
         crate::core::golden::check("tests/golden/help.txt", &text);
     }

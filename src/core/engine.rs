@@ -15,6 +15,7 @@ use super::moment::Moment;
 use super::repair;
 use super::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use super::standing::{Return, Standing};
+use super::trouble::Trouble;
 
 /// Pause before evidence about the same writer is gathered again after a refusal.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -44,6 +45,8 @@ pub enum Input {
         /// The evidence.
         evidence: Evidence,
     },
+    /// What was started came to nothing, and why.
+    Failed(Trouble),
     /// What was started has ended.
     Finished,
     /// Time passed.
@@ -103,6 +106,8 @@ pub struct Engine {
     busy: bool,
     rule: Rule,
     guard: Option<Guard>,
+    /// The last trouble that was alarmed about.
+    complaint: Option<String>,
     ask_again_at: Moment,
     try_again_at: Moment,
 }
@@ -127,6 +132,7 @@ impl Engine {
             busy: false,
             rule: Rule::R09,
             guard: None,
+            complaint: None,
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
         }
@@ -148,6 +154,7 @@ impl Engine {
                 self.standing = standing;
             }
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
+            Input::Failed(trouble) => self.complain(&trouble, &mut effects),
             Input::Finished => {
                 self.busy = false;
                 self.settled_at = now;
@@ -286,6 +293,18 @@ impl Engine {
         }
     }
 
+    /// Alarms once about the same trouble, however often it comes back.
+    fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
+        let what = format!("{}: {}", trouble.what, trouble.because);
+        if self.complaint.as_ref() != Some(&what) {
+            self.complaint = Some(what.clone());
+            effects.push(Effect::Tell(Event::Alarm {
+                what,
+                hint: trouble.hint.clone(),
+            }));
+        }
+    }
+
     /// Draws the picture, finds the rule, and asks for what it says.
     fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let rule = rule::decide(&self.picture());
@@ -298,7 +317,12 @@ impl Engine {
             }
             self.rule = rule;
         }
-        if matches!(rule, Rule::R03 | Rule::R04 | Rule::R05) {
+        let writer_failed = self
+            .standing
+            .writer
+            .as_ref()
+            .is_some_and(|writer| self.writer_picture(writer) == WriterPicture::Failed);
+        if !writer_failed {
             self.guard = None;
         }
         match rule.verb() {
@@ -341,15 +365,22 @@ impl Engine {
         }
     }
 
+    /// Whether a host was looked at since the last effect ended.
+    fn is_fresh(&self, host: &HostName) -> bool {
+        self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
+    }
+
     fn writer_picture(&self, writer: &HostName) -> WriterPicture {
         let Some(latch) = self.latch(writer, CheckKind::Mysql) else {
             return WriterPicture::NotKnown;
         };
-        let read_only = self
-            .facts
-            .get(writer)
-            .and_then(|facts| facts.mysql.up())
-            .is_some_and(|mysql| !mysql.is_writable());
+        // Facts from before the last effect ended may show the host as it was before that effect.
+        let read_only = self.is_fresh(writer)
+            && self
+                .facts
+                .get(writer)
+                .and_then(|facts| facts.mysql.up())
+                .is_some_and(|mysql| !mysql.is_writable());
         match latch.verdict {
             Verdict::Failed => WriterPicture::Failed,
             Verdict::Ok | Verdict::Untested if latch.is_suspect() => WriterPicture::Suspect,
@@ -360,8 +391,7 @@ impl Engine {
 
     /// With the writer in place: mend what is out of place, then bring replaced writers in.
     fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let fresh = |host: &HostName| self.looked_at.get(host).is_some_and(|at| *at > self.settled_at);
-        if !self.cluster.hosts.iter().all(|host| fresh(&host.name)) {
+        if !self.cluster.hosts.iter().all(|host| self.is_fresh(&host.name)) {
             return;
         }
         let online = self.online();

@@ -214,11 +214,15 @@ async fn carry_out(
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
         Effect::Repair => performer.repair(online).await.err(),
     };
-    if let Some(trouble) = trouble {
-        tracing::warn!("{}: {}", trouble.what, trouble.because);
-        if trouble.kind == Kind::Stuck {
-            alarm(&teller, &trouble);
+    match trouble {
+        // Somebody else is at work; what is out of place is looked at again afterwards.
+        Some(trouble)
+            if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") =>
+        {
+            tracing::debug!("{trouble}");
         }
+        Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
+        None => {}
     }
     match dir.load() {
         Ok(standing) => say(&inputs, Input::Stands(standing)).await,

@@ -13,7 +13,7 @@ use crate::core::evidence::Rung;
 use crate::core::facts::{EventScheduler, UsingGtid};
 use crate::core::guard::{self, Facts};
 use crate::core::plan::{self, FenceDuty, Seats};
-use crate::core::playbook::Operation;
+use crate::core::playbook::{Operation, OperationStep};
 use crate::core::run::{Ending, Run, Settled};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{Owed, Return, Standing};
@@ -134,7 +134,7 @@ impl Performer<'_> {
             self.remember(&mut standing);
         }
         let run = Run::new(prepared.opening.stages.clone());
-        let report = self.conduct(&prepared, run, known_before(&seats, &facts)).await?;
+        let report = self.conduct(&prepared, run, prepared.given.clone()).await?;
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         self.remember(&mut standing);
         Ok(Performed { report, standing })
@@ -163,30 +163,31 @@ impl Performer<'_> {
                     with: fence.with.clone(),
                 })
             });
+        let given = known_before(seats, rung, facts);
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
+        for (name, value) in &given {
+            context.set(name, value);
+        }
         let mut malformed = None;
-        let keep = |when: &str| template::holds(when, &context);
-        let stages = {
-            let keep = |step: &crate::core::playbook::OperationStep| match step.when.as_deref().map(keep) {
-                None | Some(Ok(true)) => true,
-                Some(Ok(false)) => false,
-                Some(Err(_unfillable)) => false,
-            };
-            for (_, step) in operation.steps() {
-                if let Some(Err(error)) = step.when.as_deref().map(|when| template::holds(when, &context)) {
-                    malformed.get_or_insert((step.name.clone(), error));
-                }
+        for (_, step) in operation.steps() {
+            if let Some(Err(error)) = step.when.as_deref().map(|when| template::holds(when, &context)) {
+                malformed.get_or_insert((step.name.clone(), error));
             }
-            plan::stages(
-                self.fleet.playbook(),
-                operation,
-                seats,
-                rung,
-                fence.as_ref(),
-                keep,
-            )
+        }
+        let keep = |step: &OperationStep| {
+            step.when
+                .as_deref()
+                .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
         };
+        let stages = plan::stages(
+            self.fleet.playbook(),
+            operation,
+            seats,
+            rung,
+            fence.as_ref(),
+            keep,
+        );
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(
                 Kind::Usage,
@@ -206,6 +207,7 @@ impl Performer<'_> {
             },
             address: entry.cluster.writer_address(),
             gtid,
+            given,
             shells: Vec::new(),
         })
     }
@@ -450,6 +452,8 @@ pub struct Prepared {
     pub address: Option<IpAddr>,
     /// Whether replicas find their place by GTID.
     pub gtid: bool,
+    /// Values known before the first step.
+    pub given: Registered,
     /// What would be left of the shells it uses.
     pub shells: Vec<(HostName, Trace)>,
 }
@@ -464,18 +468,26 @@ pub fn uses_gtid(facts: &Facts) -> bool {
     with.len() >= without.len()
 }
 
-/// What operations are given to start with: whether events ran on the host that was the writer.
-fn known_before(seats: &Seats, facts: &Facts) -> Registered {
+/// What operations are given to start with: whether events ran on the host that was the writer, and whether that host
+/// obeyed when it was taken out of service.
+fn known_before(seats: &Seats, rung: Option<Rung>, facts: &Facts) -> Registered {
     let asked = seats.outgoing.iter().chain(&seats.incoming);
     let scheduler = asked
         .filter_map(|host| facts.get(host)?.mysql.up())
         .map(|mysql| mysql.event_scheduler)
         .next();
-    let word = match scheduler {
+    let events = match scheduler {
         Some(EventScheduler::On) => "ON",
         Some(EventScheduler::Off | EventScheduler::Disabled) | None => "OFF",
     };
-    Registered::from([("event_scheduler".to_owned(), word.to_owned())])
+    let obeyed = match rung {
+        None | Some(Rung::Demote) => "yes",
+        Some(Rung::Fence | Rung::Silence) => "no",
+    };
+    Registered::from([
+        ("event_scheduler".to_owned(), events.to_owned()),
+        ("outgoing_obeyed".to_owned(), obeyed.to_owned()),
+    ])
 }
 
 /// `20261122-104832-123`: sorts by time, unique on one box while the lock is held.

@@ -54,6 +54,7 @@ async fn settle(
         opening: open.opening.clone(),
         address: performer.fleet.entry().cluster.writer_address(),
         gtid: uses_gtid(facts),
+        given: open.registered.clone(),
         shells: Vec::new(),
     };
     if open.happenings.is_empty() {

@@ -361,6 +361,11 @@ impl<'s> Record<'s> {
             Frame::End(index, Ending::Done) => self.end(index, StepOutcome::Done, watch),
             Frame::End(index, Ending::Already) => self.end(index, StepOutcome::Already, watch),
             Frame::End(index, Ending::Failed(why)) => {
+                let why = match why {
+                    Failure::Sql(line) => Failure::Sql(self.script.mask(&line)),
+                    Failure::Unexpected(answer) => Failure::Unexpected(self.script.mask(&answer)),
+                    other => other,
+                };
                 self.outcome = DutyOutcome::Failed {
                     step: self.name(index),
                     why,

@@ -8,6 +8,8 @@
     reason = "a test fails by panicking and shows its figures"
 )]
 
+mod addresses;
+mod duties;
 mod server;
 
 use std::collections::BTreeMap;
@@ -53,8 +55,17 @@ fn soon() -> Instant {
 }
 
 async fn open(shell: &str, tag: &str, login: &SqlLogin) -> (Local, Child) {
-    let mut child = tokio::process::Command::new("setsid")
-        .args(["sh", "-c", &wire::remote_command_for(shell, tag)])
+    open_with(
+        &["setsid", "sh", "-c", &wire::remote_command_for(shell, tag)],
+        tag,
+        login,
+    )
+    .await
+}
+
+async fn open_with(command: &[&str], tag: &str, login: &SqlLogin) -> (Local, Child) {
+    let mut child = tokio::process::Command::new(command[0])
+        .args(&command[1..])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -35,7 +35,7 @@ async fn match_include_tokens_and_a_jump_host_lead_to_the_host() {
          Match originalhost db1.cluster\n  HostName 127.0.0.1\n  Port {}\n  UserKnownHostsFile {here}/none {here}/right_key\n\
          Host gate\n  HostName 127.0.0.1\n  Port {}\n  IdentityFile {there}/user\n  UserKnownHostsFile {there}/right_key\n\
          Host *.cluster !other.cluster\n  IdentityFile {here}/us%%er\n  IdentityFile {here}/%u-%n\n  IdentitiesOnly yes\n\
-         Host *\n  User {}\n  IdentityAgent none\n  GlobalKnownHostsFile none\n",
+         Host *\n  User {}\n  IdentityAgent none\n  RevokedHostKeys {here}/user.pub\n  GlobalKnownHostsFile none\n",
         host.port,
         bastion.port,
         user()
@@ -48,6 +48,7 @@ async fn match_include_tokens_and_a_jump_host_lead_to_the_host() {
     assert_eq!((target.address.as_str(), target.port), ("127.0.0.1", host.port));
     assert_eq!(target.agent, Agent::None);
     assert_eq!(target.known_hosts, [host.path("none"), host.path("right_key")]);
+    assert_eq!(target.revoked_host_keys, [host.path("user.pub")]);
     let files: Vec<_> = target.identities.iter().map(|i| i.path.clone()).collect();
     assert_eq!(files, [host.path("us%er"), key]);
     assert_eq!(target.jump.len(), 1);

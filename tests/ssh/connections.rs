@@ -133,7 +133,27 @@ async fn a_frozen_host_is_noticed_in_time_and_what_runs_is_lost() {
     assert!(shell.read_u8().await.is_err());
     let error = refused(link.exec("true", b"", SOON).await, SshErrorKind::Closed);
     assert!(!error.outcome_unknown());
-    frozen.iter().for_each(|pid| signal(*pid, "CONT"));
+    // Thawed, sshd would end and leave the command behind; so all of them end here.
+    frozen.iter().for_each(|pid| signal(*pid, "KILL"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_stays_open() {
+    let sshd = Sshd::start();
+    let timing = Timing {
+        connect: Duration::from_secs(2),
+        keepalive_interval: Duration::from_millis(300),
+        keepalive_max: 3,
+    };
+    let link = Link::open(&Target {
+        timing,
+        ..sshd.target()
+    })
+    .await
+    .unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(7), link.closed()).await;
+    assert!(ended.is_err(), "{ended:?}");
+    assert!(link.exec("true", b"", SOON).await.unwrap().status.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

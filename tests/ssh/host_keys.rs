@@ -46,17 +46,28 @@ async fn unknown_changed_and_revoked_host_keys_are_refused() {
         SshErrorKind::HostKeyRevoked,
     );
 
-    let unreadable = sshd.dir.path().to_path_buf();
-    refused(
-        Link::open(&knowing(&sshd, vec![unreadable])).await,
-        SshErrorKind::KnownHostsUnreadable,
-    );
+    let mut listed = knowing(&sshd, vec![sshd.known("ed25519", "{name} {key}")]);
+    listed.revoked_host_keys = vec![sshd.path("host_ed25519.pub")];
+    refused(Link::open(&listed).await, SshErrorKind::HostKeyRevoked);
 
     // A refused host never sees an attempt to log in.
     assert!(
         !sshd.log().contains("Accepted") && !sshd.log().contains("Failed publickey"),
         "{}",
         sshd.log()
+    );
+
+    listed.revoked_host_keys = vec![sshd.path("user.pub")];
+    Link::open(&listed).await.unwrap();
+    for broken in ["missing", "sshd_config"] {
+        listed.revoked_host_keys = vec![sshd.path(broken)];
+        refused(Link::open(&listed).await, SshErrorKind::KnownHostsUnreadable);
+    }
+
+    let unreadable = sshd.dir.path().to_path_buf();
+    refused(
+        Link::open(&knowing(&sshd, vec![unreadable])).await,
+        SshErrorKind::KnownHostsUnreadable,
     );
 }
 

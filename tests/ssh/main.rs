@@ -3,9 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a test may fail loudly and tell what it measured"
 )]
 

@@ -5,6 +5,7 @@ mod page;
 mod reading;
 mod render;
 mod rules;
+mod scene;
 mod shipped;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::core::playbook::Playbook;
 
 pub use render::{RenderError, Speaks, render, session};
 pub use rules::missing_words;
+pub use scene::{AddressScene, HostScene, OldShell, ReplicationScene, Scene, SourceScene};
 pub use shipped::FILES;
 
 /// The three folders of a playbook directory.

@@ -32,7 +32,9 @@ impl<'t> Page<'t> {
             Err(error) => {
                 let at = error.location().map_or(0..0, |location| bytes(&location));
                 let message = error.without_snippet().to_string();
-                let what = message.lines().next().unwrap_or_default().to_owned();
+                let line = message.lines().next().unwrap_or_default();
+                // The place stands before the finding already.
+                let what = line.split(" at line ").next().unwrap_or(line).to_owned();
                 self.report(
                     at,
                     what,

@@ -1,153 +1,77 @@
-//! The shipped playbooks, built in. A test holds this list against the folder.
+//! The shipped playbooks, built into the program.
 
-/// Path below `playbooks/`, and text.
-pub const FILES: &[(&str, &str)] = &[
-    (
-        "dialects/mariadb.yaml",
-        include_str!("../../../playbooks/dialects/mariadb.yaml"),
-    ),
-    (
-        "duties/add-address.yaml",
-        include_str!("../../../playbooks/duties/add-address.yaml"),
-    ),
-    (
-        "duties/allow-start.yaml",
-        include_str!("../../../playbooks/duties/allow-start.yaml"),
-    ),
-    (
-        "duties/allow-writes.yaml",
-        include_str!("../../../playbooks/duties/allow-writes.yaml"),
-    ),
-    (
-        "duties/announce.yaml",
-        include_str!("../../../playbooks/duties/announce.yaml"),
-    ),
-    (
-        "duties/catch-up.yaml",
-        include_str!("../../../playbooks/duties/catch-up.yaml"),
-    ),
-    (
-        "duties/demote-server.yaml",
-        include_str!("../../../playbooks/duties/demote-server.yaml"),
-    ),
-    (
-        "duties/deny-writes.yaml",
-        include_str!("../../../playbooks/duties/deny-writes.yaml"),
-    ),
-    (
-        "duties/drain.yaml",
-        include_str!("../../../playbooks/duties/drain.yaml"),
-    ),
-    (
-        "duties/drop-address.yaml",
-        include_str!("../../../playbooks/duties/drop-address.yaml"),
-    ),
-    (
-        "duties/facts.yaml",
-        include_str!("../../../playbooks/duties/facts.yaml"),
-    ),
-    (
-        "duties/follow-by-position.yaml",
-        include_str!("../../../playbooks/duties/follow-by-position.yaml"),
-    ),
-    (
-        "duties/follow-demoted.yaml",
-        include_str!("../../../playbooks/duties/follow-demoted.yaml"),
-    ),
-    (
-        "duties/follow.yaml",
-        include_str!("../../../playbooks/duties/follow.yaml"),
-    ),
-    (
-        "duties/keep-stopped.yaml",
-        include_str!("../../../playbooks/duties/keep-stopped.yaml"),
-    ),
-    (
-        "duties/kill-clients.yaml",
-        include_str!("../../../playbooks/duties/kill-clients.yaml"),
-    ),
-    (
-        "duties/own-unmoved.yaml",
-        include_str!("../../../playbooks/duties/own-unmoved.yaml"),
-    ),
-    (
-        "duties/position-unmoved.yaml",
-        include_str!("../../../playbooks/duties/position-unmoved.yaml"),
-    ),
-    (
-        "duties/probe-duplicate.yaml",
-        include_str!("../../../playbooks/duties/probe-duplicate.yaml"),
-    ),
-    (
-        "duties/read-position.yaml",
-        include_str!("../../../playbooks/duties/read-position.yaml"),
-    ),
-    (
-        "duties/read-start-position.yaml",
-        include_str!("../../../playbooks/duties/read-start-position.yaml"),
-    ),
-    (
-        "duties/remove-address.yaml",
-        include_str!("../../../playbooks/duties/remove-address.yaml"),
-    ),
-    (
-        "duties/reopen-writes.yaml",
-        include_str!("../../../playbooks/duties/reopen-writes.yaml"),
-    ),
-    (
-        "duties/restore-events.yaml",
-        include_str!("../../../playbooks/duties/restore-events.yaml"),
-    ),
-    (
-        "duties/settle-shell.yaml",
-        include_str!("../../../playbooks/duties/settle-shell.yaml"),
-    ),
-    (
-        "duties/settle-sql.yaml",
-        include_str!("../../../playbooks/duties/settle-sql.yaml"),
-    ),
-    (
-        "duties/start-demoted.yaml",
-        include_str!("../../../playbooks/duties/start-demoted.yaml"),
-    ),
-    (
-        "duties/start-replication.yaml",
-        include_str!("../../../playbooks/duties/start-replication.yaml"),
-    ),
-    (
-        "duties/stop-replication.yaml",
-        include_str!("../../../playbooks/duties/stop-replication.yaml"),
-    ),
-    (
-        "duties/witness-replication.yaml",
-        include_str!("../../../playbooks/duties/witness-replication.yaml"),
-    ),
-    (
-        "duties/witness.yaml",
-        include_str!("../../../playbooks/duties/witness.yaml"),
-    ),
-    (
-        "operations/failover.yaml",
-        include_str!("../../../playbooks/operations/failover.yaml"),
-    ),
-    (
-        "operations/move-address.yaml",
-        include_str!("../../../playbooks/operations/move-address.yaml"),
-    ),
-    (
-        "operations/place-address.yaml",
-        include_str!("../../../playbooks/operations/place-address.yaml"),
-    ),
-    (
-        "operations/quarantine.yaml",
-        include_str!("../../../playbooks/operations/quarantine.yaml"),
-    ),
-    (
-        "operations/rejoin.yaml",
-        include_str!("../../../playbooks/operations/rejoin.yaml"),
-    ),
-    (
-        "operations/switchover.yaml",
-        include_str!("../../../playbooks/operations/switchover.yaml"),
-    ),
+/// Lists files below `playbooks/` with their text.
+macro_rules! shipped {
+    ($($file:literal),* $(,)?) => {
+        /// Path below `playbooks/` and text of each shipped file.
+        pub const FILES: &[(&str, &str)] = &[
+            $(($file, include_str!(concat!("../../../playbooks/", $file)))),*
+        ];
+    };
+}
+
+shipped![
+    "dialects/mariadb.yaml",
+    "duties/add-address.yaml",
+    "duties/allow-start.yaml",
+    "duties/allow-writes.yaml",
+    "duties/announce.yaml",
+    "duties/catch-up.yaml",
+    "duties/close-server.yaml",
+    "duties/demote-server.yaml",
+    "duties/deny-writes.yaml",
+    "duties/drain.yaml",
+    "duties/drop-address.yaml",
+    "duties/facts.yaml",
+    "duties/follow-by-position.yaml",
+    "duties/follow-demoted.yaml",
+    "duties/follow.yaml",
+    "duties/keep-stopped.yaml",
+    "duties/kill-clients.yaml",
+    "duties/own-unmoved.yaml",
+    "duties/position-unmoved.yaml",
+    "duties/probe-duplicate.yaml",
+    "duties/read-position.yaml",
+    "duties/read-start-position.yaml",
+    "duties/remove-address.yaml",
+    "duties/reopen-writes.yaml",
+    "duties/restore-events.yaml",
+    "duties/server-answers.yaml",
+    "duties/server-process.yaml",
+    "duties/settle-shell.yaml",
+    "duties/settle-sql.yaml",
+    "duties/start-demoted.yaml",
+    "duties/start-replication.yaml",
+    "duties/stop-replication.yaml",
+    "duties/witness-replication.yaml",
+    "duties/witness.yaml",
+    "operations/failover.yaml",
+    "operations/move-address.yaml",
+    "operations/place-address.yaml",
+    "operations/quarantine.yaml",
+    "operations/rejoin.yaml",
+    "operations/reopen.yaml",
+    "operations/switchover.yaml",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_shipped() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks");
+        let mut there: Vec<String> = Vec::new();
+        for folder in ["dialects", "duties", "operations"] {
+            for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+                there.push(format!(
+                    "{folder}/{}",
+                    entry.unwrap().file_name().into_string().unwrap()
+                ));
+            }
+        }
+        there.sort();
+        let listed: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
+        assert_eq!(there, listed);
+    }
+}

@@ -28,3 +28,221 @@ fn every_shipped_file_is_built_in() {
     let built_in: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
     assert_eq!(there, built_in);
 }
+
+/// What is wrong with one file laid over the shipped ones: `line:column what`, in order.
+fn findings(path: &str, text: &str) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    let Err(findings) = load(Some(directory.path())) else {
+        return Vec::new();
+    };
+    findings
+        .iter()
+        .map(|finding| {
+            assert!(finding.file.ends_with(path), "{}", finding.render());
+            assert!(
+                !finding.because.is_empty() && !finding.hint.is_empty(),
+                "{}",
+                finding.render()
+            );
+            let place = finding.place.as_ref().unwrap();
+            format!("{}:{} {}", place.line, place.column, finding.what)
+        })
+        .collect()
+}
+
+/// A duty whose only step has these lines.
+fn duty_with(lines: &str) -> String {
+    format!("duty: d\nsays: s\nwithin: 1s\nsteps:\n  - name: n\n{lines}\n")
+}
+
+#[test]
+fn structure_is_closed() {
+    let cases = [
+        ("duty: d\nsays: s\nsteps: []\nunknown: 1\n", "4:1", "unknown"),
+        ("duty: d\nduty: e\nsays: s\nsteps: []\n", "2:1", "duty"),
+        (
+            "duty: d\nsays: s\nsteps:\n  - name: n\n    run: x\n    sudo: maybe\n",
+            "6:11",
+            "bool",
+        ),
+        (
+            "duty: d\nsays: s\nsteps:\n  - { name: n, run: x, verify: y }\n",
+            "4:24",
+            "verify",
+        ),
+        ("duty: d\nsays: s\n", "2:1", "steps"),
+        (
+            "duty: d\nsays: s\nsteps:\n  - name: n\n    run: x\n    unless: { sqll: x }\n",
+            "6:",
+            "sqll",
+        ),
+    ];
+    for (text, place, word) in cases {
+        let found = findings("duties/d.yaml", text);
+        assert!(
+            found.len() == 1 && found[0].starts_with(place) && found[0].contains(word),
+            "{text}\n{found:?}"
+        );
+    }
+}
+
+#[test]
+fn broken_rules_of_a_duty_are_found_in_their_place() {
+    let cases = [
+        ("    run: a\n    sql: b", "5:11 step `n` has 2 actions"),
+        ("    within: 1s", "5:11 step `n` has 0 actions"),
+        (
+            "    run: ip a | grep x\n    sudo: true",
+            "6:15 `|` in a `sudo` command",
+        ),
+        (
+            "    run: '! ip a'\n    sudo: true",
+            "6:11 `!` in a `sudo` command",
+        ),
+        (
+            "    run: ip a && ip b\n    sudo: true",
+            "6:15 `&` in a `sudo` command",
+        ),
+        (
+            "    run: X=1 ip a\n    sudo: true",
+            "6:10 a `sudo` command must begin with the program's name",
+        ),
+        ("    run: sudo ip a\n    sudo: true", "6:10 `sudo` written out"),
+        (
+            "    sql: SELECT 1\n    sudo: true",
+            "5:11 `sudo` does not fit step `n`",
+        ),
+        (
+            "    run: ip a show {{ adress.ip }}",
+            "6:23 `adress.ip` has no value here",
+        ),
+        (
+            "    run: ip a show {{ address.ip }}",
+            "6:23 `address.ip` has no value here",
+        ),
+        (
+            "    run: echo '{{ host.name }}'",
+            "6:16 a `{{ … }}` inside quotes",
+        ),
+        ("    run: echo {{ host.name", "6:10 the template cannot be read"),
+        (
+            "    run: echo {{ replication.password }}",
+            "6:18 a secret would be seen",
+        ),
+        ("    sql: deny_wirtes", "6:10 unknown word `deny_wirtes`"),
+        ("    sql: STOP SLAVE; START SLAVE", "6:20 `;` in a statement"),
+        (
+            "    sql: replica_status\n    expect: { io_tread: 'Yes' }",
+            "6:10 `replica_status` has no column `io_tread`",
+        ),
+        (
+            "    run: x\n    tolerate: [1]\n    within: 2 apples",
+            "8:13 `2 apples` is no duration",
+        ),
+        (
+            "    run: x\n    register: { a: header }",
+            "5:11 `register` does not fit step `n`",
+        ),
+        (
+            "    run: x\n    when: replication.gtids",
+            "7:11 `replication.gtids` has no value here",
+        ),
+        ("    duty: ad-address", "6:11 unknown duty `ad-address`"),
+        ("    duty: add-address", "6:11 duty `add-address` needs `address`"),
+        ("    duty: d", "1:7 duty `d` contains itself"),
+        ("    run: ''", "6:10 an empty command"),
+    ];
+    for (lines, expected) in cases {
+        let found = findings("duties/d.yaml", &duty_with(lines));
+        assert!(
+            found.iter().any(|finding| finding.starts_with(expected)),
+            "{lines}\nexpected {expected}\n{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn broken_rules_of_an_operation_are_found_in_their_place() {
+    let head = "operation: o\nsays: s\n";
+    let step = |duty: &str| format!("  - {{ name: n, at: incoming, duty: {duty}, within: 1s }}\n");
+    let cases = [
+        (
+            format!("{head}prepare:\n  - {{ name: n, at: nowhere, duty: announce, within: 1s }}\n"),
+            "4:20",
+        ),
+        (
+            format!("{head}prepare:\n{}", step("anounce")),
+            "4:36 unknown duty `anounce`",
+        ),
+        (
+            format!("{head}prepare:\n{}", step("catch-up")),
+            "4:36 duty `catch-up` needs `source`",
+        ),
+        (
+            format!(
+                "{head}commit:\n  - {{ name: n, at: incoming, duty: announce, within: 1s, undo: nothing }}\n"
+            ),
+            "4:",
+        ),
+        (format!("{head}prepare: []\n"), "1:12 an operation without steps"),
+        (
+            format!(
+                "{head}commit:\n  - {{ name: 'to {{{{ nobody }}}}', at: incoming, duty: announce, within: 1s }}\n"
+            ),
+            "4:20 `nobody` has no value here",
+        ),
+    ];
+    for (text, expected) in cases {
+        let found = findings("operations/o.yaml", &text);
+        assert!(
+            found.iter().any(|finding| finding.starts_with(expected)),
+            "{text}\nexpected {expected}\n{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn prepare_wants_an_undo() {
+    let text =
+        "duty: announce\nsays: s\nneeds: [address]\nwithin: 1s\nsteps:\n  - { name: n, run: 'true' }\n";
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("duties")).unwrap();
+    fs::create_dir_all(directory.path().join("operations")).unwrap();
+    fs::write(directory.path().join("duties/announce.yaml"), text).unwrap();
+    let load_with = |section: &str| {
+        let step = "  - { name: n, at: incoming, duty: announce, within: 1s }";
+        let text = format!("operation: o\nsays: s\n{section}:\n{step}\n");
+        fs::write(directory.path().join("operations/o.yaml"), text).unwrap();
+        load(Some(directory.path()))
+    };
+    assert!(load_with("commit").is_ok());
+    let findings = load_with("prepare").unwrap_err();
+    assert!(
+        findings[0].what.contains("does not say how it is undone"),
+        "{}",
+        render_all(&findings)
+    );
+}
+
+#[test]
+fn several_findings_come_at_once() {
+    let text =
+        duty_with("    run: ip a | x {{ nope }}\n    sudo: true\n    within: 5\n  - name: m\n    sql: nope");
+    assert_eq!(findings("duties/d.yaml", &text).len(), 4);
+}
+
+#[test]
+fn a_directory_replaces_file_by_file() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("duties")).unwrap();
+    let text =
+        "duty: announce\nsays: mine\nundo: nothing\nwithin: 1s\nsteps:\n  - { name: n, run: 'true' }\n";
+    fs::write(directory.path().join("duties/announce.yaml"), text).unwrap();
+    let playbook = load(Some(directory.path())).unwrap();
+    assert_eq!(playbook.duties["announce"].says, "mine");
+    assert_eq!(playbook.duties.len(), load(None).unwrap().duties.len());
+    assert!(load(Some(Path::new("/nonexistent"))).is_err());
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
@@ -14,6 +15,7 @@ use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, Publi
 use russh::{AgentAuthError, MethodKind};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::connect::{Client, handshake_failed};
 use super::error::{SshError, SshErrorKind};
@@ -22,6 +24,9 @@ use super::target::{Agent, Target};
 
 /// sshd hangs up at its sixth failure by default (`MaxAuthTries`), and counts against the address of who fails often.
 const MAX_ATTEMPTS: usize = 5;
+
+/// An agent only has to list its keys here; asking a person to confirm a signature may take longer.
+const AGENT_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Tries keys until one is accepted.
 pub(super) async fn authenticate(
@@ -103,17 +108,19 @@ async fn open_agent(target: &Target) -> (Option<AgentConnection>, Vec<AgentIdent
         let identities = agent.request_identities().await?;
         Ok::<_, russh::keys::Error>((agent, identities))
     };
-    match opened.await {
-        Ok((agent, identities)) => (Some(agent), identities, Vec::new()),
-        Err(e) => (
-            None,
-            Vec::new(),
-            vec![agent_failed(
-                target,
-                format!("agent at `{}`: {e}", path.display()),
-            )],
-        ),
-    }
+    let because = match timeout(AGENT_ANSWERS, opened).await {
+        Ok(Ok((agent, identities))) => return (Some(agent), identities, Vec::new()),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => format!("no answer within {AGENT_ANSWERS:?}"),
+    };
+    (
+        None,
+        Vec::new(),
+        vec![agent_failed(
+            target,
+            format!("agent at `{}`: {because}", path.display()),
+        )],
+    )
 }
 
 fn agent_failed(target: &Target, because: String) -> SshError {

@@ -76,8 +76,12 @@ fn config(target: &Target, preferred: russh::Preferred) -> client::Config {
 }
 
 async fn read_known_hosts(target: &Target) -> Result<KnownHosts, SshError> {
-    let paths = target.known_hosts.clone();
-    let read = tokio::task::spawn_blocking(move || KnownHosts::read(&paths)).await;
+    let (paths, revoked) = (target.known_hosts.clone(), target.revoked_host_keys.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let mut known = KnownHosts::read(&paths)?;
+        known.revoke(&revoked).map(|()| known)
+    })
+    .await;
     let error = match read {
         Ok(Ok(known)) => return Ok(known),
         Ok(Err((path, error))) => format!("cannot read `{}`: {error}", path.display()),
@@ -88,7 +92,7 @@ async fn read_known_hosts(target: &Target) -> Result<KnownHosts, SshError> {
         format!("cannot check the host key of `{}`", target.name),
         error,
     )
-    .hint("a file of known host keys must be readable by the user this program runs as"))
+    .hint("a file of known or revoked host keys must be readable by the user this program runs as"))
 }
 
 /// What carries the connection: a proxy command, a jump host, or TCP.

@@ -97,6 +97,38 @@ impl KnownHosts {
         Ok(known)
     }
 
+    /// Adds lists of public keys that no host may have (`RevokedHostKeys`). As in OpenSSH, one that cannot be read stops
+    /// everything.
+    pub(super) fn revoke(&mut self, paths: &[PathBuf]) -> Result<(), (PathBuf, std::io::Error)> {
+        for path in paths {
+            let text = std::fs::read_to_string(path).map_err(|e| (path.clone(), e))?;
+            if text.starts_with("SSHKRL") {
+                let because = "it is a compiled revocation list; only lists of public keys are understood";
+                return Err((path.clone(), std::io::Error::other(because)));
+            }
+            for (index, line) in text.lines().enumerate() {
+                let line = line.trim();
+                let Ok(key) = PublicKey::from_openssh(line) else {
+                    if line.is_empty() || line.starts_with('#') {
+                        continue;
+                    }
+                    let because = format!("line {} is no public key", index + 1);
+                    return Err((path.clone(), std::io::Error::other(because)));
+                };
+                self.entries.push(Entry {
+                    place: Place {
+                        file: path.clone(),
+                        line: index + 1,
+                    },
+                    marker: Marker::Revoked,
+                    patterns: HostPatterns::Patterns(vec!["*".into()]),
+                    key,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Lines that are no entries, and keys of types that cannot be negotiated, are passed over as OpenSSH does.
     fn add(&mut self, file: &Path, text: &str) {
         for (index, line) in text.lines().enumerate() {
@@ -147,16 +179,16 @@ impl KnownHosts {
             None => None,
         };
         // Without a valid certificate the bare key decides, as in OpenSSH.
-        if names
-            .iter()
-            .flat_map(|n| self.about(n, Marker::None))
-            .any(|e| e.key.key_data() == key.key_data())
-        {
-            return Verdict::Known;
-        }
         let (same, others): (Vec<_>, Vec<_>) = self
             .about(&name.exact, Marker::None)
             .partition(|e| e.key.algorithm() == key.algorithm());
+        let is_it = |e: &Entry| e.key.key_data() == key.key_data();
+        // What is on record for the very port is not overruled by what the host uses on another.
+        if same.iter().any(|e| is_it(e))
+            || (same.is_empty() && self.about(&name.bare, Marker::None).any(is_it))
+        {
+            return Verdict::Known;
+        }
         match same.first() {
             Some(entry) => Verdict::Changed(entry.place.clone()),
             None => Verdict::Unknown {
@@ -382,11 +414,12 @@ mod tests {
         assert_eq!(verdict(&format!("[db1]:2222 {ED}"), "db1", 22, ED), unknown());
         assert_eq!(verdict(&format!("db1 {ED}"), "db1", 2222, ED), Verdict::Known);
         assert_eq!(verdict(&format!("db1 {ED}"), "db1", 2222, ED2), unknown());
+        let both = format!("db1 {ED}\n[db1]:2222 {ED2}");
+        assert_eq!(verdict(&both, "db1", 2222, ED), Verdict::Changed(at(2)));
     }
 
     #[test]
     fn hashed_entries_count() {
-        // Made with `ssh-keygen -H` from an entry for `db1`.
         let mut mac = Hmac::<Sha1>::new_from_slice(b"saltsaltsaltsaltsalt").unwrap();
         mac.update(b"db1");
         let hash: [u8; 20] = mac.finalize().into_bytes().into();

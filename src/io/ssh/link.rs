@@ -10,9 +10,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::connect::{self, Client};
+use super::ending::{End, ExitStatus, Phase, end_error};
 use super::error::{SshError, SshErrorKind};
 use super::proxy::Proxy;
-use super::remote::{End, ExitStatus, Keep, Phase, Remote, end_error};
+use super::remote::{Keep, Remote};
 use super::stream::Stream;
 use super::target::{Target, Timing};
 

@@ -5,22 +5,24 @@
 
 mod auth;
 mod connect;
+mod ending;
 mod error;
 mod keys;
 mod known_hosts;
 mod link;
 mod links;
 mod openssh_config;
+mod output;
 mod proxy;
 mod quick;
 mod remote;
 mod stream;
 mod target;
 
+pub use ending::ExitStatus;
 pub use error::{SshError, SshErrorKind};
 pub use link::{EXEC_OUTPUT_BYTES, ExecOutput, Link, STREAM_UNREAD_BYTES};
 pub use links::Links;
 pub use openssh_config::Wanted;
-pub use remote::ExitStatus;
 pub use stream::Stream;
 pub use target::{Agent, Identity, Target, Timing};

@@ -1,7 +1,9 @@
 //! From what an inventory says to a complete target, filled up from `ssh_config` by asking `ssh -G`.
 //!
 //! Asking the program itself gives its exact meaning: `Include`, `Match`, patterns, canonical names. What the inventory
-//! says wins. Without an `ssh` program the inventory and OpenSSH's usual defaults must do.
+//! says wins. Honoured are HostName, User, Port, IdentityFile, CertificateFile, IdentitiesOnly, IdentityAgent, ProxyJump,
+//! ProxyCommand, HostKeyAlias, UserKnownHostsFile, GlobalKnownHostsFile and RevokedHostKeys; what would loosen the check of
+//! host keys is not. Without an `ssh` program the inventory and OpenSSH's usual defaults must do.
 
 use std::collections::HashMap;
 use std::io;
@@ -112,6 +114,7 @@ impl Wanted {
             agent: agent(&config, &tokens),
             identities_only: config.one("identitiesonly").as_deref() == Some("yes"),
             known_hosts: self.known_hosts(&config, &tokens),
+            revoked_host_keys: tokens.paths(&config.one("revokedhostkeys").unwrap_or_default()),
             host_key_alias: config.one("hostkeyalias"),
             // A jump host from the inventory also replaces a proxy command from `ssh_config`.
             proxy_command: config
@@ -198,14 +201,7 @@ impl Wanted {
         if !self.known_hosts.is_empty() {
             return self.known_hosts.clone();
         }
-        let files = |key, usual: &str| {
-            let files = config.one(key).unwrap_or_else(|| usual.to_string());
-            files
-                .split_whitespace()
-                .filter(|f| *f != "none")
-                .map(|f| tokens.path(f))
-                .collect::<Vec<_>>()
-        };
+        let files = |key, usual: &str| tokens.paths(&config.one(key).unwrap_or_else(|| usual.to_string()));
         let mut known = files("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2");
         known.extend(files(
             "globalknownhostsfile",
@@ -271,6 +267,15 @@ struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
+    /// A list of file names, or `none`.
+    fn paths(&self, written: &str) -> Vec<PathBuf> {
+        written
+            .split_whitespace()
+            .filter(|name| *name != "none")
+            .map(|name| self.path(name))
+            .collect()
+    }
+
     /// Fills in `~`, `%` tokens and `${VARIABLE}`; what it does not know stays.
     fn path(&self, written: &str) -> PathBuf {
         let home = std::env::home_dir().unwrap_or_default();

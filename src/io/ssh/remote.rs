@@ -8,8 +8,6 @@
 //! Each command tells its process group before anything else, on a line of standard error that is taken out again: sshd
 //! ignores requests to signal when the user is root, and before 7.9 always, so `kill` on a second channel helps.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +20,10 @@ use tokio::io::AsyncWrite;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::error::{SshError, SshErrorKind};
+use super::ending::{End, ExitStatus, Phase};
+use super::error::SshErrorKind;
 use super::link::Connection;
+use super::output::{Output, announcing, take_announcement};
 
 /// Between TERM and KILL for a command whose owner went away.
 const GRACE: Duration = Duration::from_secs(1);
@@ -33,75 +33,6 @@ const AFTER_KILL: Duration = Duration::from_secs(5);
 const SIGNAL_WORKS: Duration = Duration::from_millis(100);
 /// Silence after an exit status until the channel is given up: a background child may hold its output open for ever.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// How a remote command ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// By itself, with this status; 0 is success.
-    Code(u32),
-    /// By a signal, named without `SIG`.
-    Signal(String),
-}
-
-impl ExitStatus {
-    /// Whether it ended with status 0.
-    pub fn success(&self) -> bool {
-        *self == ExitStatus::Code(0)
-    }
-}
-
-impl fmt::Display for ExitStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExitStatus::Code(code) => write!(f, "exit status {code}"),
-            ExitStatus::Signal(name) => write!(f, "signal {name}"),
-        }
-    }
-}
-
-/// How far a command has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Waiting for one of the connection's places.
-    Queued,
-    /// Waiting for the host to give a channel.
-    Opening,
-    /// Sent; from here on it may have done something.
-    Sent,
-    /// The host said that it runs.
-    Running,
-    Ended(End),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    Exited(ExitStatus),
-    /// Ended by us, and the host confirmed that it is gone.
-    Killed,
-    /// Ended by us, but the host did not confirm it.
-    NotConfirmed,
-    Overflow,
-    /// Nothing was started.
-    NotStarted(SshErrorKind, String),
-    Lost(String),
-}
-
-/// The end of some output: what exceeds the bound is dropped from the front and counted.
-#[derive(Debug, Default)]
-pub(super) struct Output {
-    pub bytes: VecDeque<u8>,
-    pub dropped: u64,
-}
-
-impl Output {
-    fn keep_tail(&mut self, data: &[u8], limit: usize) {
-        let data_start = data.len().saturating_sub(limit);
-        let excess = (self.bytes.len() + data.len() - data_start).saturating_sub(limit);
-        self.bytes.drain(..excess);
-        self.bytes.extend(&data[data_start..]);
-        self.dropped += (excess + data_start) as u64;
-    }
-}
 
 /// What becomes of standard output beyond the bound, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -357,7 +288,7 @@ impl Task {
                             silent_at = Some(Instant::now() + LINGER);
                         }
                         Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                            status = Some(ExitStatus::Signal(name_of(signal_name)));
+                            status = Some(ExitStatus::from(signal_name));
                             silent_at = Some(Instant::now() + LINGER);
                         }
                         Some(other) => {
@@ -438,105 +369,5 @@ impl Task {
             reader.wake();
         }
         fits
-    }
-}
-
-/// What a command says of itself, on a line of standard error.
-const ANNOUNCEMENT: &str = "mmm-process-group:";
-
-/// The command as `sh` runs it. sshd gives each command a session of its own, so the shell's pid is its group.
-fn announcing(command: &str) -> String {
-    let quoted = command.replace('\'', r"'\''");
-    format!("exec sh -c 'echo \"{ANNOUNCEMENT}$$\" >&2; eval \"$1\"' sh '{quoted}'")
-}
-
-/// Takes the announcement out of standard error; start-up files of a login shell may have written before it.
-fn take_announcement(stderr: &mut VecDeque<u8>) -> Option<u32> {
-    let bytes = stderr.make_contiguous();
-    let at = bytes
-        .windows(ANNOUNCEMENT.len())
-        .position(|w| w == ANNOUNCEMENT.as_bytes())?;
-    let number = at + ANNOUNCEMENT.len();
-    let end = number + bytes[number..].iter().position(|b| *b == b'\n')?;
-    let group = std::str::from_utf8(&bytes[number..end]).ok()?.parse().ok()?;
-    stderr.drain(at..=end);
-    Some(group)
-}
-
-fn name_of(signal: Sig) -> String {
-    match signal {
-        Sig::Custom(name) => name,
-        other => format!("{other:?}"),
-    }
-}
-
-/// Turns an end without an exit status into the error its caller sees.
-pub(super) fn end_error(host: &str, end: End) -> SshError {
-    match end {
-        End::NotStarted(kind, because) => {
-            let what = format!("cannot start a command on `{host}`");
-            SshError::new(kind, what, because).hint("nothing was started")
-        }
-        End::Lost(because) => SshError::lost(host, because),
-        End::Overflow => SshError::new(
-            SshErrorKind::Overflow,
-            format!("ended the command on `{host}`"),
-            "it wrote more output than is allowed to wait unread",
-        )
-        .hint("what it did is unknown: look at the host before repeating it"),
-        End::NotConfirmed => SshError::lost(
-            host,
-            "it was told to end, and the host did not confirm that it did",
-        ),
-        End::Exited(status) => SshError::lost(host, format!("it ended early ({status})")),
-        End::Killed => SshError::lost(host, "it ended without an exit status"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tail_keeps_the_end_and_counts_the_rest() {
-        let mut output = Output::default();
-        output.keep_tail(b"abc", 4);
-        assert_eq!(
-            (output.bytes.make_contiguous() as &[u8], output.dropped),
-            (&b"abc"[..], 0)
-        );
-        output.keep_tail(b"def", 4);
-        assert_eq!(
-            (output.bytes.make_contiguous() as &[u8], output.dropped),
-            (&b"cdef"[..], 2)
-        );
-        output.keep_tail(b"0123456789", 4);
-        assert_eq!(
-            (output.bytes.make_contiguous() as &[u8], output.dropped),
-            (&b"6789"[..], 12)
-        );
-    }
-
-    #[test]
-    fn an_announcement_is_taken_out_of_standard_error() {
-        let mut bytes: VecDeque<u8> = b"rc noise mmm-process-group:12".to_vec().into();
-        assert_eq!(take_announcement(&mut bytes), None);
-        bytes.extend(b"34\nwarning\n");
-        assert_eq!(take_announcement(&mut bytes), Some(1234));
-        assert_eq!(bytes.make_contiguous(), b"rc noise warning\n");
-    }
-
-    #[test]
-    fn only_what_was_sent_can_have_an_unknown_outcome() {
-        let not_started = End::NotStarted(SshErrorKind::ChannelRefused, "x".into());
-        assert!(!end_error("db1", not_started).outcome_unknown());
-        for end in [
-            End::Lost("x".into()),
-            End::NotConfirmed,
-            End::Killed,
-            End::Overflow,
-        ] {
-            assert!(end_error("db1", end).outcome_unknown());
-        }
     }
 }

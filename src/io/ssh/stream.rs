@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use super::ending::{End, ExitStatus, end_error};
 use super::error::SshError;
-use super::remote::{End, ExitStatus, Remote, Writer, end_error};
+use super::remote::{Remote, Writer};
 
 /// Reads its standard output and writes its standard input; the tail of its standard error is kept aside.
 ///
@@ -45,7 +46,8 @@ impl Stream {
 
     /// Sends TERM, after `grace` KILL, and waits for the host to say that the process is gone.
     ///
-    /// `Ok` means gone for certain, with its status if the host told one; any error means that it may still run.
+    /// `Ok` means that the process which was started is gone for certain, with its status if the host told one; what it
+    /// left behind as another user or in another session may go on. Any error means that it, too, may still run.
     pub async fn kill(mut self, grace: Duration) -> Result<Option<ExitStatus>, SshError> {
         self.remote.kill(grace);
         match timeout(Remote::kill_takes(grace), self.remote.ended()).await {

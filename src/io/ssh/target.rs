@@ -29,6 +29,8 @@ pub struct Target {
     pub identities_only: bool,
     /// Files of known host keys; missing ones are skipped.
     pub known_hosts: Vec<PathBuf>,
+    /// Files of public keys that no host may have; each must be readable.
+    pub revoked_host_keys: Vec<PathBuf>,
     /// Name to look the host key up by instead of `address` and `port`.
     pub host_key_alias: Option<String>,
     /// Hosts to go through, nearest first. Their own `jump` is not followed.
@@ -55,6 +57,7 @@ impl Target {
             agent: Agent::None,
             identities_only: false,
             known_hosts: Vec::new(),
+            revoked_host_keys: Vec::new(),
             host_key_alias: None,
             jump: Vec::new(),
             proxy_command: None,
@@ -115,8 +118,11 @@ pub struct Identity {
     pub certificates: Vec<PathBuf>,
     /// Whether the file must be there; the usual default paths need not.
     pub required: bool,
-    pub(super) loaded: Arc<Mutex<Option<(SystemTime, Arc<LoadedKey>)>>>,
+    pub(super) loaded: Arc<Mutex<Option<Loaded>>>,
 }
+
+/// When its file was last changed, and what it held.
+pub(super) type Loaded = (SystemTime, Arc<LoadedKey>);
 
 impl Identity {
     /// A key file that must be there.

@@ -147,7 +147,8 @@ impl Host {
             .join(&BOOTED_FILE[1..]);
         wait::until(BOOT_LIMIT, &format!("the services of `{}`", self.name()), || {
             booted.exists() || !init.is_alive()
-        })?;
+        })
+        .with_context(|| format!("its console says: {}", self.console()))?;
         if !init.is_alive() {
             bail!("the host `{}` did not boot: {}", self.name(), self.console());
         }

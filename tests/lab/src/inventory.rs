@@ -7,8 +7,30 @@ use crate::sudo::SSH_USER;
 /// The cluster's name, the one of the article that the trio is from.
 pub const CLUSTER: &str = "test_mmm";
 
+/// A directory of playbooks on the box, for duties of the lab's own.
+pub const PLAYBOOKS: &str = "/etc/mmm/playbooks";
+/// The keys of a cluster that is fenced by the lab's power strip; they need [`POWER_DUTY`] on the box.
+pub const POWER_FENCE: &str = "    fence: { duty: cut-power }\n    playbooks: /etc/mmm/playbooks\n";
+/// The duty that asks the power strip, as `duties/cut-power.yaml`. The strip answers when the host is off.
+pub const POWER_DUTY: &str = "\
+duty: cut-power
+says: cut the power of {{ host.name }}
+undo: nothing
+within: 10s
+steps:
+  - name: Ask the power strip
+    run: mmm-lab power off {{ host.name }}
+verify: '[ \"$(mmm-lab power status {{ host.name }})\" = off ]'
+";
+
 /// The whole inventory as YAML.
 pub fn yaml() -> String {
+    yaml_with("")
+}
+
+/// The inventory with more keys in its cluster, written as whole lines and indented by four blanks,
+/// for example `    failover: { unfenced: never }`.
+pub fn yaml_with(keys: &str) -> String {
     let mut hosts = String::new();
     for entry in &ROSTER {
         let Purpose::Database { mode, .. } = entry.purpose else {
@@ -43,7 +65,7 @@ clusters:
     checks:
       default: {{ every: 1s, trap_after: 2s, timeout: 1s }}
     service: {{ manager: systemd, unit: mariadb.service }}
-",
+{keys}",
         READER_ADDRESSES.join(", ")
     )
 }

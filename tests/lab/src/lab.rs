@@ -259,6 +259,14 @@ impl Lab {
         inventory::yaml()
     }
 
+    /// Gives the box the duty for fencing by the lab's power strip (see [`inventory::POWER_FENCE`]).
+    pub fn install_power_duty(&self) -> Result<()> {
+        let directory = format!("{}/duties", inventory::PLAYBOOKS);
+        fs::create_dir_all(self.box_().path(&directory)?).context("cannot make the box's playbooks")?;
+        self.box_()
+            .write(&format!("{directory}/cut-power.yaml"), inventory::POWER_DUTY)
+    }
+
     /// The password of an account (`monitor`, `agent`, `replication`, `app`).
     pub fn password(&self, account: &str) -> Result<String> {
         seed::password(&self.place, account)

@@ -6,7 +6,7 @@
 //! * `lab` brings a whole lab up; `leftovers` takes it down, also one that died half-way.
 //! * `roster` says who is in it; `place` where its things are; `machine` what the machine must offer.
 //! * `host` boots a host and runs programs in it (`background` for those that go on); `disk` and `seed` are what it
-//!   boots from, `service` and `systemctl` what runs its servers.
+//!   boots from; `service`, `keeper`, `unit_files` and `systemctl` are what runs its servers.
 //! * `network` is the switch, `fault` and `breakage` everything that can be broken and healed, `power` a power strip
 //!   for fencing.
 //! * `database` asks the servers, `accounts` and `sudo` are the lists of who may do what, `inventory` what mmm is told.
@@ -25,6 +25,7 @@ pub mod fault;
 pub mod host;
 pub mod inventory;
 pub mod judge;
+pub mod keeper;
 pub mod lab;
 pub mod leftovers;
 pub mod load;
@@ -42,6 +43,7 @@ pub mod service;
 pub mod status;
 pub mod sudo;
 pub mod systemctl;
+pub mod unit_files;
 pub mod wait;
 pub mod writer;
 

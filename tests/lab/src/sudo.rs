@@ -18,7 +18,7 @@ pub const COMMANDS: [&str; 12] = [
     "/usr/bin/systemctl mask --runtime mariadb.service",
     "/usr/bin/systemctl mask --runtime --now mariadb.service",
     "/usr/bin/systemctl unmask --runtime mariadb.service",
-    "/usr/bin/systemctl kill *",
+    "/usr/bin/systemctl kill --signal=KILL mariadb.service",
 ];
 
 /// The whole `/etc/sudoers` of a host.

@@ -1,13 +1,9 @@
 //! The `systemctl` of a host: the words that playbooks and people use, answered by the host's service manager.
-//!
-//! Masking is what it is on a real host: a link to `/dev/null` in `/etc/systemd/system` or `/run/systemd/system`.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +12,13 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::keeper::{Answer, Handle, Order};
 use crate::process::send;
-use crate::service::{Answer, Handle, Order, SOCKET};
+use crate::service::SOCKET;
+use crate::unit_files::{disable, file_state, is_masked, link_mask, unlink_mask};
 
 /// How long a stop may take, as the distribution's unit of MariaDB allows.
 const JOB_LIMIT: Duration = Duration::from_secs(900);
-const DISABLED: &str = "/etc/mmm-lab/disabled";
 
 /// The parsed command line of `systemctl`.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -306,71 +303,6 @@ fn files_changed(changed: Result<()>) -> Reply {
     }
 }
 
-fn mask_link(unit: &str, runtime: bool) -> PathBuf {
-    Path::new(if runtime {
-        "/run/systemd/system"
-    } else {
-        "/etc/systemd/system"
-    })
-    .join(unit)
-}
-
-/// Whether a unit may not be started.
-pub fn is_masked(unit: &str) -> bool {
-    [true, false].into_iter().any(|runtime| {
-        mask_link(unit, runtime)
-            .read_link()
-            .is_ok_and(|to| to == Path::new("/dev/null"))
-    })
-}
-
-/// Whether a unit is started when the host boots.
-pub fn starts_with_host(unit: &str) -> bool {
-    !is_masked(unit) && !Path::new(DISABLED).join(unit).exists()
-}
-
-fn file_state(unit: &str) -> &'static str {
-    match (
-        is_masked(unit),
-        mask_link(unit, false).exists(),
-        starts_with_host(unit),
-    ) {
-        (true, true, _) => "masked",
-        (true, false, _) => "masked-runtime",
-        (false, _, true) => "enabled",
-        (false, _, false) => "disabled",
-    }
-}
-
-fn link_mask(unit: &str, runtime: bool) -> Result<()> {
-    let link = mask_link(unit, runtime);
-    let directory = link.parent().context("a link has a directory")?;
-    fs::create_dir_all(directory).with_context(|| format!("cannot make `{}`", directory.display()))?;
-    if link.symlink_metadata().is_ok() {
-        fs::remove_file(&link).with_context(|| format!("cannot replace `{}`", link.display()))?;
-    }
-    std::os::unix::fs::symlink("/dev/null", &link)
-        .with_context(|| format!("cannot make `{}`", link.display()))
-}
-
-fn unlink_mask(unit: &str, runtime: bool) -> Result<()> {
-    let link = mask_link(unit, runtime);
-    if link.symlink_metadata().is_ok() {
-        fs::remove_file(&link).with_context(|| format!("cannot remove `{}`", link.display()))?;
-    }
-    Ok(())
-}
-
-fn disable(unit: &str, disabled: bool) -> Result<()> {
-    let marker = Path::new(DISABLED).join(unit);
-    fs::create_dir_all(DISABLED).with_context(|| format!("cannot make `{DISABLED}`"))?;
-    match (disabled, marker.exists()) {
-        (true, false) => fs::write(&marker, "").context("cannot disable the unit"),
-        (false, true) => fs::remove_file(&marker).context("cannot enable the unit"),
-        _ => Ok(()),
-    }
-}
-
 fn properties(handle: &Handle) -> Vec<(&'static str, String)> {
     let now = handle.snapshot();
     let masked = is_masked(&handle.unit.name);
@@ -423,7 +355,6 @@ fn status(handle: &Handle) -> Reply {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

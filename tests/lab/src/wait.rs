@@ -30,7 +30,6 @@ pub fn until_some<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Res
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -1,0 +1,162 @@
+//! The address duties with the real `ip`, `arping` and `sudo`, in a network namespace of their own. Needs root.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mmm::config::playbook::{self, AddressScene, HostScene, ReplicationScene, Scene, SourceScene, Speaks};
+use mmm::core::playbook::Release;
+use mmm::core::script::{DutyOutcome, DutyReport, Failure, StepOutcome};
+use mmm::core::wire;
+use tokio::process::Child;
+
+use super::{Local, nowhere, open_with, soon};
+
+/// Two interfaces that are each other's wire.
+const NETWORK: &str = "ip link set lo up && ip link add eth0 type veth peer name eth1 && ip link set eth0 up && ip link set eth1 up \
+    && ip address add 10.9.9.1/24 dev eth0 && exec setsid sh -c \"$0\"";
+
+async fn host(shell: &str, tag: &str) -> (Local, Child) {
+    let command = wire::remote_command_for(shell, tag);
+    open_with(
+        &["unshare", "--net", "sh", "-c", NETWORK, &command],
+        tag,
+        &nowhere(),
+    )
+    .await
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("skipped: a network namespace needs root");
+    }
+    root
+}
+
+async fn perform(shell: &mut Local, duty: &str) -> DutyReport {
+    let playbook = playbook::load(None).unwrap();
+    let scene = Scene {
+        cluster: "test".to_owned(),
+        role: "writer".to_owned(),
+        host: HostScene {
+            name: "db1".to_owned(),
+            address: "10.9.9.1".parse().unwrap(),
+            interface: "eth0".to_owned(),
+            port: 3306,
+        },
+        address: Some(AddressScene::floating("10.9.9.9".parse().unwrap())),
+        source: Some(SourceScene {
+            name: "db2".to_owned(),
+            address: "10.9.9.2".parse().unwrap(),
+            port: 3306,
+        }),
+        replication: ReplicationScene {
+            user: "repl".to_owned(),
+            password: "r".to_owned().into(),
+            gtid: true,
+        },
+        unit: None,
+        spared_users: Vec::new(),
+        old: None,
+        registered: BTreeMap::new(),
+        vars: BTreeMap::new(),
+        with: BTreeMap::new(),
+    };
+    let speaks = Speaks {
+        dialect: "mariadb".to_owned(),
+        release: Release(10, 11, 6),
+    };
+    let script =
+        playbook::render(&playbook, duty, &speaks, &scene.context(), Duration::from_secs(5)).unwrap();
+    shell.run(&script, soon()).await
+}
+
+async fn done(shell: &mut Local, duty: &str) -> DutyReport {
+    let report = perform(shell, duty).await;
+    assert_eq!(report.outcome, DutyOutcome::Done, "{duty}: {report:#?}");
+    report
+}
+
+#[tokio::test]
+async fn an_address_comes_and_goes_everywhere() {
+    if !is_root() {
+        return;
+    }
+    for name in super::SHELLS {
+        let (mut shell, _child) = host(name, "a1").await;
+        let report = perform(&mut shell, "announce").await;
+        assert_eq!(
+            report.outcome,
+            DutyOutcome::Failed {
+                step: "It holds 10.9.9.9".to_owned(),
+                why: Failure::Late
+            }
+        );
+        done(&mut shell, "remove-address").await;
+        let report = done(&mut shell, "add-address").await;
+        assert_eq!(report.steps[0].outcome, StepOutcome::Done);
+        println!("{name}: added in {:?}", report.took);
+        let report = done(&mut shell, "add-address").await;
+        assert_eq!(report.steps[0].outcome, StepOutcome::Already);
+        let report = done(&mut shell, "announce").await;
+        assert!(
+            report.took < Duration::from_millis(500),
+            "somebody waited for arping: {:?}",
+            report.took
+        );
+        let facts = done(&mut shell, "facts").await;
+        assert!(facts.registered["addresses"].contains("10.9.9.9/32"), "{facts:?}");
+        assert!(facts.registered["uptime"].parse::<f64>().is_ok());
+
+        // A stray copy with another prefix on another interface goes as well.
+        let stray = super::run("ip address add 10.9.9.9/24 dev eth1");
+        shell.run(&super::script(vec![stray]), soon()).await;
+        done(&mut shell, "remove-address").await;
+        let left = super::run("! ip -o address show | grep '10[.]9[.]9[.]9/'");
+        assert_eq!(
+            shell.run(&super::script(vec![left]), soon()).await.outcome,
+            DutyOutcome::Done
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_answers_on_the_wire_is_told() {
+    if !is_root() {
+        return;
+    }
+    let (mut shell, _child) = host("dash", "a2").await;
+    done(&mut shell, "probe-duplicate").await;
+    let report = done(&mut shell, "witness").await;
+    assert_eq!(
+        (
+            report.registered["witness_arp"].as_str(),
+            report.registered["witness_ping"].as_str()
+        ),
+        ("1", "1")
+    );
+    // The other end of the wire answers for both addresses.
+    let other = super::run(
+        "unshare --net sleep 20 >/dev/null 2>&1 & pid=$!; other=\"nsenter -t $pid -n ip\"
+        while [ \"$(readlink /proc/$pid/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+        ip link set eth1 netns $pid && $other link set eth1 up &&
+        $other address add 10.9.9.9/24 dev eth1 && $other address add 10.9.9.2/24 dev eth1",
+    );
+    assert_eq!(
+        shell.run(&super::script(vec![other]), soon()).await.outcome,
+        DutyOutcome::Done
+    );
+    let report = perform(&mut shell, "probe-duplicate").await;
+    assert!(
+        matches!(
+            report.outcome,
+            DutyOutcome::Failed {
+                why: Failure::Status(1),
+                ..
+            }
+        ),
+        "{report:?}"
+    );
+    let report = done(&mut shell, "witness").await;
+    assert_eq!(report.registered["witness_arp"], "0");
+}
