@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use crate::core::script::{DutyOutcome, DutyReport, Script, StepOutcome, StepReport};
+use crate::core::script::{DutyOutcome, DutyReport, Failure, Script, StepOutcome, StepReport};
 use crate::core::wire::{self, Decoder, Ending, Frame, SqlLogin, Uptime};
 
 /// How much of a step's output is kept, from its end.
