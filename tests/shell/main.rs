@@ -1,6 +1,12 @@
 //! The warm shell against real shells (dash, bash) and a real MariaDB server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and shows its figures"
+)]
 
 mod addresses;
 mod duties;
