@@ -44,6 +44,8 @@ pub enum Request {
         incoming: HostName,
         /// How the dead writer is held down.
         rung: Rung,
+        /// Whether events ran on it when it last answered; none leaves it to what is on disk.
+        events: Option<bool>,
     },
     /// Let the writer, found read-only, take writes again.
     Reopen,
@@ -119,7 +121,7 @@ impl Performer<'_> {
     /// Hosts that need not be asked: a dead writer that does not obey has been asked enough.
     fn absent(&self, request: &Request) -> Vec<HostName> {
         match request {
-            Request::Failover { rung: Rung::Fence | Rung::Silence, incoming } => {
+            Request::Failover { rung: Rung::Fence | Rung::Silence, incoming, .. } => {
                 let writer = self.dir.load().ok().and_then(|standing| standing.writer);
                 writer.into_iter().filter(|writer| writer != incoming).collect()
             }
@@ -140,8 +142,9 @@ impl Performer<'_> {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
+        standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation())?;
-        let mut prepared = self.prepare(operation, &seats, rung, &facts)?;
+        let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
         prepared.shells = self.warm_seats(&seats, rung, absent).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
@@ -170,6 +173,7 @@ impl Performer<'_> {
         seats: &Seats,
         rung: Option<Rung>,
         facts: &Facts,
+        events: Option<bool>,
     ) -> Result<Prepared, Trouble> {
         let entry = self.fleet.entry();
         let gtid = uses_gtid(facts);
@@ -183,7 +187,7 @@ impl Performer<'_> {
                     with: fence.with.clone(),
                 })
             });
-        let given = known_before(seats, rung, facts);
+        let given = known_before(rung, events);
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
         for (name, value) in &given {
@@ -333,7 +337,7 @@ impl Performer<'_> {
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
-            Request::Failover { incoming, rung } => {
+            Request::Failover { incoming, rung, .. } => {
                 let outgoing = standing.writer.clone().filter(|writer| writer != incoming);
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
                 Ok((self.seats(outgoing, incoming.clone(), standing), Some(*rung)))
@@ -503,18 +507,23 @@ pub fn uses_gtid(facts: &Facts) -> bool {
     with.len() >= without.len()
 }
 
+/// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
+fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
+    let writer = standing.writer.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());
+    let seen = writer
+        .filter(|mysql| mysql.is_writable())
+        .map(|mysql| mysql.event_scheduler == EventScheduler::On);
+    let told = match request {
+        Request::Failover { events, .. } => *events,
+        Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => None,
+    };
+    seen.or(told).or(standing.events)
+}
+
 /// What operations are given to start with: whether events ran on the host that was the writer, and whether that host
 /// obeyed when it was taken out of service.
-fn known_before(seats: &Seats, rung: Option<Rung>, facts: &Facts) -> Registered {
-    let asked = seats.outgoing.iter().chain(&seats.incoming);
-    let scheduler = asked
-        .filter_map(|host| facts.get(host)?.mysql.up())
-        .map(|mysql| mysql.event_scheduler)
-        .next();
-    let events = match scheduler {
-        Some(EventScheduler::On) => "ON",
-        Some(EventScheduler::Off | EventScheduler::Disabled) | None => "OFF",
-    };
+fn known_before(rung: Option<Rung>, events: Option<bool>) -> Registered {
+    let events = if events == Some(true) { "ON" } else { "OFF" };
     let obeyed = match rung {
         None | Some(Rung::Demote) => "yes",
         Some(Rung::Fence | Rung::Silence) => "no",
