@@ -9,5 +9,6 @@
 
 mod cluster;
 mod failover;
+mod silence;
 mod switchover;
 mod watch;
