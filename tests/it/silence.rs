@@ -83,6 +83,7 @@ fn one_dead_witness_more_does_not_block() {
     lab.db3().power_off().unwrap();
     watch.until("db3 to be known to be off", |view| host(view, "db3").state == HostState::HardOffline);
     without_power(&lab, &watch, "power-off of the writer, db3 off before");
+    eprintln!("{}", watch.said());
 }
 
 #[test]
