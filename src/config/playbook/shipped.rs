@@ -12,6 +12,7 @@ macro_rules! shipped {
 
 shipped![
     "dialects/mariadb.yaml",
+    "duties/account-rights.yaml",
     "duties/add-address.yaml",
     "duties/allow-start.yaml",
     "duties/allow-writes.yaml",
@@ -30,6 +31,7 @@ shipped![
     "duties/kill-clients.yaml",
     "duties/own-unmoved.yaml",
     "duties/position-unmoved.yaml",
+    "duties/preflight.yaml",
     "duties/probe-duplicate.yaml",
     "duties/read-position.yaml",
     "duties/read-start-position.yaml",
@@ -43,6 +45,8 @@ shipped![
     "duties/start-demoted.yaml",
     "duties/start-replication.yaml",
     "duties/stop-replication.yaml",
+    "duties/sudo-rights.yaml",
+    "duties/unit-state.yaml",
     "duties/witness-replication.yaml",
     "duties/witness.yaml",
     "operations/failover.yaml",
