@@ -212,7 +212,10 @@ impl Fleet {
     ) -> Result<DutyReport, Trouble> {
         let script = self.ready(from, duty, &Errands::default(), within).await?;
         let entry = self.host_entry(to)?;
-        let logins = self.vault.logins(to).ok_or_else(|| unknown_host(&self.entry, to))?;
+        let logins = self
+            .vault
+            .logins(to)
+            .ok_or_else(|| unknown_host(&self.entry, to))?;
         let login = SqlLogin {
             user: logins.replication.user.clone(),
             password: logins.replication.password.expose_secret().to_owned(),

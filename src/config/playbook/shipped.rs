@@ -68,7 +68,10 @@ mod tests {
         let mut there: Vec<String> = Vec::new();
         for folder in ["dialects", "duties", "operations"] {
             for entry in std::fs::read_dir(root.join(folder)).unwrap() {
-                there.push(format!("{folder}/{}", entry.unwrap().file_name().into_string().unwrap()));
+                there.push(format!(
+                    "{folder}/{}",
+                    entry.unwrap().file_name().into_string().unwrap()
+                ));
             }
         }
         there.sort();
