@@ -120,7 +120,15 @@ fn failed_over(load: &Load<'_>, monitor: &Monitor, killed: Instant) -> Result<()
 
 /// Waits until db2 replicates again and refuses writes.
 fn came_back(lab: &Lab, monitor: &Monitor, killed: Instant) -> Result<()> {
-    while !(lab.replication_runs() && lab.writable_hosts() == ["db1"]) {
+    let is_online = || {
+        let shown = lab.box_().mmm(["show"])?.stdout;
+        anyhow::Ok(
+            shown
+                .lines()
+                .any(|line| line.contains("db2") && line.contains("/ONLINE")),
+        )
+    };
+    while !(lab.replication_runs() && lab.writable_hosts() == ["db1"] && is_online()?) {
         monitor.catch_up()?;
         if killed.elapsed() > PATIENCE {
             bail!("db2 did not come back as a replica within {PATIENCE:?}");
