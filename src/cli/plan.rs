@@ -64,7 +64,7 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
         incoming: Some(incoming),
         replicas,
     };
-    let prepared = performer.prepare(performer.operation(name)?, &seats, rung, &facts)?;
+    let prepared = performer.prepare(performer.operation(name)?, &seats, rung, &facts, standing.events)?;
     let scripts = render(&fleet, &prepared).await?;
     drop(performer);
     setting::all_told(reporting).await;

@@ -8,7 +8,7 @@ use super::cluster::{CheckKind, Cluster, HostName};
 use super::election;
 use super::event::Event;
 use super::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
-use super::facts::HostFacts;
+use super::facts::{EventScheduler, HostFacts};
 use super::hosts::{self, HostRecord, HostState, Verdicts};
 use super::latch::{CheckResult, Latch, Verdict};
 use super::moment::Moment;
@@ -66,6 +66,8 @@ pub enum Effect {
         incoming: HostName,
         /// How the dead writer is held down.
         rung: Rung,
+        /// Whether events ran on it when it last answered.
+        events: Option<bool>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -106,6 +108,8 @@ pub struct Engine {
     busy: bool,
     rule: Rule,
     guard: Option<Guard>,
+    /// Whether events ran on the writer when it last answered.
+    events: Option<bool>,
     /// The last trouble that was alarmed about.
     complaint: Option<String>,
     ask_again_at: Moment,
@@ -132,6 +136,7 @@ impl Engine {
             busy: false,
             rule: Rule::R09,
             guard: None,
+            events: None,
             complaint: None,
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
@@ -144,6 +149,11 @@ impl Engine {
         match input {
             Input::Checked { host, kind, result } => self.check(now, &host, kind, result, &mut effects),
             Input::Looked(host, facts) => {
+                if self.standing.writer.as_ref() == Some(&host)
+                    && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
+                {
+                    self.events = Some(mysql.event_scheduler == EventScheduler::On);
+                }
                 self.looked_at.insert(host.clone(), now);
                 self.facts.insert(host, *facts);
             }
@@ -433,14 +443,8 @@ impl Engine {
                     rule: rule.to_string(),
                     sentence: rule.sentence().to_owned(),
                 }));
-                self.start(
-                    Effect::FailOver {
-                        outgoing: suspect,
-                        incoming,
-                        rung,
-                    },
-                    effects,
-                );
+                let events = self.events;
+                self.start(Effect::FailOver { outgoing: suspect, incoming, rung, events }, effects);
             }
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {

@@ -129,10 +129,15 @@ impl Fleet {
 
     /// Looks at every host at once.
     pub async fn look_everywhere(&self) -> BTreeMap<HostName, HostFacts> {
-        let looks = self
-            .hosts
-            .keys()
-            .map(|host| async { (host.clone(), self.look(host).await) });
+        self.look_except(&[]).await
+    }
+
+    /// Looks at every host at once, but for some that need not be waited for.
+    pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
+        let looks = self.hosts.keys().map(|host| async {
+            let facts = if absent.contains(host) { HostFacts::default() } else { self.look(host).await };
+            (host.clone(), facts)
+        });
         join_all(looks).await.into_iter().collect()
     }
 

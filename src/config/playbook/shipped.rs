@@ -12,6 +12,7 @@ macro_rules! shipped {
 
 shipped![
     "dialects/mariadb.yaml",
+    "dialects/mysql.yaml",
     "duties/add-address.yaml",
     "duties/allow-start.yaml",
     "duties/allow-writes.yaml",
@@ -23,6 +24,7 @@ shipped![
     "duties/drain.yaml",
     "duties/drop-address.yaml",
     "duties/facts.yaml",
+    "duties/fence-ipmi.yaml",
     "duties/follow-by-position.yaml",
     "duties/follow-demoted.yaml",
     "duties/follow.yaml",
@@ -37,6 +39,7 @@ shipped![
     "duties/reopen-writes.yaml",
     "duties/restore-events.yaml",
     "duties/server-answers.yaml",
+    "duties/server-is-gone.yaml",
     "duties/server-process.yaml",
     "duties/settle-shell.yaml",
     "duties/settle-sql.yaml",
