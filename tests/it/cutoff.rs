@@ -16,7 +16,7 @@ fn cut_off(halt: &Halt) -> Lab {
     halt.until_reached(&lab);
     run.signal(Signal::KILL).unwrap();
     assert_eq!(run.wait(SOON).unwrap().code, 128 + 9);
-    lift(&lab);
+    lift(&lab, halt);
     lab
 }
 
@@ -28,7 +28,7 @@ fn settles_by_a_switchover(halt: &Halt) {
     let output = mmm(&lab, &["switchover", "--to", to], code);
     assert!(output.stderr.contains("was cut off") || output.stdout.contains("was cut off"), "{halt}: {output:?}");
     order::is_the_writer(&lab, to);
-    assert_eq!(order::shells_left(&lab), [""; 0], "{halt}");
+    order::leaves_no_shell(&lab, SOON);
     let back = if committed { "db2" } else { "db1" };
     mmm(&lab, &["switchover", "--to", back], 0);
     order::is_the_writer(&lab, back);

@@ -42,9 +42,9 @@ fn never_runs_late(halt: &Halt) {
         halt.release(&lab);
     }
     lab.heal().unwrap();
-    wait::until(DELIVERED_WITHIN, "the shells of the run to be gone", || order::shells_left(&lab).is_empty()).unwrap();
+    order::leaves_no_shell(&lab, DELIVERED_WITHIN);
     assert_eq!(order::settings(&lab), given_up, "something was done late: {said}");
-    lift(&lab);
+    lift(&lab, halt);
     let writer = comes_to_order(&lab, output.code, &said);
     let evidence = load.stop(&[], Expect::default()).unwrap();
     let windows = windows::compare(&evidence.samples);

@@ -126,23 +126,27 @@ pub fn cluster_halting(halt: &Halt) -> Lab {
         Halt::Before(_) => {
             let seat = if step.seat == Seat::Outgoing { Seat::Incoming } else { Seat::Outgoing };
             write(box_, "operations/switchover.yaml", &with_line_before(operation, step, seat));
-            write(box_, "duties/halt.yaml", &halting_duty());
+            write(box_, "duties/halt.yaml", &halting_duty(&waiting()));
         }
         Halt::Within(_) => {
             write(box_, "operations/switchover.yaml", &with_duty_halted(operation, step));
-            write(box_, &format!("duties/halted-{}.yaml", step.duty), &halted_duty(&step.duty));
+            write(box_, &format!("duties/halted-{}.yaml", step.duty), &halted_duty(&step.duty, &waiting()));
         }
     }
     lab
 }
 
-/// Gives the box back the shipped playbooks.
-pub fn lift(lab: &Lab) {
-    lab.box_()
-        .sh(&format!("rm -f {FOLDER}/*/*.yaml"))
-        .unwrap()
-        .ok()
-        .unwrap();
+/// Lets no switchover halt any more. The names stay: a run that was cut off is settled with the steps it was begun with.
+pub fn lift(lab: &Lab, halt: &Halt) {
+    let box_ = lab.box_();
+    let done = box_.sh(&format!("rm -f {FOLDER}/operations/switchover.yaml"));
+    done.unwrap().ok().unwrap();
+    match halt {
+        Halt::Before(_) => write(box_, "duties/halt.yaml", &halting_duty("true")),
+        Halt::Within(Step { duty, .. }) => {
+            write(box_, &format!("duties/halted-{duty}.yaml"), &halted_duty(duty, "true"));
+        }
+    }
 }
 
 fn write(host: &Host, file: &str, text: &str) {
@@ -158,15 +162,15 @@ fn waiting() -> String {
     format!("touch {HALTED}; while [ -e {HALTED} ]; do sleep 0.05; done")
 }
 
-fn halting_duty() -> String {
-    format!("duty: halt\nsays: wait\nundo: nothing\nwithin: 60s\nsteps:\n  - {{ name: Wait, run: '{}' }}\n", waiting())
+fn halting_duty(run: &str) -> String {
+    format!("duty: halt\nsays: wait\nundo: nothing\nwithin: 15s\nsteps:\n  - {{ name: Wait, run: '{run}' }}\n")
 }
 
 /// The shipped duty with the wait in front of its steps.
-fn halted_duty(name: &str) -> String {
+fn halted_duty(name: &str, run: &str) -> String {
     let text = shipped(&format!("duties/{name}.yaml"));
     let text = text.replace(&format!("duty: {name}\n"), &format!("duty: halted-{name}\n"));
-    text.replacen("steps:\n", &format!("steps:\n  - {{ name: Wait, run: '{}', within: 60s }}\n", waiting()), 1)
+    text.replacen("steps:\n", &format!("steps:\n  - {{ name: Wait, run: '{run}', within: 60s }}\n"), 1)
 }
 
 fn with_duty_halted(operation: &str, step: &Step) -> String {
@@ -179,7 +183,7 @@ fn with_duty_halted(operation: &str, step: &Step) -> String {
 
 /// In front of the step; the commit section keeps its one step, so there it goes to the end of the section before.
 fn with_line_before(operation: &str, step: &Step, seat: Seat) -> String {
-    let halt = format!("  - {{ name: Wait, at: {seat}, duty: halt, within: 60s }}\n");
+    let halt = format!("  - {{ name: Wait, at: {seat}, duty: halt, within: 15s }}\n");
     if step.section == Section::Commit {
         operation.replacen("commit:", &format!("{halt}commit:"), 1)
     } else {

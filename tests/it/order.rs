@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::bail;
 use lab::{Lab, wait};
 
 const WRITER_ADDRESS: &str = lab::roster::WRITER_ADDRESS;
@@ -40,11 +41,18 @@ pub fn settings(lab: &Lab) -> BTreeMap<&'static str, Setting> {
         .collect()
 }
 
-/// Hosts on which a shell of `mmm` still runs.
-pub fn shells_left(lab: &Lab) -> Vec<&'static str> {
-    const LOOK: &str = "grep -lsz ^MMM_SHELL= /proc/[0-9]*/environ";
-    lab.databases()
-        .filter(|host| !host.sh(LOOK).unwrap().stdout.is_empty())
-        .map(lab::Host::name)
-        .collect()
+/// Waits until no shell of `mmm`, and nothing that one started, runs on any database host.
+#[track_caller]
+pub fn leaves_no_shell(lab: &Lab, limit: Duration) {
+    const LOOK: &str = "for environ in $(grep -lsz ^MMM_SHELL= /proc/[0-9]*/environ); do tr '\\0' ' ' <${environ%environ}cmdline; echo; done";
+    wait::until_some(limit, "the shells of `mmm` to be gone", || {
+        for host in lab.databases() {
+            let left = host.sh(LOOK)?.stdout;
+            if !left.trim().is_empty() {
+                bail!("on {}: {left}", host.name());
+            }
+        }
+        Ok(Some(()))
+    })
+    .unwrap();
 }
