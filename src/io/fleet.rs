@@ -237,7 +237,8 @@ impl Fleet {
         looked.await.unwrap_or_else(|_| Err(out_of_time(from, within)))
     }
 
-    /// Performs a duty on the host's acting shell.
+    /// Performs a duty on the host's acting shell. No step starts later than `within` and a little from now, the time
+    /// for a new shell included: whoever finds the journal of a run relies on it.
     ///
     /// # Errors
     /// The host cannot be reached over SSH, or the duty cannot be made ready: nothing was begun.
@@ -248,6 +249,7 @@ impl Fleet {
         errand: &Errands<'_>,
         within: Duration,
     ) -> Result<DutyReport, Trouble> {
+        let deadline = Instant::now() + within + GRACE;
         let script = self.ready(host, duty, errand, within).await?;
         let reached = self.reached(host)?;
         let mut acting = reached.acting.lock().await;
@@ -255,7 +257,7 @@ impl Fleet {
             Ok(shell) => shell?,
             Err(_) => return Err(out_of_time(host, within + CONNECT_WITHIN)),
         };
-        let report = shell.run(&script, Instant::now() + within + GRACE).await;
+        let report = shell.run(&script, deadline).await;
         if let Some(why) = shell.lost() {
             tracing::warn!("the shell on {host} is lost: {why}");
             *reached.lost.lock().await = Some(shell.trace().clone());

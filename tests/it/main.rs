@@ -8,4 +8,8 @@
 )]
 
 mod cluster;
+mod cutoff;
+mod expiry;
+mod halts;
+mod order;
 mod switchover;
