@@ -33,6 +33,8 @@ use crate::sql::shell_facts;
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 /// Looking at one server over the MySQL protocol may take so long.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// Asking a server that has not answered for a while, once more.
+const ASK_AGAIN_WITHIN: Duration = Duration::from_millis(500);
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);
 /// Opening a shell and its SQL client may take so long.
@@ -132,10 +134,15 @@ impl Fleet {
         self.look_except(&[]).await
     }
 
-    /// Looks at every host at once, but for some that need not be waited for.
+    /// Looks at every host at once. Some are not waited for: they are only asked whether their server answers after
+    /// all.
     pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
         let looks = self.hosts.keys().map(|host| async {
-            let facts = if absent.contains(host) { HostFacts::default() } else { self.look(host).await };
+            let facts = if absent.contains(host) {
+                HostFacts { mysql: self.ask_within(host, ASK_AGAIN_WITHIN).await, ..HostFacts::default() }
+            } else {
+                self.look(host).await
+            };
             (host.clone(), facts)
         });
         join_all(looks).await.into_iter().collect()
@@ -149,10 +156,14 @@ impl Fleet {
 
     /// What a server says of itself.
     pub async fn ask(&self, host: &HostName) -> Reach<MysqlFacts> {
+        self.ask_within(host, ASK_WITHIN).await
+    }
+
+    async fn ask_within(&self, host: &HostName, within: Duration) -> Reach<MysqlFacts> {
         let Some(reached) = self.hosts.get(host) else {
             return Reach::default();
         };
-        let facts = reached.server.lock().await.facts(ASK_WITHIN).await;
+        let facts = reached.server.lock().await.facts(within).await;
         if let Reach::Up(facts) = &facts {
             *reached.version.lock().await = Some(facts.version);
         }
@@ -385,6 +396,18 @@ impl Fleet {
         opened
             .await
             .unwrap_or_else(|_| Err(out_of_time(host, CONNECT_WITHIN)))
+    }
+
+    /// As [`Fleet::warm`], without the SQL client: for a host whose server is held to be dead.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH.
+    pub async fn warm_shell(&self, host: &HostName) -> Result<Trace, Trouble> {
+        let mut acting = self.reached(host)?.acting.lock().await;
+        match timeout(CONNECT_WITHIN, self.open_in(host, &mut acting)).await {
+            Ok(shell) => Ok(shell?.trace().clone()),
+            Err(_) => Err(out_of_time(host, CONNECT_WITHIN)),
+        }
     }
 
     /// Closes every acting shell: no session of ours stays behind on the servers.

@@ -208,7 +208,8 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-        Effect::FailOver { incoming, rung, events, .. } => performer.perform(&Request::Failover { incoming, rung, events })
+        Effect::FailOver { outgoing, incoming, rung, events } => performer
+            .perform(&Request::Failover { outgoing: Some(outgoing), incoming, rung, events })
             .await
             .map(drop)
             .err(),

@@ -10,6 +10,8 @@
 mod cluster;
 mod cutoff;
 mod expiry;
+mod failover;
 mod halts;
 mod order;
 mod switchover;
+mod watch;
