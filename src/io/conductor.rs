@@ -164,6 +164,7 @@ impl<H: Hands> Conduct<'_, H> {
         let ended = match &outcome {
             Outcome::Done => StepEnd::Done,
             Outcome::Failed(_) | Outcome::Unknown(_) if again => StepEnd::Retried,
+            Outcome::Failed(_) | Outcome::Unknown(_) if stage.if_possible => StepEnd::Waived,
             Outcome::Failed(_) => StepEnd::Failed,
             Outcome::Unknown(_) => StepEnd::Unknown,
         };

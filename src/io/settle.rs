@@ -72,6 +72,7 @@ async fn settle(
         opening: open.opening.clone(),
         address: performer.fleet.entry().cluster.writer_address(),
         gtid: uses_gtid(facts),
+        given: open.registered.clone(),
         shells: Vec::new(),
     };
     match verdict(performer, &open, &run, facts).await {
@@ -236,10 +237,12 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
             standing.owed.remove(outgoing);
         }
     }
-    if opening.operation == "rejoin" && committed && matches!(ending, Ending::Done { .. }) {
-        if let Some(host) = &opening.outgoing {
-            standing.owed.remove(host);
-        }
+    if opening.operation == "rejoin"
+        && committed
+        && matches!(ending, Ending::Done { .. })
+        && let Some(host) = &opening.outgoing
+    {
+        standing.owed.remove(host);
     }
     if let Ending::Stuck { because } = ending {
         standing.hands_off = Some(format!("run {}: {because}", opening.run));

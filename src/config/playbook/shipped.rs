@@ -12,6 +12,8 @@ macro_rules! shipped {
 
 shipped![
     "dialects/mariadb.yaml",
+    "dialects/mysql.yaml",
+    "duties/account-rights.yaml",
     "duties/add-address.yaml",
     "duties/allow-start.yaml",
     "duties/allow-writes.yaml",
@@ -23,6 +25,7 @@ shipped![
     "duties/drain.yaml",
     "duties/drop-address.yaml",
     "duties/facts.yaml",
+    "duties/fence-ipmi.yaml",
     "duties/follow-by-position.yaml",
     "duties/follow-demoted.yaml",
     "duties/follow.yaml",
@@ -30,6 +33,7 @@ shipped![
     "duties/kill-clients.yaml",
     "duties/own-unmoved.yaml",
     "duties/position-unmoved.yaml",
+    "duties/preflight.yaml",
     "duties/probe-duplicate.yaml",
     "duties/read-position.yaml",
     "duties/read-start-position.yaml",
@@ -37,12 +41,15 @@ shipped![
     "duties/reopen-writes.yaml",
     "duties/restore-events.yaml",
     "duties/server-answers.yaml",
+    "duties/server-is-gone.yaml",
     "duties/server-process.yaml",
     "duties/settle-shell.yaml",
     "duties/settle-sql.yaml",
     "duties/start-demoted.yaml",
     "duties/start-replication.yaml",
     "duties/stop-replication.yaml",
+    "duties/sudo-rights.yaml",
+    "duties/unit-state.yaml",
     "duties/witness-replication.yaml",
     "duties/witness.yaml",
     "operations/failover.yaml",
@@ -64,7 +71,10 @@ mod tests {
         let mut there: Vec<String> = Vec::new();
         for folder in ["dialects", "duties", "operations"] {
             for entry in std::fs::read_dir(root.join(folder)).unwrap() {
-                there.push(format!("{folder}/{}", entry.unwrap().file_name().into_string().unwrap()));
+                there.push(format!(
+                    "{folder}/{}",
+                    entry.unwrap().file_name().into_string().unwrap()
+                ));
             }
         }
         there.sort();
