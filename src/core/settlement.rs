@@ -155,6 +155,7 @@ mod tests {
             with: BTreeMap::new(),
             within: Duration::from_secs(1),
             undo: undo.map(Into::into),
+            if_possible: false,
         };
         let stages = vec![
             stage(Section::Prepare, "deny", Some("allow")),

@@ -9,6 +9,7 @@
 
 mod cluster;
 mod cutoff;
+mod errors;
 mod expiry;
 mod failover;
 mod halts;
