@@ -12,7 +12,7 @@ use futures_util::stream::{self, StreamExt as _};
 
 use crate::config::inventory::{HostEntry, Service};
 use crate::core::cluster::{HostMode, HostName};
-use crate::core::facts::{Reach, Refusal};
+use crate::core::facts::{Reach, Refusal, Version};
 use crate::core::playbook::Duty;
 use crate::core::preflight::{
     self, AccountKind, Asked, BOX, Checked, Finding, Inspected, LoginFrom, LoginTrial, Name, NoShell, Passed,
@@ -74,9 +74,10 @@ async fn one(fleet: &Fleet, name: &HostName) -> Option<Inspected> {
         ping(entry.address, timing.timeout),
         over_ssh(fleet, entry),
     );
-    let (settings, monitor_rights) = monitor;
+    let (version, settings, monitor_rights) = monitor;
     let mut grants = Vec::new();
-    if facts.up().is_some() {
+    // That it does not get in at all is a finding of its own.
+    if version.is_some() {
         grants.push((AccountKind::Monitor, monitor_rights));
     }
     let mut agent_logins = vec![(LoginFrom::Box, agent)];
@@ -87,6 +88,7 @@ async fn one(fleet: &Fleet, name: &HostName) -> Option<Inspected> {
     Some(Inspected {
         host: name.clone(),
         facts,
+        version,
         settings,
         grants,
         read_only_at_start,
@@ -97,18 +99,24 @@ async fn one(fleet: &Fleet, name: &HostName) -> Option<Inspected> {
     })
 }
 
-async fn as_monitor(
-    entry: &HostEntry,
-    login: &Login,
-) -> (Asked<preflight::Settings>, Asked<Vec<String>>) {
+/// What the monitor account learns about the server and about itself.
+type Learnt = (Option<Version>, Asked<preflight::Settings>, Asked<Vec<String>>);
+
+async fn as_monitor(entry: &HostEntry, login: &Login) -> Learnt {
     let mut server = Server::new(entry.address, entry.mysql.port, login.clone());
-    let settings = server.settings(ASK_WITHIN).await;
-    let rights = match &settings {
-        Ok(_) => server.privileges(ASK_WITHIN).await,
-        Err(failure) => Err(failure.clone()),
+    let learnt = match server.version(ASK_WITHIN).await {
+        Ok(version) => (
+            Some(version),
+            asked(server.settings(ASK_WITHIN).await),
+            asked(server.privileges(ASK_WITHIN).await),
+        ),
+        Err(failure) => {
+            let untold = || failure.text.clone();
+            (None, Asked::NotTold(untold()), Asked::NotTold(untold()))
+        }
     };
     server.hang_up(ASK_WITHIN).await;
-    (asked(settings), asked(rights))
+    learnt
 }
 
 /// From the box the agent account only takes locks, for which it needs to get in and nothing more.

@@ -7,5 +7,6 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod check;
 mod cluster;
 mod switchover;

@@ -15,7 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, Host, HostName};
-use super::facts::{MysqlFacts, Reach, Refusal};
+use super::facts::{MysqlFacts, Reach, Refusal, Version};
 use super::latch::CheckResult;
 
 pub use grants::{AccountKind, Need, needs};
@@ -144,6 +144,8 @@ pub struct Inspected {
     pub host: HostName,
     /// Its facts, asked by the monitor's account.
     pub facts: Reach<MysqlFacts>,
+    /// Its version, which is told even when the facts are not, for want of a privilege.
+    pub version: Option<Version>,
     /// Its variables.
     pub settings: Asked<Settings>,
     /// The global privileges of each account, as the server names them.
