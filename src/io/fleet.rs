@@ -19,7 +19,7 @@ use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts, Version};
 use crate::core::playbook::Playbook;
 use crate::core::reach::Failure as ReachFailure;
 use crate::core::run::Settled;
-use crate::core::script::{Act, DutyOutcome, DutyReport, Failure, Script};
+use crate::core::script::{Act, Command, DutyOutcome, DutyReport, Failure, Script};
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
@@ -515,6 +515,20 @@ impl Fleet {
         self.render(host, duty, &context, within).await
     }
 
+    /// The commands that a duty would run as root on a host.
+    ///
+    /// # Errors
+    /// As [`Fleet::ready`].
+    pub fn root_commands(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+    ) -> Result<Vec<Command>, Trouble> {
+        let context = context::context(&self.entry, &self.vault, self.host_entry(host)?, errand);
+        playbook::root_commands(&self.playbook, duty, &context).map_err(|error| unready(host, duty, error))
+    }
+
     async fn render(
         &self,
         host: &HostName,
@@ -523,14 +537,8 @@ impl Fleet {
         within: Duration,
     ) -> Result<Script, Trouble> {
         let speaks = context::speaks(*self.reached(host)?.version.lock().await);
-        playbook::render(&self.playbook, duty, &speaks, context, within).map_err(|error| {
-            Trouble::new(
-                Kind::Usage,
-                format!("duty `{duty}` cannot be made ready for `{host}`"),
-                error,
-            )
-            .hint("`mmm validate` checks playbooks and inventory")
-        })
+        playbook::render(&self.playbook, duty, &speaks, context, within)
+            .map_err(|error| unready(host, duty, error))
     }
 
     fn host_entry(&self, host: &HostName) -> Result<&HostEntry, Trouble> {
@@ -561,6 +569,15 @@ fn wanted(name: &HostName, settings: &SshSettings, logins: &Logins) -> Wanted {
         max_channels: usize::try_from(settings.max_channels).unwrap_or(usize::MAX),
         ..Wanted::new(name.as_str(), &settings.address)
     }
+}
+
+fn unready(host: &HostName, duty: &str, error: playbook::RenderError) -> Trouble {
+    Trouble::new(
+        Kind::Usage,
+        format!("duty `{duty}` cannot be made ready for `{host}`"),
+        error,
+    )
+    .hint("`mmm validate` checks playbooks and inventory")
 }
 
 fn unknown_host(entry: &ClusterEntry, host: &HostName) -> Trouble {

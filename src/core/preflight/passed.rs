@@ -164,8 +164,14 @@ fn server(seen: &Inspected) -> Vec<(Topic, String)> {
         let what = "the agent account gets in from this box and through the socket".to_owned();
         lines.push((Topic::Accounts, what));
     }
-    if seen.grants.len() == 3 && seen.grants.iter().all(|(_, held)| matches!(held, Asked::Told(_))) {
-        let what = "the monitor, agent and replication accounts may do what they must".to_owned();
+    let judged: Vec<String> = seen
+        .grants
+        .iter()
+        .filter(|(_, held)| matches!(held, Asked::Told(_)))
+        .map(|(account, _)| account.to_string())
+        .collect();
+    if judged.len() >= 2 && judged.len() == seen.grants.len() {
+        let what = format!("what these accounts must do, they may: {}", judged.join(", "));
         lines.push((Topic::Privileges, what));
     }
     if let Asked::Told(_) = seen.settings {

@@ -107,6 +107,7 @@ fn healthy(id: u32, source: u32) -> Inspected {
             semi_sync: None,
             prepared_xa: Some(0),
         }),
+        version: None,
         settings: Asked::Told(Settings {
             binlog_format: Some("ROW".to_owned()),
             auto_increment_increment: 2,
@@ -354,6 +355,22 @@ fn accounts_must_be_able() {
         ),
         only(Name::ReplicationLoginRefused, "db2")
     );
+}
+
+#[test]
+fn a_privilege_that_hides_the_facts_is_named() {
+    let blind = |all: &mut Vec<Inspected>| {
+        all[2].version = all[2].facts.up().map(|facts| facts.version);
+        all[2].facts = Reach::Refusing {
+            reason: Refusal::Privilege,
+            text: "error 1227".to_owned(),
+        };
+        all[2].grants[0].1 = Asked::Told(vec!["USAGE".to_owned()]);
+    };
+    let names: Vec<Name> = found(blind).into_iter().map(|(name, _)| name).collect();
+    // The second privilege is one that it can do without.
+    let missing = Name::PrivilegeMissing;
+    assert_eq!(names, [Name::ServerNotReached, missing, missing]);
 }
 
 #[test]
