@@ -1,6 +1,8 @@
 //! Style as a test: what a reviewer would otherwise have to remember. Each finding names its file and line and says
 //! what is wrong; the last test proves that each rule bites.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::ValueKind;
-use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, Output, UndefinedBehavior, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::core::script::{Command, Language, Part};
@@ -179,7 +179,7 @@ fn environment(language: Language) -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.add_filter("int", int);
-    environment.set_formatter(move |output, state, value| write_value(language, output, state, value));
+    environment.set_formatter(move |output, _state, value| write_value(language, output, value));
     environment
 }
 
@@ -200,12 +200,7 @@ fn int(value: &Value) -> Result<Value, minijinja::Error> {
     })
 }
 
-fn write_value(
-    language: Language,
-    output: &mut Output<'_>,
-    state: &mut State<'_, '_>,
-    value: &Value,
-) -> Result<(), minijinja::Error> {
+fn write_value(language: Language, output: &mut Output<'_>, value: &Value) -> Result<(), minijinja::Error> {
     let refuse = |what: String| Err(minijinja::Error::new(ErrorKind::BadSerialization, what));
     match value.kind() {
         ValueKind::Number => output
@@ -229,7 +224,7 @@ fn write_value(
                 if at > 0 {
                     output.write_str(if language == Language::Sql { ", " } else { " " })?;
                 }
-                write_value(language, output, state, &item)?;
+                write_value(language, output, &item)?;
             }
             Ok(())
         }
@@ -254,7 +249,6 @@ fn is_secret_mark(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
 

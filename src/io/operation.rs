@@ -132,7 +132,7 @@ impl Performer<'_> {
     pub(super) async fn perform_held(&self, request: &Request, absent: &[HostName]) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(cluster, &facts);
@@ -429,6 +429,8 @@ impl Performer<'_> {
     ) {
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
+        } else if report.in_doubt {
+            standing.writer = None;
         }
         match (&report.ending, request) {
             (Ending::Stuck { because }, _) => {

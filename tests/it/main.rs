@@ -7,8 +7,14 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod check;
 mod cluster;
+mod cutoff;
+mod errors;
+mod expiry;
 mod failover;
+mod halts;
+mod order;
 mod silence;
 mod switchover;
 mod watch;

@@ -1,7 +1,5 @@
 //! The shipped files load, and broken ones are refused with their place.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-
 use super::*;
 use crate::config::diagnostic::render_all;
 
