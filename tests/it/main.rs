@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod beside;
 mod check;
 mod cluster;
 mod cutoff;
@@ -15,6 +16,7 @@ mod expiry;
 mod failover;
 mod halts;
 mod order;
+mod returning;
 mod silence;
 mod switchover;
 mod watch;
