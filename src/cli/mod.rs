@@ -1,1 +1,122 @@
-//! One file a verb.
+//! One file a verb. Arguments become a call, the result becomes words and an exit code.
+
+mod args;
+mod checks;
+mod explain;
+mod failover;
+mod mode;
+mod monitor;
+mod move_role;
+mod plan;
+mod rejoin;
+mod setting;
+mod show;
+mod switchover;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::core::trouble::{Kind, Trouble};
+use crate::report::reporter::{Output, out, talk};
+use args::{Arguments, Verb};
+
+/// Runs the program: arguments in, exit code out. A panic is a bug and exits with 1.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse_from(args::accept_mmm_spelling(std::env::args_os())) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code());
+            if let Err(unprinted) = error.print() {
+                tracing::debug!("usage could not be printed: {unprinted}");
+            }
+            return ExitCode::from(code);
+        }
+    };
+    setting::start_logging(arguments.settings.verbose);
+    let output = arguments.settings.output;
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return fail(
+                &Trouble::new(Kind::Bug, "the program could not start", error),
+                output,
+            );
+        }
+    };
+    let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        runtime.block_on(perform(arguments))
+    }));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match performed {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(trouble)) => fail(&trouble, output),
+        Err(_already_told_by_the_panic_hook) => ExitCode::from(Kind::Bug.exit_code()),
+    }
+}
+
+/// Performs the verb; the answer is the exit code.
+async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
+    let settings = arguments.settings;
+    match arguments.verb {
+        Verb::Validate => validate::run(&settings).await,
+        Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
+        Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
+        Verb::Plan(what) => plan::run(&settings, &what).await,
+        Verb::Switchover(what) => {
+            switchover::run(
+                &settings,
+                what.name.as_deref(),
+                what.to.as_deref(),
+                what.lock_wait,
+            )
+            .await
+        }
+        Verb::Failover(what) => failover::run(&settings, &what).await,
+        Verb::MoveRole(what) => move_role::run(&settings, &what.role, &what.host).await,
+        Verb::Rejoin(what) => rejoin::run(&settings, &what.host).await,
+        Verb::Monitor => monitor::run(&settings).await,
+        Verb::Ping => monitor::ping(&settings).await,
+        Verb::SetActive(which) => {
+            mode::set(
+                &settings,
+                which.name.as_deref(),
+                crate::core::standing::Mode::Active,
+            )
+            .await
+        }
+        Verb::SetManual(which) => {
+            mode::set(
+                &settings,
+                which.name.as_deref(),
+                crate::core::standing::Mode::Manual,
+            )
+            .await
+        }
+        Verb::SetPassive(which) => {
+            mode::set(
+                &settings,
+                which.name.as_deref(),
+                crate::core::standing::Mode::Passive,
+            )
+            .await
+        }
+        Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
+        Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,
+        Verb::Explain(what) => explain::run(&settings, what.rule.as_deref()),
+    }
+}
+
+/// Tells a trouble and turns it into its exit code.
+fn fail(trouble: &Trouble, output: Output) -> ExitCode {
+    match output {
+        Output::Text => talk(&trouble.to_string()),
+        Output::Json => out(&setting::json(&serde_json::json!({ "error": trouble }))),
+    }
+    ExitCode::from(trouble.kind.exit_code())
+}

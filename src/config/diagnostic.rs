@@ -7,8 +7,11 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 /// How serious a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file cannot be used.
     Error,
@@ -17,7 +20,7 @@ pub enum Severity {
 }
 
 /// Where in a file, and the line that stands there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// Line, counted from 1.
     pub line: usize,
@@ -32,7 +35,7 @@ pub struct Place {
 }
 
 /// One finding about one place of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
@@ -67,7 +70,8 @@ impl Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let mut out = format!("{severity}: {}\n", self.what);
+        let mut out = String::new();
+        let _ = writeln!(out, "{severity}: {}", self.what);
         // Writing into a `String` cannot fail.
         match &self.place {
             None => {
@@ -77,15 +81,11 @@ impl Diagnostic {
                 let number = place.line.to_string();
                 let gutter = " ".repeat(number.len());
                 let (line, indent, width) = place.window();
-                let _ = write!(
-                    out,
-                    "{gutter}--> {}:{}:{}\n{gutter} |\n{number} | {line}\n{gutter} | {}{}\n",
-                    self.file.display(),
-                    place.line,
-                    place.column,
-                    " ".repeat(indent),
-                    "^".repeat(width),
-                );
+                let (file, column) = (self.file.display(), place.column);
+                let _ = writeln!(out, "{gutter}--> {file}:{number}:{column}");
+                let _ = writeln!(out, "{gutter} |");
+                let _ = writeln!(out, "{}", format!("{number} | {line}").trim_end());
+                let _ = writeln!(out, "{gutter} | {}{}", " ".repeat(indent), "^".repeat(width));
             }
         }
         let _ = writeln!(out, "  because: {}", self.because);
@@ -163,6 +163,13 @@ impl<'t> Source<'t> {
     /// Never show these bytes.
     pub fn hide(&mut self, range: Range<usize>) {
         self.hidden.push(range);
+    }
+
+    /// Whether these bytes must not be shown, and so not be quoted either.
+    pub fn hides(&self, range: &Range<usize>) -> bool {
+        self.hidden
+            .iter()
+            .any(|hidden| hidden.start < range.end && range.start < hidden.end)
     }
 
     /// An error about a range of bytes.

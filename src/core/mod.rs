@@ -1,8 +1,30 @@
 //! Decides. Facts, commands and time go in; effects come out. Nothing here touches a socket, a file or a clock.
 
+pub mod checks;
 pub mod cluster;
+pub mod election;
+pub mod engine;
+pub mod event;
+pub mod evidence;
+pub mod explain;
 pub mod facts;
+#[cfg(test)]
+pub(crate) mod golden;
 pub mod gtid;
+pub mod guard;
+pub mod hosts;
+pub mod latch;
+pub mod moment;
+pub mod plan;
 pub mod playbook;
+pub mod preflight;
+pub mod reach;
+pub mod repair;
+pub mod roles;
+pub mod rule;
+pub mod run;
 pub mod script;
+pub mod standing;
+pub mod trouble;
+pub mod view;
 pub mod wire;

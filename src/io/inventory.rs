@@ -16,7 +16,7 @@ const MOST_BYTES: u64 = 4 * 1024 * 1024;
 /// # Errors
 /// Everything found wrong with the file or in it, at once.
 pub fn load(path: &Path) -> Result<Inventory, Vec<Diagnostic>> {
-    let (bytes, mode) = read(path).map_err(|finding| vec![finding])?;
+    let (bytes, mode) = read(path)?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| vec![inventory::not_text(&bytes, error.valid_up_to(), path)])?;
     let home = std::env::var_os("HOME")
@@ -32,10 +32,10 @@ pub fn load(path: &Path) -> Result<Inventory, Vec<Diagnostic>> {
     )
 }
 
-fn read(path: &Path) -> Result<(Vec<u8>, u32), Diagnostic> {
+fn read(path: &Path) -> Result<(Vec<u8>, u32), Vec<Diagnostic>> {
     let about = |because: String, hint: &str| {
         let what = format!("cannot use the inventory `{}`", path.display());
-        Diagnostic::about_file(path, what, because, hint.to_owned())
+        vec![Diagnostic::about_file(path, what, because, hint.to_owned())]
     };
     let failed = |error: std::io::Error| {
         about(
@@ -68,7 +68,6 @@ fn read(path: &Path) -> Result<(Vec<u8>, u32), Diagnostic> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 mod tests {
     use super::*;
     use crate::config::diagnostic::render_all;

@@ -58,6 +58,15 @@ pub struct Shell<S> {
     lost: Option<String>,
 }
 
+impl<S> std::fmt::Debug for Shell<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell")
+            .field("trace", &self.trace)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Told of each step as it goes.
 pub enum Progress<'r> {
     /// The step of that index begins.
@@ -109,6 +118,20 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Ends it: its input is closed, and its end is waited for, so that no SQL session stays behind.
+    pub async fn close(mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let ending = async {
+            self.stream.shutdown().await?;
+            let mut bytes = vec![0; 4 * 1024];
+            while self.stream.read(&mut bytes).await? > 0 {}
+            Ok::<(), std::io::Error>(())
+        };
+        if !matches!(timeout_at(deadline, ending).await, Ok(Ok(()))) {
+            tracing::debug!("a shell did not end in time; dropping its stream ends it");
         }
     }
 

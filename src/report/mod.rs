@@ -1,1 +1,6 @@
 //! Events into words, JSON and progress bars. The only room, with `cli`, that prints.
+
+pub mod daemon;
+pub mod line;
+pub mod reporter;
+pub mod show;

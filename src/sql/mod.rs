@@ -1,4 +1,8 @@
 //! Read-only probes of a server, and the parsing of their answers. Strings only.
 
+pub mod preflight;
 pub mod probe;
+pub mod replication;
+pub mod row;
+pub mod shell_facts;
 pub mod version;

@@ -1,1 +1,11 @@
-//! Integration tests against the lab.
+//! Integration tests: the real program on the box of a real lab. They need root; `cargo lab test` runs them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and shows the figures it judged by"
+)]
+
+mod cluster;
+mod switchover;

@@ -40,7 +40,11 @@ fn is(host: &Host, mode: HostMode) -> bool {
 }
 
 fn unknown_host(r: &mut Reader<'_>, cluster: &Cluster, name: &Given<String>) {
-    let names = || cluster.hosts.iter().map(|(host, _)| host.value.as_str());
+    let names = || cluster.host_names.iter().map(String::as_str);
+    // A host that is there but unusable, or a cluster without hosts, is reported where it stands.
+    if cluster.host_names.is_empty() || names().any(|known| known == name.value) {
+        return;
+    }
     let hint = closest(&name.value, names()).map_or_else(
         || {
             format!(
@@ -96,6 +100,8 @@ fn peers(r: &mut Reader<'_>, cluster: &Cluster) {
                 );
             } else if let Some(back) = &other.peer
                 && back.value != name.value
+                && back.value != peer.value
+                && host(cluster, &back.value).is_some_and(|host| !is(host, HostMode::Slave))
             {
                 r.error(
                     &peer.span,
@@ -162,7 +168,7 @@ fn role_shape(r: &mut Reader<'_>, name: &Given<String>, role: &Role) {
             &name.span,
             format!("exclusive role `{}` has {count} addresses", name.value),
             "one host holds an exclusive role, by exactly one address",
-            "leave one address, or make the role `mode: balanced`",
+            "give it one address, or make the role `mode: balanced`",
         ),
         (Some(RoleMode::Balanced), Some(0)) => r.error(
             &name.span,

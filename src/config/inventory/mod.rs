@@ -1,14 +1,20 @@
 //! The inventory: what the operator says about monitor, clusters and hosts, and what it means.
 //!
-//! Text becomes a tree (`tree`), the tree becomes what was said (`said`, read by `reader`), that is held against
-//! itself (`crosscheck`) and becomes what it means (`resolve` → `resolved`). Every stage reports all it finds.
+//! Text becomes a tree (`tree`, its secrets masked by `mask`). The tree becomes what was said (`said`), read by
+//! `reading` and `settings` with the tools of `reader`, `values` and `keys`. That is held against itself (`crosscheck`)
+//! and becomes what it means (`resolve` → `resolved`). Every stage reports all it finds.
 
 mod crosscheck;
+mod keys;
+mod mask;
 mod reader;
+mod reading;
 mod resolve;
 mod resolved;
 mod said;
+mod settings;
 mod tree;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +53,7 @@ pub fn parse(text: &str, file: &Path, surroundings: &Surroundings) -> Result<Inv
 pub fn not_text(bytes: &[u8], valid_up_to: usize, file: &Path) -> Diagnostic {
     let text = String::from_utf8_lossy(bytes);
     let mut source = Source::new(file, &text);
-    tree::hide_by_sight(&mut source);
+    mask::hide_by_sight(&mut source);
     source.error(
         &(valid_up_to..valid_up_to + 1),
         "the file is not UTF-8 text",
@@ -83,7 +89,7 @@ fn parse_noting_keys(
         literal_secrets: Vec::new(),
         known: BTreeSet::new(),
     };
-    let said = said::read(&mut reader, &root);
+    let said = reading::read(&mut reader, &root);
     crosscheck::check(&mut reader, &said);
     let monitor = resolve::monitor(&said.monitor);
     let clusters: Vec<Option<ClusterEntry>> = said

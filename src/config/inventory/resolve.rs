@@ -1,6 +1,6 @@
 //! What was said → what it means: defaults filled in, levels merged, names resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ pub fn cluster(
         writer_role,
         hosts,
         roles,
+        ..
     } = said;
     let checks = checks(r, &wide.checks, &top.checks);
     let settings = wide.settings.over(&top.settings);
@@ -149,11 +150,12 @@ fn host(
 ) -> Option<(Host, HostEntry)> {
     let settings = said.settings.over(below);
     let name = HostName(name.value);
-    let interface = missing.unless(settings.interface, "interface", &name);
-    let service = missing.unless(settings.service, "service", &name);
-    let monitor = missing.account(settings.monitor, "credentials.monitor", &name);
-    let agent = missing.account(settings.agent, "credentials.agent", &name);
-    let replication = missing.account(settings.replication, "credentials.replication", &name);
+    let broken = &settings.broken;
+    let interface = missing.unless(settings.interface, "interface", &name, broken);
+    let service = missing.unless(settings.service, "service", &name, broken);
+    let monitor = missing.account(settings.monitor, "credentials.monitor", &name, broken);
+    let agent = missing.account(settings.agent, "credentials.agent", &name, broken);
+    let replication = missing.account(settings.replication, "credentials.replication", &name, broken);
     let fence = fence(r, settings.fence);
 
     let (address, mode): (_, HostMode) = (said.address?.value, said.mode?.value);
@@ -233,25 +235,53 @@ fn fence(r: &mut Reader<'_>, said: said::Fence) -> Option<Fence> {
 
 /// What hosts lack, gathered so that one finding names all hosts that lack the same.
 #[derive(Default)]
-struct Missing(BTreeMap<&'static str, Vec<HostName>>);
+struct Missing(BTreeMap<String, Vec<HostName>>);
 
 impl Missing {
-    fn unless<T>(&mut self, given: Option<Given<T>>, key: &'static str, host: &HostName) -> Option<T> {
+    fn unless<T>(
+        &mut self,
+        given: Option<Given<T>>,
+        key: &str,
+        host: &HostName,
+        broken: &BTreeSet<String>,
+    ) -> Option<T> {
         if given.is_none() {
-            self.0.entry(key).or_default().push(host.clone());
+            self.note(key, host, broken);
         }
         given.map(|given| given.value)
     }
 
-    fn account(&mut self, said: said::Account, key: &'static str, host: &HostName) -> Option<Account> {
-        let both = said.user.zip(said.password);
-        if both.is_none() {
-            self.0.entry(key).or_default().push(host.clone());
+    fn account(
+        &mut self,
+        said: said::Account,
+        key: &str,
+        host: &HostName,
+        broken: &BTreeSet<String>,
+    ) -> Option<Account> {
+        let (user, password) = (format!("{key}.user"), format!("{key}.password"));
+        if said.user.is_none()
+            && said.password.is_none()
+            && !broken.contains(&user)
+            && !broken.contains(&password)
+        {
+            self.note(key, host, broken);
+            return None;
         }
-        both.map(|(user, password)| Account {
-            user: user.value,
-            password: password.value,
-        })
+        let user = self.unless(said.user, &user, host, broken);
+        let password = self.unless(said.password, &password, host, broken);
+        user.zip(password)
+            .map(|(user, password)| Account { user, password })
+    }
+
+    /// What was given and could not be read has been reported, as has everything below it.
+    fn note(&mut self, key: &str, host: &HostName, broken: &BTreeSet<String>) {
+        let covers = |broken: &String| {
+            let below = key.strip_prefix(broken.as_str());
+            broken == said::EVERYTHING || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        if !broken.iter().any(covers) {
+            self.0.entry(key.to_owned()).or_default().push(host.clone());
+        }
     }
 
     fn report(self, r: &mut Reader<'_>, cluster: &Given<String>) {
@@ -261,24 +291,26 @@ impl Missing {
                 .map(|name| format!("`{name}`"))
                 .collect::<Vec<_>>()
                 .join(", ");
-            let (because, hint) = match key {
+            let (because, hint) = match key.as_str() {
                 "interface" => (
                     "floating addresses are brought up on it",
                     "add `interface: …` to `defaults` or to the host".to_owned(),
                 ),
                 "service" => (
                     "whoever restarts a dead server must be told to keep a demoted one stopped",
-                    "add `service: { manager: systemd, unit: mariadb.service }`, or `service: none` when nothing restarts it"
+                    "add `service: { manager: systemd, unit: mariadb.service }`, or `service: none` when nothing \
+                     restarts it"
                         .to_owned(),
                 ),
                 _ => (
-                    "every host needs the accounts `monitor`, `agent` and `replication`, each with `user` and `password`",
-                    format!("add `user` and `password` below `{key}` in `defaults` or in the host"),
+                    "every host needs the accounts `monitor`, `agent` and `replication`, each with `user` and \
+                     `password`",
+                    format!("add `{key}` to `defaults` or to the host"),
                 ),
             };
             r.error(
                 &cluster.span,
-                format!("no usable `{key}` for {names}"),
+                format!("`{key}` is missing for {names}"),
                 because,
                 hint,
             );

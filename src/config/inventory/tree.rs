@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use serde_yaml::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
+use super::mask;
 use crate::config::diagnostic::{Diagnostic, Source};
 
 /// A value and where it stands.
@@ -33,8 +34,13 @@ pub enum Value {
     },
     /// A list.
     List(Vec<Node>),
-    /// Keys with their values, in file order, each key once.
-    Map(Vec<Entry>),
+    /// Keys with their values.
+    Map {
+        /// In file order, each key once.
+        entries: Vec<Entry>,
+        /// What was reported and left out, for instance a key's second value; it may hold secrets.
+        dropped: Vec<Entry>,
+    },
 }
 
 /// A key and its value.
@@ -59,7 +65,7 @@ pub fn parse(source: &mut Source<'_>, findings: &mut Vec<Diagnostic>) -> Option<
     let text = source.text();
     let (events, failure) = events_of(text);
     if let Some(failure) = failure {
-        hide_by_sight(source);
+        mask::hide_by_sight(source);
         syntax_findings(source, &failure, findings);
         return None;
     }
@@ -71,12 +77,13 @@ pub fn parse(source: &mut Source<'_>, findings: &mut Vec<Diagnostic>) -> Option<
         flaws: Vec::new(),
     };
     let root = builder.document();
-    let flaws = builder.flaws;
-    if let Some(root) = &root {
-        hide_secrets(source, root, false);
+    match &root {
+        Some(root) => mask::hide_secrets(source, root),
+        None => mask::hide_by_sight(source),
     }
     findings.extend(
-        flaws
+        builder
+            .flaws
             .into_iter()
             .map(|flaw| source.error(&flaw.at, flaw.what, flaw.because, flaw.hint)),
     );
@@ -112,6 +119,17 @@ struct Flaw {
     hint: String,
 }
 
+/// Why a key cannot count, and what to do about it.
+const NO_WORD: (&str, &str) = ("every key of an inventory is a word", "write `key: value`");
+const MERGE_KEY: (&str, &str) = (
+    "they hide from the reader which value counts",
+    "put what hosts have in common into `defaults`",
+);
+const TWICE: (&str, &str) = (
+    "only one of the two could count, and which one is a guess",
+    "remove one of them",
+);
+
 struct Builder<'e> {
     events: &'e [(Event<'e>, Range<usize>)],
     at: usize,
@@ -138,7 +156,7 @@ impl Builder<'_> {
                 | Event::SequenceStart(..)
                 | Event::MappingStart(..)
                 | Event::Alias(_)
-                | Event::UnresolvedAlias(_) => root = self.node(0),
+                | Event::UnresolvedAlias(_) => root = Some(self.node(0)?),
                 _ => self.at += 1,
             }
         }
@@ -204,64 +222,64 @@ impl Builder<'_> {
     }
 
     fn map(&mut self, start: &Range<usize>, depth: usize) -> Option<Node> {
-        let mut entries: Vec<Entry> = Vec::new();
+        let (mut entries, mut dropped): (Vec<Entry>, Vec<Entry>) = (Vec::new(), Vec::new());
         loop {
             if let (Event::MappingEnd, end) = self.events.get(self.at)? {
                 self.at += 1;
                 return Some(Node {
                     span: start.start..end.end,
-                    value: Value::Map(entries),
+                    value: Value::Map { entries, dropped },
                 });
             }
             let key = self.node(depth + 1)?;
             let mut value = self.node(depth + 1)?;
-            if let Some(entry) = self.entry(key, &mut value, &entries) {
-                entries.push(Entry { value, ..entry });
+            if matches!(value.value, Value::Empty) && value.span.is_empty() {
+                value.span = key.span.clone();
+            }
+            let Value::Scalar { text, .. } = &key.value else {
+                self.flaw_of_key(&key.span, "this key is not plain text", NO_WORD);
+                let unnamed = |value: Node| Entry {
+                    key: "secret".to_owned(),
+                    key_span: key.span.clone(),
+                    value,
+                };
+                dropped.extend([unnamed(value), unnamed(key.clone())]);
+                continue;
+            };
+            let entry = Entry {
+                key: text.clone(),
+                key_span: key.span.clone(),
+                value,
+            };
+            if self.usable(&entry, &entries) {
+                entries.push(entry)
+            } else {
+                dropped.push(entry)
             }
         }
     }
 
-    /// The entry of a key, unless the key is unusable.
-    fn entry(&mut self, key: Node, value: &mut Node, before: &[Entry]) -> Option<Entry> {
-        let Value::Scalar { text, .. } = key.value else {
-            self.flaws.push(Flaw {
-                at: key.span,
-                what: "this key is not plain text".to_owned(),
-                because: "every key of an inventory is a word",
-                hint: "write `key: value`".to_owned(),
-            });
-            return None;
-        };
-        if text == "<<" {
-            self.flaws.push(Flaw {
-                at: key.span,
-                what: "merge keys (`<<`) are not read".to_owned(),
-                because: "they hide from the reader which value counts",
-                hint: "put what hosts have in common into `defaults`".to_owned(),
-            });
-            return None;
+    /// Whether an entry can count beside those before it.
+    fn usable(&mut self, entry: &Entry, before: &[Entry]) -> bool {
+        if entry.key == "<<" {
+            self.flaw_of_key(&entry.key_span, "merge keys (`<<`) are not read", MERGE_KEY);
+            return false;
         }
-        if before.iter().any(|entry| entry.key == text) {
-            self.flaws.push(Flaw {
-                at: key.span,
-                what: format!("`{text}` is given twice"),
-                because: "only one of the two could count, and which one is a guess",
-                hint: "remove one of them".to_owned(),
-            });
-            return None;
+        if before.iter().any(|earlier| earlier.key == entry.key) {
+            // Not quoted: whether the key is a misplaced secret is not known yet.
+            self.flaw_of_key(&entry.key_span, "this key is given twice", TWICE);
+            return false;
         }
-        if matches!(value.value, Value::Empty) && value.span.is_empty() {
-            value.span = key.span.clone();
-        }
-        let empty = Node {
-            span: 0..0,
-            value: Value::Empty,
-        };
-        Some(Entry {
-            key: text,
-            key_span: key.span,
-            value: empty,
-        })
+        true
+    }
+
+    fn flaw_of_key(&mut self, at: &Range<usize>, what: &str, (because, hint): (&'static str, &str)) {
+        self.flaws.push(Flaw {
+            at: at.clone(),
+            what: what.to_owned(),
+            because,
+            hint: hint.to_owned(),
+        });
     }
 
     fn alias(&mut self, id: usize, span: &Range<usize>) -> Option<Node> {
@@ -272,7 +290,10 @@ impl Builder<'_> {
                 because: "a value cannot contain itself",
                 hint: "write the value out".to_owned(),
             });
-            return None;
+            return Some(Node {
+                span: span.clone(),
+                value: Value::Empty,
+            });
         };
         self.nodes += size(&node);
         if self.nodes > MOST_NODES {
@@ -312,49 +333,12 @@ fn scalar(text: &str, style: ScalarStyle, span: &Range<usize>) -> Node {
 fn size(node: &Node) -> usize {
     1 + match &node.value {
         Value::List(items) => items.iter().map(size).sum(),
-        Value::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
-        _ => 0,
-    }
-}
-
-/// Whether a key's value is likely a secret, mistyped keys included.
-fn secretive(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["pas", "pwd", "secret", "token"]
-        .iter()
-        .any(|part| key.contains(part))
-}
-
-/// Hides every literal under a secretive key: it may stand in a line that is shown for another reason.
-fn hide_secrets(source: &mut Source<'_>, node: &Node, secret: bool) {
-    match &node.value {
-        Value::Scalar { .. } if secret => source.hide(node.span.clone()),
-        Value::List(items) => items.iter().for_each(|item| hide_secrets(source, item, secret)),
-        Value::Map(entries) => {
-            for entry in entries {
-                // These name where a secret comes from, and are worth showing.
-                let named = ["env", "file", "command", "user"].contains(&entry.key.as_str());
-                hide_secrets(source, &entry.value, (secret && !named) || secretive(&entry.key));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Hides what follows a secretive key on its line, for a text that has no tree.
-pub fn hide_by_sight(source: &mut Source<'_>) {
-    let mut start = 0;
-    for line in source.text().split_inclusive('\n') {
-        let lower = line.to_ascii_lowercase();
-        let first = ["pas", "pwd", "secret", "token"]
+        Value::Map { entries, dropped } => entries
             .iter()
-            .filter_map(|part| lower.find(part))
-            .min();
-        if let Some(key) = first {
-            let value = lower[key..].find(':').map_or(line.len(), |colon| key + colon + 1);
-            source.hide(start + value..start + line.trim_end().len().max(value));
-        }
-        start += line.len();
+            .chain(dropped)
+            .map(|entry| size(&entry.value))
+            .sum(),
+        _ => 0,
     }
 }
 
@@ -374,6 +358,16 @@ fn syntax_findings(source: &Source<'_>, failure: &ScanError, findings: &mut Vec<
         start += line.len();
     }
     if !findings.is_empty() {
+        return;
+    }
+    if matches!(failure.kind(), ErrorKind::UnknownAnchor) {
+        let at = failure.marker().byte_offset().unwrap_or(0);
+        findings.push(source.error(
+            &(at..at + 1),
+            "this alias names nothing above it",
+            "a word that begins with `*` stands for a value marked `&` before",
+            "mark the value with `&`, or quote the text if it should begin with `*`",
+        ));
         return;
     }
     let at = failure.marker().byte_offset().unwrap_or(0);

@@ -1,13 +1,16 @@
-//! The shipped playbooks, built in. A test holds this list against the folder.
+//! The shipped playbooks, built into the program.
 
-macro_rules! files {
-    ($($path:literal),+ $(,)?) => {
-        &[$(($path, include_str!(concat!("../../../playbooks/", $path)))),+]
+/// Lists files below `playbooks/` with their text.
+macro_rules! shipped {
+    ($($file:literal),* $(,)?) => {
+        /// Path below `playbooks/` and text of each shipped file.
+        pub const FILES: &[(&str, &str)] = &[
+            $(($file, include_str!(concat!("../../../playbooks/", $file)))),*
+        ];
     };
 }
 
-/// Path below `playbooks/`, and text.
-pub const FILES: &[(&str, &str)] = files![
+shipped![
     "dialects/mariadb.yaml",
     "dialects/mysql.yaml",
     "duties/add-address.yaml",
@@ -15,6 +18,7 @@ pub const FILES: &[(&str, &str)] = files![
     "duties/allow-writes.yaml",
     "duties/announce.yaml",
     "duties/catch-up.yaml",
+    "duties/close-server.yaml",
     "duties/demote-server.yaml",
     "duties/deny-writes.yaml",
     "duties/drain.yaml",
@@ -34,6 +38,9 @@ pub const FILES: &[(&str, &str)] = files![
     "duties/remove-address.yaml",
     "duties/reopen-writes.yaml",
     "duties/restore-events.yaml",
+    "duties/server-answers.yaml",
+    "duties/server-is-gone.yaml",
+    "duties/server-process.yaml",
     "duties/settle-shell.yaml",
     "duties/settle-sql.yaml",
     "duties/start-demoted.yaml",
@@ -46,5 +53,6 @@ pub const FILES: &[(&str, &str)] = files![
     "operations/place-address.yaml",
     "operations/quarantine.yaml",
     "operations/rejoin.yaml",
+    "operations/reopen.yaml",
     "operations/switchover.yaml",
 ];

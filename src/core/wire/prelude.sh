@@ -132,7 +132,8 @@ m_col() {
 m_has() { m_col "$1" && [ "$m_v" = "$2" ]; }
 m_same() { m_col "$1" && { m_w=$m_v; m_has "$2" "$m_w"; }; }
 m_is() { [ "$m_count" = 1 ] && [ "${m_row%%"$m_tab"*}" = "$1" ]; }
-m_none() { [ "$m_count" -le 0 ]; }
+# No row, or one that is empty: a position before the first transaction.
+m_none() { [ "$m_count" -le 0 ] || m_is ''; }
 
 # --- Shell commands: in a subshell, so that nothing of them stays; without our descriptors, so that a command that
 # outlives us does not keep the SQL client alive; without standard input, or it would swallow what we are told next.

@@ -1,0 +1,260 @@
+//! What can be said on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::reporter::Output;
+
+/// Agentless high availability for MySQL and MariaDB master pairs and their replicas.
+///
+/// One box watches the cluster, keeps its writer and reader addresses on healthy hosts, and moves them over SSH.
+#[derive(Debug, Parser)]
+#[command(name = "mmm", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What stays the same for every command.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What stays the same for every command.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// The inventory file.
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "MMM_INVENTORY",
+        default_value = "/etc/mmm/inventory.yaml",
+        value_name = "FILE"
+    )]
+    pub inventory: PathBuf,
+    /// Words for people, or JSON lines on stdout.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub output: Output,
+    /// The cluster meant, where a command names none; `mmm @NAME …` is the short form.
+    #[arg(long, global = true, value_name = "CLUSTER")]
+    pub cluster: Option<String>,
+    /// More of what happens inside, on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or healthy
+  1  a bug in mmm
+  2  wrong usage or configuration
+  3  looked, and something is wrong
+  4  refused, nothing was touched
+  5  failed, and was undone
+  6  stuck, a person is needed";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Read the inventory and the playbooks, and say everything that is wrong with them.
+    Validate,
+    /// Show the clusters: who holds which role, and what is wrong.
+    Show(ClusterArgument),
+    /// Show what the checks of each host say.
+    Checks(ChecksArguments),
+    /// Print every step of an operation without changing anything.
+    Plan(PlanArguments),
+    /// Hand the writer role to another host without losing a transaction.
+    Switchover(SwitchoverArguments),
+    /// Replace a dead writer.
+    Failover(FailoverArguments),
+    /// Move an exclusive role to a host, as MMM's users know it.
+    #[command(name = "move-role")]
+    MoveRole(MoveRoleArguments),
+    /// Compare a replaced writer with the writer now, and let it follow if it has nothing extra.
+    Rejoin(RejoinArguments),
+    /// Watch the clusters and act: repairs, failover, return of replaced writers.
+    Monitor,
+    /// Ask a running monitor for a sign of life.
+    Ping,
+    /// Let the monitor repair and fail over.
+    #[command(name = "set-active")]
+    SetActive(ClusterArgument),
+    /// Let the monitor repair, but not fail over.
+    #[command(name = "set-manual")]
+    SetManual(ClusterArgument),
+    /// Let the monitor only look.
+    #[command(name = "set-passive")]
+    SetPassive(ClusterArgument),
+    /// Show the cluster's mode.
+    Mode(ClusterArgument),
+    /// Say that a person has looked after a stuck operation, so that others may act again.
+    Clear(ClusterArgument),
+    /// Explain a rule by its number.
+    Explain(ExplainArguments),
+}
+
+/// A cluster, optional where the inventory has only one.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArgument {
+    /// The cluster.
+    #[arg(value_name = "CLUSTER")]
+    pub name: Option<String>,
+}
+
+/// Arguments of `checks`.
+#[derive(Debug, Clone, Args)]
+pub struct ChecksArguments {
+    /// One host, or `all`.
+    #[arg(default_value = "all")]
+    pub host: String,
+    /// One check, or `all`.
+    #[arg(default_value = "all")]
+    pub check: String,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArguments {
+    /// The operation.
+    #[arg(value_enum)]
+    pub operation: Planned,
+    /// The cluster.
+    #[arg(value_name = "CLUSTER")]
+    pub name: Option<String>,
+    /// The host that takes the role.
+    #[arg(long, value_name = "HOST")]
+    pub to: Option<String>,
+}
+
+/// Operations that can be planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Planned {
+    /// A planned move of the writer.
+    Switchover,
+    /// The replacement of a dead writer.
+    Failover,
+}
+
+/// Arguments of `switchover`.
+#[derive(Debug, Clone, Args)]
+pub struct SwitchoverArguments {
+    /// The cluster.
+    #[arg(value_name = "CLUSTER")]
+    pub name: Option<String>,
+    /// The host that becomes the writer; the peer of the writer when it is the only choice.
+    #[arg(long, value_name = "HOST")]
+    pub to: Option<String>,
+    /// How long to wait for another operation to end.
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
+    pub lock_wait: Duration,
+}
+
+/// Arguments of `failover`.
+#[derive(Debug, Clone, Args)]
+pub struct FailoverArguments {
+    /// The cluster.
+    #[arg(value_name = "CLUSTER")]
+    pub name: Option<String>,
+    /// The host that becomes the writer; the best candidate otherwise.
+    #[arg(long, value_name = "HOST")]
+    pub to: Option<String>,
+    /// Go on although the old writer can neither be demoted nor fenced. If it still runs, there will be two writers
+    /// and what it acknowledges will be lost.
+    #[arg(long)]
+    pub allow_unfenced: bool,
+}
+
+/// Arguments of `move-role`.
+#[derive(Debug, Clone, Args)]
+pub struct MoveRoleArguments {
+    /// The role.
+    pub role: String,
+    /// The host that takes it.
+    pub host: String,
+}
+
+/// Arguments of `rejoin`.
+#[derive(Debug, Clone, Args)]
+pub struct RejoinArguments {
+    /// The replaced writer.
+    pub host: String,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArguments {
+    /// The rule's number, for instance R03; all rules when left out.
+    pub rule: Option<String>,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "write it with a unit, for instance `10s`".to_owned())?;
+    Duration::try_from(span).map_err(|_| "it cannot be negative".to_owned())
+}
+
+/// MMM's ways of speaking, turned into ours: `@CLUSTER` first, and verbs with underscores.
+pub fn accept_mmm_spelling(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut said: Vec<OsString> = Vec::new();
+    let mut verb_seen = false;
+    for (place, word) in words.into_iter().enumerate() {
+        let text = word.to_str().unwrap_or_default();
+        if place > 0 && !verb_seen && text.starts_with('@') && text.len() > 1 {
+            said.push("--cluster".into());
+            said.push(text[1..].into());
+            continue;
+        }
+        if place > 0 && !verb_seen && !text.starts_with('-') && VERBS_WITH_UNDERSCORE.contains(&text) {
+            verb_seen = true;
+            said.push(text.replace('_', "-").into());
+            continue;
+        }
+        said.push(word);
+    }
+    said
+}
+
+const VERBS_WITH_UNDERSCORE: [&str; 4] = ["move_role", "set_active", "set_manual", "set_passive"];
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn spelt(words: &[&str]) -> Vec<String> {
+        accept_mmm_spelling(words.iter().map(OsString::from))
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn mmm_users_are_understood() {
+        assert_eq!(
+            spelt(&["mmm", "@test_mmm", "move_role", "writer", "cluster02"]),
+            ["mmm", "--cluster", "test_mmm", "move-role", "writer", "cluster02"]
+        );
+    }
+
+    #[test]
+    fn help_is_a_golden_file() {
+        let mut command = Arguments::command();
+        let mut text = command.render_long_help().to_string();
+        for verb in command.get_subcommands_mut() {
+            let name = verb.get_name().to_owned();
+            text.push_str(&format!("\n=== {name} ===\n{}", verb.render_long_help()));
+        }
+        crate::core::golden::check("tests/golden/help.txt", &text);
+    }
+}

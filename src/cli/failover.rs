@@ -1,0 +1,112 @@
+//! `mmm failover [CLUSTER]`: replaces a dead writer, after the same evidence and guards as the monitor's.
+
+use std::time::Duration;
+
+use super::args::{FailoverArguments, Settings};
+use super::setting;
+use crate::core::event::Event;
+use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
+use crate::core::guard;
+use crate::core::run::Ending;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::operation::Request;
+use crate::io::socket::{Ask, ask};
+use crate::io::standing::StateDir;
+use crate::io::{inquest, monitor};
+use crate::report::reporter::{Output, talk};
+
+/// How long another operation is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Performs it; the exit code says how it ended.
+pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, what.name.as_deref())?;
+    let cluster = &entry.cluster;
+    let fleet = setting::fleet(entry).await?;
+    let dir = StateDir::of(&inventory.monitor.state_dir, &cluster.name);
+    let mut standing = dir.load()?;
+    let facts = fleet.look_everywhere().await;
+    if standing.writer.is_none() {
+        standing.writer = guard::observed_writer(cluster, &facts);
+    }
+    let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
+    let (teller, reporting) = setting::telling(settings, &cluster.name);
+    let rung = match &standing.writer {
+        Some(writer) => {
+            let found = inquest::gather(&fleet, writer).await;
+            let means = monitor::means(entry).remove(writer);
+            let Some(means) = means else {
+                return Err(Trouble::new(
+                    Kind::Usage,
+                    "no failover",
+                    format!("the inventory does not name the writer `{writer}`"),
+                ));
+            };
+            let (rule, decision) = evidence::decide(&found, &means);
+            teller.tell(Event::RuleChanged {
+                rule: rule.to_string(),
+                sentence: rule.sentence().to_owned(),
+            });
+            allowed(
+                rule,
+                decision,
+                what.allow_unfenced,
+                writer.as_str(),
+                &cluster.name,
+            )?
+        }
+        None if what.to.is_some() => Rung::Silence,
+        None => {
+            return Err(Trouble::new(
+                Kind::Refused,
+                format!("failover of `{}` was not begun", cluster.name),
+                "no host is known to be the writer",
+            )
+            .hint("name the host to open with `--to HOST`"));
+        }
+    };
+    let outgoing = standing.writer.clone();
+    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let performed = performer.perform(&Request::Failover { incoming, rung }).await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    let performed = performed?;
+    let nobody_waits = ask(&inventory.monitor.socket, &Ask::Ping)
+        .await
+        .is_ok_and(|answer| answer.is_none());
+    if let (Ending::Done { .. }, Some(outgoing), true, Output::Text) =
+        (&performed.report.ending, outgoing, nobody_waits, settings.output)
+    {
+        talk(&format!(
+            "\nnote: no monitor runs, so nobody waits for `{outgoing}` to return. Start one, or run `mmm rejoin {outgoing}` \
+             as soon as it is back: until then it may believe that it is the writer"
+        ));
+    }
+    Ok(setting::exit_code(&performed))
+}
+
+/// What holds the writer down while another host is opened, or why nothing may.
+fn allowed(
+    rule: EvidenceRule,
+    decision: Decision,
+    unfenced: bool,
+    writer: &str,
+    cluster: &str,
+) -> Result<Rung, Trouble> {
+    match decision {
+        Decision::Replace(rung) => Ok(rung),
+        Decision::Refuse if unfenced => {
+            tracing::error!(
+                "{rule}: going on although `{writer}` is not fenced, as told by --allow-unfenced"
+            );
+            Ok(Rung::Silence)
+        }
+        Decision::Refuse | Decision::Leave => Err(Trouble::new(
+            Kind::Refused,
+            format!("failover of `{cluster}` was not begun"),
+            format!("{rule}: `{writer}`: {}", rule.sentence()),
+        )
+        .hint(rule.lifted_by())),
+    }
+}

@@ -1,0 +1,84 @@
+//! `mmm mode`, `set-active`, `set-manual`, `set-passive`, `clear`: what the monitor may do. Written under the cluster's lock;
+//! a running monitor reads it within half a second.
+
+use std::time::Duration;
+
+use super::args::Settings;
+use super::setting;
+use crate::core::standing::{Mode, Standing};
+use crate::core::trouble::Trouble;
+use crate::io::lock::LocalLock;
+use crate::io::standing::StateDir;
+use crate::report::reporter::{Output, out};
+
+/// How long another operation is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Prints the mode.
+pub async fn show(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, named)?;
+    let standing = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name).load()?;
+    match settings.output {
+        Output::Text => out(&standing.mode.to_string().to_uppercase()),
+        Output::Json => out(&setting::json(
+            &serde_json::json!({ "cluster": entry.cluster.name, "mode": standing.mode }),
+        )),
+    }
+    Ok(0)
+}
+
+/// Sets the mode.
+pub async fn set(settings: &Settings, named: Option<&str>, mode: Mode) -> Result<u8, Trouble> {
+    change(
+        settings,
+        named,
+        &format!("switched into {mode} mode"),
+        |standing| {
+            let changes = standing.mode != mode;
+            standing.mode = mode;
+            changes
+        },
+    )
+    .await
+}
+
+/// Says that a person has looked after a stuck operation.
+pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble> {
+    change(settings, named, "operations may act again", |standing| {
+        standing.hands_off.take().is_some()
+    })
+    .await
+}
+
+async fn change(
+    settings: &Settings,
+    named: Option<&str>,
+    done: &str,
+    apply: impl Fn(&mut Standing) -> bool,
+) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, named)?;
+    let dir = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name);
+    dir.prepare()?;
+    let lock = LocalLock::take(&dir, "a change of mode", LOCK_WAIT).await?;
+    let mut standing = dir.load()?;
+    let changed = apply(&mut standing);
+    if changed {
+        standing.touch();
+        dir.save(&standing)?;
+    }
+    drop(lock);
+    let said = if changed {
+        done.to_owned()
+    } else {
+        format!("nothing to do: {done} already")
+    };
+    match settings.output {
+        Output::Text => out(&format!("{}: {said}", entry.cluster.name)),
+        Output::Json => out(&setting::json(
+            &serde_json::json!({ "cluster": entry.cluster.name, "changed": changed, "mode": standing.mode }),
+        )),
+    }
+    Ok(0)
+}

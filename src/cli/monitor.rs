@@ -1,0 +1,110 @@
+//! `mmm monitor`: the daemon, in the foreground; and `mmm ping`, which asks it for a sign of life.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::args::Settings;
+use super::setting;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::monitor::{OnlyMonitor, watch_cluster};
+use crate::io::socket::{Answer, Ask, ask, serve};
+use crate::io::standing::StateDir;
+use crate::report::daemon::report_daemon;
+use crate::report::reporter::{Output, out, talk};
+
+/// Watches all clusters until SIGTERM or SIGINT.
+pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let claim = OnlyMonitor::claim(&inventory.monitor.state_dir)?;
+    let (teller, events) = crate::io::teller::Teller::new("");
+    let reporting = tokio::spawn(report_daemon(events, settings.output));
+    let (stop, stopped) = watch::channel(false);
+    let mut doors = BTreeMap::new();
+    let mut watching = tokio::task::JoinSet::new();
+    for entry in &inventory.clusters {
+        let fleet = Arc::new(setting::fleet(entry).await?);
+        let name = entry.cluster.name.clone();
+        let dir = StateDir::of(&inventory.monitor.state_dir, &name);
+        let (door, questions) = mpsc::channel(16);
+        doors.insert(name.clone(), door);
+        watching.spawn(watch_cluster(
+            fleet,
+            dir,
+            teller.about(&name),
+            questions,
+            stopped.clone(),
+        ));
+    }
+    drop(teller);
+    let names: Vec<&str> = inventory
+        .clusters
+        .iter()
+        .map(|entry| entry.cluster.name.as_str())
+        .collect();
+    talk(&format!(
+        "mmm monitor {} watches {}",
+        env!("CARGO_PKG_VERSION"),
+        names.join(", ")
+    ));
+    let ended = tokio::select! {
+        served = serve(&inventory.monitor.socket, inventory.text_hash.clone(), doors) => served.map(|never| match never {}),
+        signalled = asked_to_stop() => signalled,
+        // A cluster's loop only ends when told to: anything else is a bug, and the supervisor should start us again.
+        Some(ended) = watching.join_next() => Err(Trouble::new(Kind::Bug, "a cluster's loop ended by itself", match ended {
+            Ok(()) => "without an error".to_owned(),
+            Err(error) => error.to_string(),
+        })),
+    };
+    if stop.send(true).is_err() {
+        tracing::debug!("every cluster's loop had ended before");
+    }
+    while watching.join_next().await.is_some() {}
+    setting::all_told(reporting).await;
+    drop(claim);
+    ended.map(|()| 0)
+}
+
+async fn asked_to_stop() -> Result<(), Trouble> {
+    let deaf = |error| Trouble::new(Kind::Bug, "the monitor cannot receive signals", error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(deaf)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Asks the running monitor for a sign of life; 3 when none runs.
+pub async fn ping(settings: &Settings) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    match ask(&inventory.monitor.socket, &Ask::Ping).await? {
+        Some(Answer::Pong { pid, inventory_hash }) => {
+            let is_current = inventory_hash == inventory.text_hash;
+            match settings.output {
+                Output::Text if is_current => out(&format!("OK: the monitor runs as process {pid}")),
+                Output::Text => out(&format!(
+                    "OK: the monitor runs as process {pid}, but with an older inventory: restart it"
+                )),
+                Output::Json => out(&setting::json(
+                    &serde_json::json!({ "pid": pid, "inventory_is_current": is_current }),
+                )),
+            }
+            Ok(0)
+        }
+        Some(other) => Err(Trouble::new(
+            Kind::Wrong,
+            "the monitor gave an unexpected answer",
+            format!("{other:?}"),
+        )),
+        None => Err(Trouble::new(
+            Kind::Wrong,
+            "no monitor runs",
+            format!("nobody answers on `{}`", inventory.monitor.socket.display()),
+        )
+        .hint("`mmm monitor` starts one")),
+    }
+}

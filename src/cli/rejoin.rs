@@ -1,0 +1,32 @@
+//! `mmm rejoin HOST`: compares a replaced writer and lets it follow if it has nothing extra.
+
+use std::time::Duration;
+
+use super::args::Settings;
+use super::setting;
+use crate::core::cluster::HostName;
+use crate::core::trouble::{Kind, Trouble};
+
+/// How long another operation is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Performs it; the exit code says how it ended.
+pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, None)?;
+    let name = HostName::from(host);
+    if entry.cluster.host(&name).is_none() {
+        return Err(Trouble::new(
+            Kind::Usage,
+            format!("`{}` has no host `{host}`", entry.cluster.name),
+            "the inventory does not name it",
+        ));
+    }
+    let fleet = setting::fleet(entry).await?;
+    let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
+    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let performed = performer.take_back(&name).await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    Ok(setting::exit_code(&performed?))
+}

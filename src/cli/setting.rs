@@ -1,0 +1,191 @@
+//! What every verb needs first: inventory, playbooks, the cluster meant, its hosts within reach, somebody who tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tracing_subscriber::EnvFilter;
+
+use super::args::Settings;
+use crate::config::diagnostic::render_all;
+use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::core::playbook::Playbook;
+use crate::core::run::Ending;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::fleet::Fleet;
+use crate::io::operation::{Performed, Performer};
+use crate::io::standing::StateDir;
+use crate::io::teller::Teller;
+use crate::report::reporter::{Output, report, talk};
+
+/// Diagnostics go to stderr; `MMM_LOG` names a filter as `RUST_LOG` would.
+pub fn start_logging(verbose: u8) {
+    let default = match verbose {
+        0 => "mmm=error,russh=off",
+        1 => "mmm=info,russh=warn",
+        _ => "mmm=debug,russh=info",
+    };
+    let filter = EnvFilter::try_from_env("MMM_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+    if let Err(error) = started {
+        talk(&format!("logging could not be started: {error}"));
+    }
+}
+
+/// Reads the inventory; its warnings are told.
+///
+/// # Errors
+/// Usage: everything wrong with it.
+pub fn inventory(settings: &Settings) -> Result<Inventory, Trouble> {
+    let inventory = crate::io::inventory::load(&settings.inventory).map_err(|findings| {
+        Trouble::new(
+            Kind::Usage,
+            format!("the inventory `{}` cannot be used", settings.inventory.display()),
+            format!(
+                "{} found\n\n{}",
+                count(findings.len(), "thing"),
+                render_all(&findings)
+            ),
+        )
+    })?;
+    if settings.output == Output::Text && !inventory.warnings.is_empty() {
+        talk(render_all(&inventory.warnings).trim_end());
+    }
+    Ok(inventory)
+}
+
+/// Reads the playbooks of a cluster.
+///
+/// # Errors
+/// Usage: everything wrong with them.
+pub fn playbook(entry: &ClusterEntry) -> Result<Arc<Playbook>, Trouble> {
+    crate::config::playbook::load(entry.playbooks.as_deref())
+        .map(Arc::new)
+        .map_err(|findings| {
+            Trouble::new(
+                Kind::Usage,
+                format!("the playbooks of `{}` cannot be used", entry.cluster.name),
+                format!(
+                    "{} found\n\n{}",
+                    count(findings.len(), "thing"),
+                    render_all(&findings)
+                ),
+            )
+        })
+}
+
+/// The cluster meant: the one named, or the only one.
+///
+/// # Errors
+/// Usage: there is none of that name, or several to choose from.
+pub fn cluster<'i>(
+    settings: &Settings,
+    inventory: &'i Inventory,
+    named: Option<&str>,
+) -> Result<&'i ClusterEntry, Trouble> {
+    let names = || {
+        inventory
+            .clusters
+            .iter()
+            .map(|entry| format!("`{}`", entry.cluster.name))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match (
+        named.or(settings.cluster.as_deref()),
+        inventory.clusters.as_slice(),
+    ) {
+        (Some(name), _) => inventory.cluster(name).ok_or_else(|| {
+            Trouble::new(
+                Kind::Usage,
+                format!("there is no cluster `{name}`"),
+                format!("the inventory has {}", names()),
+            )
+        }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Trouble::new(
+            Kind::Usage,
+            "no cluster was named",
+            format!("the inventory has {}", names()),
+        )
+        .hint("name one, for instance `mmm show CLUSTER`, or `mmm @CLUSTER show`")),
+    }
+}
+
+/// The clusters meant: the one named, or all.
+///
+/// # Errors
+/// Usage: there is none of that name.
+pub fn clusters<'i>(
+    settings: &Settings,
+    inventory: &'i Inventory,
+    named: Option<&str>,
+) -> Result<Vec<&'i ClusterEntry>, Trouble> {
+    match named.or(settings.cluster.as_deref()) {
+        Some(_) => cluster(settings, inventory, named).map(|entry| vec![entry]),
+        None => Ok(inventory.clusters.iter().collect()),
+    }
+}
+
+/// A cluster's hosts within reach.
+///
+/// # Errors
+/// Usage: playbooks, secrets or SSH settings that cannot be had.
+pub async fn fleet(entry: &ClusterEntry) -> Result<Fleet, Trouble> {
+    Fleet::new(entry.clone(), playbook(entry)?).await
+}
+
+/// Someone who tells the events of one command until its teller is gone.
+pub fn telling(settings: &Settings, cluster: &str) -> (Teller, JoinHandle<()>) {
+    let (teller, events) = Teller::new(cluster);
+    (teller, tokio::spawn(report(events, settings.output)))
+}
+
+/// One command's way to act on a cluster.
+pub fn performer<'f>(
+    inventory: &Inventory,
+    fleet: &'f Fleet,
+    teller: Teller,
+    lock_wait: Duration,
+) -> Performer<'f> {
+    let dir = StateDir::of(&inventory.monitor.state_dir, &fleet.entry().cluster.name);
+    Performer {
+        fleet,
+        dir,
+        teller,
+        lock_wait,
+    }
+}
+
+/// Waits until everything has been told.
+pub async fn all_told(reporting: JoinHandle<()>) {
+    if let Err(error) = reporting.await {
+        talk(&format!("not everything could be told: {error}"));
+    }
+}
+
+/// The exit code of a performed operation. What happened has been told by its events.
+pub fn exit_code(performed: &Performed) -> u8 {
+    match performed.report.ending {
+        Ending::Done { .. } => 0,
+        Ending::Undone { .. } => Kind::Undone.exit_code(),
+        Ending::Stuck { .. } => Kind::Stuck.exit_code(),
+    }
+}
+
+/// A value as one line of JSON.
+pub fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"not JSON: {error}\"}}"))
+}
+
+/// "1 thing", "2 things".
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}

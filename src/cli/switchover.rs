@@ -1,0 +1,30 @@
+//! `mmm switchover [CLUSTER] [--to HOST]`: hands the writer role over.
+
+use std::time::Duration;
+
+use super::args::Settings;
+use super::setting;
+use crate::core::trouble::Trouble;
+use crate::io::operation::Request;
+
+/// Performs it; the exit code says how it ended.
+pub async fn run(
+    settings: &Settings,
+    named: Option<&str>,
+    to: Option<&str>,
+    lock_wait: Duration,
+) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, named)?;
+    let fleet = setting::fleet(entry).await?;
+    let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
+    let performer = setting::performer(&inventory, &fleet, teller, lock_wait);
+    let performed = performer
+        .perform(&Request::Switchover {
+            to: to.map(str::to_owned),
+        })
+        .await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    Ok(setting::exit_code(&performed?))
+}

@@ -1,0 +1,225 @@
+//! Reads the whole file out of its tree, section by section.
+
+use super::reader::{Reader, Section};
+use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Role, Timing};
+use super::settings;
+use super::tree::Node;
+use crate::core::cluster::{CheckKind, HostMode, RoleMode, Unfenced};
+
+/// Reads the whole file out of its tree.
+pub fn read(r: &mut Reader<'_>, root: &Node) -> File {
+    let mut file = File::default();
+    let Some(mut top) = r.root(root) else { return file };
+    if let Some(section) = r.section(&mut top, "monitor") {
+        file.monitor = monitor(r, section);
+    }
+    if let Some(mut section) = r.section(&mut top, "defaults") {
+        file.defaults.settings = settings::settings(r, &mut section);
+        settings::duties(r, &mut section, &mut file.defaults.settings);
+        cluster_wide(r, &mut section, &mut file.defaults);
+        r.close(section);
+    } else if top.mentions("defaults") {
+        file.defaults.settings.broken.insert(said::EVERYTHING.to_owned());
+    }
+    if top.get("clusters").is_none() {
+        r.missing(
+            &top,
+            "clusters",
+            "without a cluster there is nothing to watch",
+            "add `clusters:` with one cluster",
+        );
+    }
+    for (name, section) in r.named_sections(&mut top, "clusters") {
+        if let Some(section) = section {
+            file.clusters.push((name, cluster(r, section)));
+        }
+    }
+    r.close(top);
+    file
+}
+
+fn monitor(r: &mut Reader<'_>, mut section: Section<'_>) -> Monitor {
+    let monitor = Monitor {
+        state_dir: section.get("state_dir").and_then(|node| r.path(node)),
+        socket: section.get("socket").and_then(|node| r.path(node)),
+        ping_addresses: section
+            .get("ping_addresses")
+            .and_then(|node| r.list(node, "addresses", Reader::address))
+            .map(|addresses| addresses.into_iter().flatten().collect())
+            .unwrap_or_default(),
+    };
+    r.close(section);
+    monitor
+}
+
+fn cluster(r: &mut Reader<'_>, mut section: Section<'_>) -> Cluster {
+    let mut wide = ClusterWide::default();
+    if let Some(mut defaults) = r.section(&mut section, "defaults") {
+        wide.settings = settings::settings(r, &mut defaults);
+        r.close(defaults);
+    } else if section.mentions("defaults") {
+        wide.settings.broken.insert(said::EVERYTHING.to_owned());
+    }
+    settings::duties(r, &mut section, &mut wide.settings);
+    cluster_wide(r, &mut section, &mut wide);
+    let writer_role = section.get("writer_role").and_then(|node| r.name(node));
+    for (key, because) in [
+        ("hosts", "a cluster is made of hosts"),
+        ("roles", "without roles no address would go anywhere"),
+    ] {
+        if section.get(key).is_none() {
+            r.missing(&section, key, because, &format!("add `{key}:` to the cluster"));
+        }
+    }
+    let hosts = r.named_sections(&mut section, "hosts");
+    let host_names = hosts.iter().map(|(name, _)| name.value.clone()).collect();
+    let hosts = hosts
+        .into_iter()
+        .filter_map(|(name, section)| Some((name, host(r, section?))))
+        .collect();
+    let roles = r.named_sections(&mut section, "roles");
+    let roles = roles
+        .into_iter()
+        .filter_map(|(name, section)| Some((name, role(r, section?))))
+        .collect();
+    r.close(section);
+    Cluster {
+        wide,
+        writer_role,
+        hosts,
+        host_names,
+        roles,
+    }
+}
+
+fn host(r: &mut Reader<'_>, mut section: Section<'_>) -> Host {
+    let address = section.get("address");
+    if address.is_none() {
+        r.missing(
+            &section,
+            "address",
+            "MySQL and SSH are reached there",
+            "add `address: …` to the host",
+        );
+    }
+    let mode = section.get("mode");
+    if mode.is_none() {
+        r.missing(
+            &section,
+            "mode",
+            "only a master may become the writer",
+            "add `mode: master` or `mode: slave` to the host",
+        );
+    }
+    let mut settings = settings::settings(r, &mut section);
+    settings::duties(r, &mut section, &mut settings);
+    let host = Host {
+        address: address.and_then(|node| r.address(node)),
+        mode: mode.and_then(|node| {
+            let modes = [
+                ("master", HostMode::Master),
+                ("slave", HostMode::Slave),
+                ("replica", HostMode::Slave),
+            ];
+            r.choice(node, &modes)
+        }),
+        peer: section.get("peer").and_then(|node| r.name(node)),
+        settings,
+    };
+    r.close(section);
+    host
+}
+
+fn role(r: &mut Reader<'_>, mut section: Section<'_>) -> Role {
+    for (key, hint) in [
+        ("mode", "add `mode: exclusive` or `mode: balanced`"),
+        ("hosts", "add `hosts: [ … ]`"),
+        ("addresses", "add `addresses: [ … ]`"),
+    ] {
+        if section.get(key).is_none() {
+            r.missing(
+                &section,
+                key,
+                "a role is addresses, the hosts that may hold them, and how they spread",
+                hint,
+            );
+        }
+    }
+    let role = Role {
+        mode: section.get("mode").and_then(|node| {
+            r.choice(
+                node,
+                &[
+                    ("exclusive", RoleMode::Exclusive),
+                    ("balanced", RoleMode::Balanced),
+                ],
+            )
+        }),
+        hosts: section
+            .get("hosts")
+            .and_then(|node| r.list(node, "hosts", Reader::name)),
+        addresses: section
+            .get("addresses")
+            .and_then(|node| r.list(node, "addresses", Reader::address)),
+        prefer: section.get("prefer").and_then(|node| r.name(node)),
+    };
+    r.close(section);
+    role
+}
+
+fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut ClusterWide) {
+    if let Some(mut checks) = r.section(section, "checks") {
+        if let Some(timing_section) = r.section(&mut checks, "default") {
+            wide.checks.default = timing(r, timing_section, true);
+        }
+        for (key, kind) in [
+            ("ping", CheckKind::Ping),
+            ("mysql", CheckKind::Mysql),
+            ("rep_threads", CheckKind::RepThreads),
+            ("rep_backlog", CheckKind::RepBacklog),
+        ] {
+            if let Some(timing_section) = r.section(&mut checks, key) {
+                let timing = timing(r, timing_section, kind == CheckKind::RepBacklog);
+                wide.checks.kinds.insert(kind, timing);
+            }
+        }
+        r.close(checks);
+    }
+    if let Some(mut failover) = r.section(section, "failover") {
+        wide.automatic = failover.get("automatic").and_then(|node| r.flag(node));
+        wide.unfenced = failover.get("unfenced").and_then(|node| {
+            r.choice(
+                node,
+                &[
+                    ("if_silent_to_all", Unfenced::IfSilentToAll),
+                    ("never", Unfenced::Never),
+                ],
+            )
+        });
+        r.close(failover);
+    }
+    wide.playbooks = section.get("playbooks").and_then(|node| r.path(node));
+}
+
+fn timing(r: &mut Reader<'_>, mut section: Section<'_>, with_backlog: bool) -> Timing {
+    let mut timing = Timing {
+        every: section.get("every").and_then(|node| r.duration(node)),
+        trap_after: section.get("trap_after").and_then(|node| r.duration(node)),
+        timeout: section.get("timeout").and_then(|node| r.duration(node)),
+        max_backlog: None,
+    };
+    if let Some(node) = section.get("max_backlog") {
+        if with_backlog {
+            timing.max_backlog = r.duration(node);
+        } else {
+            r.error(
+                &node.span,
+                "`max_backlog` has no effect on this check",
+                "only `rep_backlog` measures how far a host is behind",
+                "move it to `rep_backlog` or `default`",
+            );
+        }
+    }
+    r.close(section);
+    timing
+}

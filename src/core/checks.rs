@@ -1,0 +1,241 @@
+//! From one probe's outcome to what the check says. Whoever refuses us lives: such a probe is unknown, never failed.
+
+use std::time::Duration;
+
+use super::facts::{IoThread, Reach, Refusal, ReplicationFacts, SqlThread};
+use super::latch::CheckResult;
+
+/// What came of an ICMP echo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Echo {
+    /// The host answered after that long.
+    Answered(Duration),
+    /// No answer within the deadline.
+    NoAnswer(Duration),
+    /// This box may not or cannot send one; says nothing about the host.
+    CannotPing {
+        /// Why not.
+        because: String,
+        /// What would help.
+        hint: String,
+    },
+}
+
+/// The check `ping`.
+pub fn ping(echo: &Echo) -> CheckResult {
+    match echo {
+        Echo::Answered(rtt) => CheckResult::Ok(format!("answered in {:.1} ms", rtt.as_secs_f64() * 1000.0)),
+        Echo::NoAnswer(waited) => CheckResult::Error(format!("no answer within {} ms", waited.as_millis())),
+        Echo::CannotPing { because, hint } => CheckResult::Unknown(format!("{because}; {hint}")),
+    }
+}
+
+/// The check `mysql`: whether the server answers a query.
+pub fn mysql<T>(reach: &Reach<T>) -> CheckResult {
+    match reach {
+        Reach::Up(_) => CheckResult::Ok("answers queries".to_owned()),
+        Reach::Refusing {
+            reason: Refusal::Stopping,
+            text,
+        } => CheckResult::Error(text.clone()),
+        Reach::Refusing { text, .. } | Reach::Unasked(text) => CheckResult::Unknown(text.clone()),
+        Reach::Hung(text) | Reach::Down(text) | Reach::Silent(text) => CheckResult::Error(text.clone()),
+    }
+}
+
+/// The check `rep_threads`: every channel receives and applies. A receiver that is still connecting counts as
+/// failing: the trap period is how long that is tolerated.
+pub fn rep_threads(reach: &Reach<Vec<ReplicationFacts>>) -> CheckResult {
+    let channels = match configured(reach) {
+        Ok(channels) => channels,
+        Err(result) => return result,
+    };
+    match channels.iter().find_map(not_running) {
+        Some(broken) => CheckResult::Error(broken),
+        None => CheckResult::Ok("both threads run".to_owned()),
+    }
+}
+
+/// The check `rep_backlog`: no channel lags more than `max_backlog`. A lag that the server cannot tell because its
+/// threads stand still is a failure, not a zero.
+pub fn rep_backlog(reach: &Reach<Vec<ReplicationFacts>>, max_backlog: Duration) -> CheckResult {
+    let channels = match configured(reach) {
+        Ok(channels) => channels,
+        Err(result) => return result,
+    };
+    if let Some(broken) = channels.iter().find_map(not_running) {
+        return CheckResult::Error(format!("backlog cannot be told: {broken}"));
+    }
+    let mut worst = Duration::ZERO;
+    for channel in channels {
+        match channel.lag {
+            None => {
+                return CheckResult::Unknown(format!(
+                    "{}the server does not tell its backlog",
+                    label(channel)
+                ));
+            }
+            // A delay kept on purpose is not a backlog.
+            Some(lag) => worst = worst.max(lag.saturating_sub(channel.delay)),
+        }
+    }
+    let words = format!(
+        "{} s behind, {} s allowed",
+        worst.as_secs(),
+        max_backlog.as_secs()
+    );
+    if worst > max_backlog {
+        CheckResult::Error(words)
+    } else {
+        CheckResult::Ok(words)
+    }
+}
+
+/// The channels when there are any; otherwise what either replication check says.
+fn configured(reach: &Reach<Vec<ReplicationFacts>>) -> Result<&[ReplicationFacts], CheckResult> {
+    match reach {
+        Reach::Up(channels) if channels.is_empty() => {
+            Err(CheckResult::Error("replication is not set up".to_owned()))
+        }
+        Reach::Up(channels) => Ok(channels),
+        // Whether the server can be reached is the business of `mysql`.
+        other => Err(CheckResult::Unknown(
+            other.trouble().unwrap_or_default().to_owned(),
+        )),
+    }
+}
+
+fn not_running(channel: &ReplicationFacts) -> Option<String> {
+    let label = label(channel);
+    let because = |error: &Option<_>| error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+    match (channel.io, channel.sql) {
+        (_, SqlThread::No) => Some(format!(
+            "{label}replication does not apply{}",
+            because(&channel.sql_error)
+        )),
+        (IoThread::No, _) => Some(format!(
+            "{label}replication does not receive{}",
+            because(&channel.io_error)
+        )),
+        (IoThread::Connecting, _) => Some(format!(
+            "{label}replication is connecting to `{}:{}`{}",
+            channel.source_host,
+            channel.source_port,
+            because(&channel.io_error)
+        )),
+        (IoThread::Yes, SqlThread::Yes) => None,
+    }
+}
+
+fn label(channel: &ReplicationFacts) -> String {
+    if channel.channel.is_empty() {
+        String::new()
+    } else {
+        format!("channel `{}`: ", channel.channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::facts::{ReceivedGtid, ReplicationError, UsingGtid};
+
+    fn channel(io: IoThread, sql: SqlThread, lag_s: Option<u64>) -> ReplicationFacts {
+        ReplicationFacts {
+            channel: String::new(),
+            source_host: "10.0.0.248".to_owned(),
+            source_port: 3306,
+            source_user: "repl".to_owned(),
+            source_server_id: Some(2),
+            io,
+            sql,
+            lag: lag_s.map(Duration::from_secs),
+            io_error: None,
+            sql_error: None,
+            using_gtid: UsingGtid::SlavePos,
+            received: None,
+            executed: None,
+            received_gtid: ReceivedGtid::None,
+            relay_log_bytes: 0,
+            delay: Duration::ZERO,
+        }
+    }
+
+    fn is_error(result: CheckResult) -> bool {
+        matches!(result, CheckResult::Error(_))
+    }
+    fn is_unknown(result: CheckResult) -> bool {
+        matches!(result, CheckResult::Unknown(_))
+    }
+    fn is_ok(result: CheckResult) -> bool {
+        matches!(result, CheckResult::Ok(_))
+    }
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn whoever_refuses_us_is_not_down() {
+        for reason in [
+            Refusal::Limits,
+            Refusal::Login,
+            Refusal::Privilege,
+            Refusal::Other,
+        ] {
+            assert!(is_unknown(mysql(&Reach::<()>::Refusing {
+                reason,
+                text: "no".to_owned()
+            })));
+        }
+        assert!(is_error(mysql(&Reach::<()>::Hung("slow".to_owned()))));
+        assert!(is_error(mysql(&Reach::<()>::Down("closed".to_owned()))));
+        assert!(is_unknown(mysql(&Reach::<()>::Unasked("no route".to_owned()))));
+    }
+
+    #[test]
+    fn an_unreachable_server_says_nothing_about_replication() {
+        let reach = Reach::Down("closed".to_owned());
+        assert!(is_unknown(rep_threads(&reach)));
+        assert!(is_unknown(rep_backlog(&reach, LIMIT)));
+    }
+
+    #[test]
+    fn connecting_is_not_running() {
+        let reach = Reach::Up(vec![channel(IoThread::Connecting, SqlThread::Yes, None)]);
+        assert_eq!(
+            rep_threads(&reach).message(),
+            "replication is connecting to `10.0.0.248:3306`"
+        );
+        assert!(is_error(rep_threads(&reach)));
+        assert!(is_error(rep_backlog(&reach, LIMIT)));
+    }
+
+    #[test]
+    fn every_channel_counts() {
+        let mut second = channel(IoThread::Yes, SqlThread::No, None);
+        second.channel = "backup".to_owned();
+        second.sql_error = Some(ReplicationError {
+            number: 1062,
+            text: "Duplicate entry".to_owned(),
+        });
+        let reach = Reach::Up(vec![channel(IoThread::Yes, SqlThread::Yes, Some(0)), second]);
+        assert_eq!(
+            rep_threads(&reach).message(),
+            "channel `backup`: replication does not apply: error 1062: Duplicate entry"
+        );
+        assert!(is_error(rep_backlog(&reach, LIMIT)));
+    }
+
+    #[test]
+    fn the_backlog_is_compared() {
+        let lagging = |seconds| Reach::Up(vec![channel(IoThread::Yes, SqlThread::Yes, seconds)]);
+        assert!(is_ok(rep_backlog(&lagging(Some(60)), LIMIT)));
+        assert!(is_error(rep_backlog(&lagging(Some(61)), LIMIT)));
+        assert!(is_unknown(rep_backlog(&lagging(None), LIMIT)));
+        assert!(is_ok(rep_threads(&lagging(None))));
+    }
+
+    #[test]
+    fn no_replication_is_an_error() {
+        assert!(is_error(rep_threads(&Reach::Up(Vec::new()))));
+    }
+}

@@ -1,0 +1,99 @@
+//! Who could take over the writer role.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::cluster::{Cluster, HostName};
+use super::facts::{HostFacts, Reach, SqlThread};
+use super::standing::Standing;
+
+/// Why a host cannot be the next writer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Barred {
+    /// Its server does not answer; why.
+    Unanswered(String),
+    /// It was replaced as writer and has not been compared since.
+    Owed,
+    /// It is kept out because of what only it has.
+    KeptOut(String),
+    /// It replicates from nobody, so nothing says that it has the writer's data.
+    NotReplicating,
+    /// It does not apply what it received.
+    SqlThreadStopped(String),
+    /// Its binary log is off, so nobody could follow it.
+    NoBinaryLog,
+}
+
+impl fmt::Display for Barred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Barred::Unanswered(why) => write!(f, "its server does not answer: {why}"),
+            Barred::Owed => f.write_str("it was replaced as writer and has not been compared since"),
+            Barred::KeptOut(surplus) => write!(f, "it has transactions that the writer has not: {surplus}"),
+            Barred::NotReplicating => f.write_str("it replicates from nobody"),
+            Barred::SqlThreadStopped(why) if why.is_empty() => f.write_str("its SQL thread is stopped"),
+            Barred::SqlThreadStopped(why) => write!(f, "its SQL thread is stopped: {why}"),
+            Barred::NoBinaryLog => f.write_str("its binary log is off"),
+        }
+    }
+}
+
+/// Why `host` cannot take over from `outgoing`; `None` when it can.
+pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: &HostName) -> Option<Barred> {
+    if let Some(owed) = standing.owed.get(host) {
+        return Some(match &owed.progress {
+            super::standing::Return::KeptOut { surplus } => Barred::KeptOut(surplus.clone()),
+            _ => Barred::Owed,
+        });
+    }
+    let mysql = match facts.get(host).map(|facts| &facts.mysql) {
+        Some(Reach::Up(mysql)) => mysql,
+        Some(other) => return Some(Barred::Unanswered(other.trouble().unwrap_or_default().to_owned())),
+        None => return Some(Barred::Unanswered("it has not been asked".to_owned())),
+    };
+    if !mysql.log_bin {
+        return Some(Barred::NoBinaryLog);
+    }
+    let Some(channel) = mysql.replicas.first() else {
+        return Some(Barred::NotReplicating);
+    };
+    if channel.sql == SqlThread::No {
+        let why = channel
+            .sql_error
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        return Some(Barred::SqlThreadStopped(why));
+    }
+    None
+}
+
+/// The hosts that may be the writer, other than `outgoing`, each with what bars it; in order of preference.
+pub fn candidates(
+    cluster: &Cluster,
+    standing: &Standing,
+    facts: &BTreeMap<HostName, HostFacts>,
+    outgoing: Option<&HostName>,
+) -> Vec<(HostName, Option<Barred>)> {
+    let Some(role) = cluster.writer() else {
+        return Vec::new();
+    };
+    let mut hosts: Vec<&HostName> = role.hosts.iter().filter(|host| Some(*host) != outgoing).collect();
+    hosts.sort_by_key(|host| role.prefer.as_ref() != Some(*host));
+    hosts
+        .into_iter()
+        .map(|host| (host.clone(), barred(standing, facts, host)))
+        .collect()
+}
+
+/// The first host that could take over.
+pub fn successor(
+    cluster: &Cluster,
+    standing: &Standing,
+    facts: &BTreeMap<HostName, HostFacts>,
+    outgoing: Option<&HostName>,
+) -> Option<HostName> {
+    candidates(cluster, standing, facts, outgoing)
+        .into_iter()
+        .find_map(|(host, barred)| barred.is_none().then_some(host))
+}

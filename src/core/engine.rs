@@ -1,0 +1,476 @@
+//! One cluster's monitor as a value: inputs with their moment go in, effects come out. It keeps no secrets from
+//! `show` and never waits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::cluster::{CheckKind, Cluster, HostName};
+use super::election;
+use super::event::Event;
+use super::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
+use super::facts::HostFacts;
+use super::hosts::{self, HostRecord, HostState, Verdicts};
+use super::latch::{CheckResult, Latch, Verdict};
+use super::moment::Moment;
+use super::repair;
+use super::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
+use super::standing::{Return, Standing};
+use super::trouble::Trouble;
+
+/// Pause before evidence about the same writer is gathered again after a refusal.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Pause between attempts to bring a replaced writer in, or to open a read-only one.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// What the engine is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A probe returned.
+    Checked {
+        /// The host probed.
+        host: HostName,
+        /// By which check.
+        kind: CheckKind,
+        /// What it said.
+        result: CheckResult,
+    },
+    /// A host was looked at.
+    Looked(HostName, Box<HostFacts>),
+    /// The standing was read from disk, or changed by an operation.
+    Stands(Standing),
+    /// Evidence about a suspected writer is in.
+    Evidence {
+        /// Whom it is about.
+        suspect: HostName,
+        /// The evidence.
+        evidence: Evidence,
+    },
+    /// What was started came to nothing, and why.
+    Failed(Trouble),
+    /// What was started has ended.
+    Finished,
+    /// Time passed.
+    Tick,
+}
+
+/// What the engine wants done. At most one effect other than [`Effect::Tell`] is under way at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Gather evidence about this writer.
+    AskEvidence(HostName),
+    /// Replace the writer.
+    FailOver {
+        /// The dead writer.
+        outgoing: HostName,
+        /// Who takes over.
+        incoming: HostName,
+        /// How the dead writer is held down.
+        rung: Rung,
+    },
+    /// Let this writer take writes again.
+    Reopen(HostName),
+    /// Put back what is out of place.
+    Repair,
+    /// Compare this quarantined writer, and let it follow if it has nothing extra.
+    Rejoin(HostName),
+    /// Tell people.
+    Tell(Event),
+}
+
+/// Why nothing is done about a writer that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The rule that blocks.
+    pub rule: EvidenceRule,
+    /// Whom it is about.
+    pub suspect: HostName,
+    /// The evidence it rests on.
+    pub evidence: Evidence,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// One cluster's monitor.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    cluster: Cluster,
+    means: BTreeMap<HostName, Means>,
+    standing: Standing,
+    latches: BTreeMap<(HostName, CheckKind), Latch>,
+    records: BTreeMap<HostName, HostRecord>,
+    facts: BTreeMap<HostName, HostFacts>,
+    /// When each host was last looked at.
+    looked_at: BTreeMap<HostName, Moment>,
+    /// When the last effect ended: only facts from after it count.
+    settled_at: Moment,
+    busy: bool,
+    rule: Rule,
+    guard: Option<Guard>,
+    /// The last trouble that was alarmed about.
+    complaint: Option<String>,
+    ask_again_at: Moment,
+    try_again_at: Moment,
+}
+
+impl Engine {
+    /// A monitor that knows nothing yet but the standing on disk.
+    pub fn new(cluster: Cluster, means: BTreeMap<HostName, Means>, standing: Standing) -> Engine {
+        let latches = cluster
+            .hosts
+            .iter()
+            .flat_map(|host| CheckKind::ALL.map(|kind| ((host.name.clone(), kind), Latch::default())))
+            .collect();
+        Engine {
+            cluster,
+            means,
+            standing,
+            latches,
+            records: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            looked_at: BTreeMap::new(),
+            settled_at: Moment(0),
+            busy: false,
+            rule: Rule::R09,
+            guard: None,
+            complaint: None,
+            ask_again_at: Moment(0),
+            try_again_at: Moment(0),
+        }
+    }
+
+    /// Takes in one input and says what is to be done.
+    pub fn step(&mut self, now: Moment, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Checked { host, kind, result } => self.check(now, &host, kind, result, &mut effects),
+            Input::Looked(host, facts) => {
+                self.looked_at.insert(host.clone(), now);
+                self.facts.insert(host, *facts);
+            }
+            Input::Stands(standing) => {
+                if standing.writer != self.standing.writer {
+                    self.guard = None;
+                }
+                self.standing = standing;
+            }
+            Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
+            Input::Failed(trouble) => self.complain(&trouble, &mut effects),
+            Input::Finished => {
+                self.busy = false;
+                self.settled_at = now;
+            }
+            Input::Tick => {}
+        }
+        self.trap(now, &mut effects);
+        self.judge_hosts(now, &mut effects);
+        self.consider(now, &mut effects);
+        effects
+    }
+
+    /// The rule in force.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// What blocks a failover, while one is blocked.
+    pub fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
+    }
+
+    /// The standing.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The newest facts.
+    pub fn facts(&self) -> &BTreeMap<HostName, HostFacts> {
+        &self.facts
+    }
+
+    /// One check of one host.
+    pub fn latch(&self, host: &HostName, kind: CheckKind) -> Option<&Latch> {
+        self.latches.get(&(host.clone(), kind))
+    }
+
+    /// The state of one host.
+    pub fn record(&self, host: &HostName) -> Option<&HostRecord> {
+        self.records.get(host)
+    }
+
+    /// The hosts that may hold roles now.
+    pub fn online(&self) -> Vec<HostName> {
+        self.cluster
+            .hosts
+            .iter()
+            .filter(|host| self.state_of(&host.name) == HostState::Online)
+            .map(|host| host.name.clone())
+            .collect()
+    }
+
+    fn state_of(&self, host: &HostName) -> HostState {
+        self.records
+            .get(host)
+            .map_or(HostState::Unknown, |record| record.state)
+    }
+
+    fn check(
+        &mut self,
+        now: Moment,
+        host: &HostName,
+        kind: CheckKind,
+        result: CheckResult,
+        effects: &mut Vec<Effect>,
+    ) {
+        let trap_after = self.cluster.checks.of(kind).trap_after;
+        let Some(latch) = self.latches.get_mut(&(host.clone(), kind)) else {
+            return;
+        };
+        let message = result.message().to_owned();
+        let was = latch.verdict;
+        if let Some(verdict) = latch.observe(now, result, trap_after)
+            && was != Verdict::Untested
+        {
+            effects.push(Effect::Tell(changed(host, kind, verdict, message)));
+        }
+    }
+
+    /// Lets checks that keep failing become failed, whether or not a probe has just returned.
+    fn trap(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for ((host, kind), latch) in &mut self.latches {
+            if let Some(verdict) = latch.tick(now, self.cluster.checks.of(*kind).trap_after) {
+                let message = latch
+                    .last
+                    .as_ref()
+                    .map(|last| last.message().to_owned())
+                    .unwrap_or_default();
+                effects.push(Effect::Tell(changed(host, *kind, verdict, message)));
+            }
+        }
+    }
+
+    fn judge_hosts(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for host in &self.cluster.hosts {
+            let verdict = |kind| {
+                self.latches
+                    .get(&(host.name.clone(), kind))
+                    .map_or(Verdict::Untested, |latch| latch.verdict)
+            };
+            let verdicts = Verdicts {
+                mysql: verdict(CheckKind::Mysql),
+                rep_threads: verdict(CheckKind::RepThreads),
+                rep_backlog: verdict(CheckKind::RepBacklog),
+            };
+            let is_writer = self.standing.writer.as_ref() == Some(&host.name);
+            let owed = self.standing.owed.get(&host.name);
+            let (state, because) = hosts::state(&verdicts, is_writer, owed);
+            let from = self.records.get(&host.name).map(|record| record.state);
+            if from == Some(state) {
+                if let Some(record) = self.records.get_mut(&host.name) {
+                    record.because = because;
+                }
+                continue;
+            }
+            if let Some(from) = from.filter(|from| *from != HostState::Unknown) {
+                effects.push(Effect::Tell(Event::StateChanged {
+                    host: host.name.clone(),
+                    from: from.to_string(),
+                    to: state.to_string(),
+                    because: because.clone(),
+                }));
+            }
+            let record = HostRecord {
+                host: host.name.clone(),
+                state,
+                since: now,
+                because,
+            };
+            self.records.insert(host.name.clone(), record);
+        }
+    }
+
+    /// Alarms once about the same trouble, however often it comes back.
+    fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
+        let what = format!("{}: {}", trouble.what, trouble.because);
+        if self.complaint.as_ref() != Some(&what) {
+            self.complaint = Some(what.clone());
+            effects.push(Effect::Tell(Event::Alarm {
+                what,
+                hint: trouble.hint.clone(),
+            }));
+        }
+    }
+
+    /// Draws the picture, finds the rule, and asks for what it says.
+    fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let rule = rule::decide(&self.picture());
+        if rule != self.rule {
+            if rule != Rule::R10 && self.rule != Rule::R10 {
+                effects.push(Effect::Tell(Event::RuleChanged {
+                    rule: rule.to_string(),
+                    sentence: rule.sentence().to_owned(),
+                }));
+            }
+            self.rule = rule;
+        }
+        let writer_failed = self
+            .standing
+            .writer
+            .as_ref()
+            .is_some_and(|writer| self.writer_picture(writer) == WriterPicture::Failed);
+        if !writer_failed {
+            self.guard = None;
+        }
+        match rule.verb() {
+            Verb::Watch => {}
+            Verb::Tend => self.tend(now, effects),
+            Verb::AskEvidence => {
+                if let Some(writer) = self.standing.writer.clone().filter(|_| now >= self.ask_again_at) {
+                    self.start(Effect::AskEvidence(writer), effects);
+                }
+            }
+            Verb::Reopen => {
+                if let Some(writer) = self.standing.writer.clone().filter(|_| now >= self.try_again_at) {
+                    self.try_again_at = now.after(TRY_AGAIN_AFTER);
+                    self.start(Effect::Reopen(writer), effects);
+                }
+            }
+        }
+    }
+
+    fn picture(&self) -> Picture {
+        let writer = self.standing.writer.as_ref();
+        let activity = if self.standing.hands_off.is_some() {
+            Activity::HandsOff
+        } else if self.busy {
+            Activity::Busy
+        } else {
+            Activity::Idle
+        };
+        let successor = election::successor(&self.cluster, &self.standing, &self.facts, writer);
+        Picture {
+            mode: self.standing.mode,
+            automatic: self.cluster.failover.automatic,
+            activity,
+            writer: writer.map_or(WriterPicture::NotKnown, |writer| self.writer_picture(writer)),
+            standby: if successor.is_some() {
+                StandbyPicture::Ready
+            } else {
+                StandbyPicture::Missing
+            },
+        }
+    }
+
+    /// Whether a host was looked at since the last effect ended.
+    fn is_fresh(&self, host: &HostName) -> bool {
+        self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
+    }
+
+    fn writer_picture(&self, writer: &HostName) -> WriterPicture {
+        let Some(latch) = self.latch(writer, CheckKind::Mysql) else {
+            return WriterPicture::NotKnown;
+        };
+        // Facts from before the last effect ended may show the host as it was before that effect.
+        let read_only = self.is_fresh(writer)
+            && self
+                .facts
+                .get(writer)
+                .and_then(|facts| facts.mysql.up())
+                .is_some_and(|mysql| !mysql.is_writable());
+        match latch.verdict {
+            Verdict::Failed => WriterPicture::Failed,
+            Verdict::Ok | Verdict::Untested if latch.is_suspect() => WriterPicture::Suspect,
+            Verdict::Ok | Verdict::Untested if read_only => WriterPicture::ReadOnly,
+            Verdict::Ok | Verdict::Untested => WriterPicture::Serving,
+        }
+    }
+
+    /// With the writer in place: mend what is out of place, then bring replaced writers in.
+    fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if !self.cluster.hosts.iter().all(|host| self.is_fresh(&host.name)) {
+            return;
+        }
+        let online = self.online();
+        if !repair::fixes(&self.cluster, &self.standing, &online, &self.facts).is_empty() {
+            self.start(Effect::Repair, effects);
+            return;
+        }
+        let back = self.standing.owed.iter().find(|(host, owed)| {
+            let ssh = self
+                .facts
+                .get(*host)
+                .is_some_and(|facts| facts.ssh.up().is_some());
+            ssh && !matches!(owed.progress, Return::KeptOut { .. })
+        });
+        if let Some((host, _)) = back.filter(|_| now >= self.try_again_at) {
+            self.try_again_at = now.after(TRY_AGAIN_AFTER);
+            let host = host.clone();
+            self.start(Effect::Rejoin(host), effects);
+        }
+    }
+
+    /// Decides on fresh evidence.
+    fn weigh(&mut self, now: Moment, suspect: HostName, evidence: Evidence, effects: &mut Vec<Effect>) {
+        self.busy = false;
+        self.ask_again_at = now.after(ASK_AGAIN_AFTER);
+        let current = rule::decide(&self.picture());
+        if self.standing.writer.as_ref() != Some(&suspect) || current != Rule::R06 {
+            return;
+        }
+        let Some(means) = self.means.get(&suspect) else {
+            return;
+        };
+        let (rule, decision) = evidence::decide(&evidence, means);
+        let incoming = election::successor(&self.cluster, &self.standing, &self.facts, Some(&suspect));
+        match (decision, incoming) {
+            (Decision::Replace(rung), Some(incoming)) => {
+                self.guard = None;
+                effects.push(Effect::Tell(Event::RuleChanged {
+                    rule: rule.to_string(),
+                    sentence: rule.sentence().to_owned(),
+                }));
+                self.start(
+                    Effect::FailOver {
+                        outgoing: suspect,
+                        incoming,
+                        rung,
+                    },
+                    effects,
+                );
+            }
+            (Decision::Replace(_), None) => {}
+            (Decision::Leave | Decision::Refuse, _) => {
+                if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
+                    effects.push(Effect::Tell(Event::Alarm {
+                        what: format!("{rule}: {suspect}: {}", rule.sentence()),
+                        hint: rule.lifted_by().to_owned(),
+                    }));
+                    self.guard = Some(Guard {
+                        rule,
+                        suspect,
+                        evidence,
+                        since: now,
+                    });
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, effect: Effect, effects: &mut Vec<Effect>) {
+        self.busy = true;
+        effects.push(effect);
+    }
+}
+
+fn changed(host: &HostName, kind: CheckKind, verdict: Verdict, message: String) -> Event {
+    Event::CheckChanged {
+        host: host.clone(),
+        check: kind.to_string(),
+        ok: verdict == Verdict::Ok,
+        message,
+    }
+}

@@ -1,0 +1,177 @@
+//! What happens, told as values. Reporters turn events into words, JSON or progress bars; nothing else prints.
+
+use serde::Serialize;
+
+use super::cluster::HostName;
+use super::moment::Moment;
+use super::playbook::Section;
+use super::run::Ending;
+
+/// Something worth telling a person, with the moment at which it happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Told {
+    /// When it happened.
+    pub at: Moment,
+    /// The cluster it happened to.
+    pub cluster: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// How loud an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loudness {
+    /// Progress of something that was asked for.
+    Progress,
+    /// A change that people read afterwards.
+    Notice,
+    /// Something is wrong and people should look.
+    Alarm,
+}
+
+/// Everything that is told.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A run begins.
+    RunStarted {
+        /// The run's name, which is its journal's file name.
+        run: String,
+        /// The operation.
+        operation: String,
+        /// The host that gives the role away, if any.
+        outgoing: Option<HostName>,
+        /// The host that takes it.
+        incoming: Option<HostName>,
+        /// Number of stages.
+        stages: usize,
+    },
+    /// A stage begins.
+    StepStarted {
+        /// Its place, counted from 1.
+        step: usize,
+        /// Out of how many.
+        of: usize,
+        /// Where.
+        hosts: Vec<HostName>,
+        /// What it does.
+        name: String,
+    },
+    /// A stage ended.
+    StepEnded {
+        /// Its place, counted from 1.
+        step: usize,
+        /// Out of how many.
+        of: usize,
+        /// Where.
+        hosts: Vec<HostName>,
+        /// What it does.
+        name: String,
+        /// The section it stands in.
+        section: Section,
+        /// How it ended.
+        ended: StepEnd,
+        /// How long it took.
+        took_ms: u64,
+        /// Why it failed, or what else is worth knowing.
+        note: Option<String>,
+    },
+    /// A run ended.
+    RunEnded {
+        /// The run's name.
+        run: String,
+        /// The operation.
+        operation: String,
+        /// How.
+        ending: Ending,
+        /// Who is the writer now; none when nobody may take writes.
+        writer: Option<HostName>,
+        /// How long writes were refused, if they were.
+        write_refused_ms: Option<f64>,
+        /// How long the whole run took.
+        took_ms: u64,
+    },
+    /// A host changed its state.
+    StateChanged {
+        /// Which host.
+        host: HostName,
+        /// The state it leaves.
+        from: String,
+        /// The state it enters.
+        to: String,
+        /// Why.
+        because: String,
+    },
+    /// A check changed its verdict.
+    CheckChanged {
+        /// Which host.
+        host: HostName,
+        /// Which check.
+        check: String,
+        /// Whether it is fine now.
+        ok: bool,
+        /// What the probe said.
+        message: String,
+    },
+    /// The rule in force for the cluster changed.
+    RuleChanged {
+        /// Its number.
+        rule: String,
+        /// Its sentence.
+        sentence: String,
+    },
+    /// An address was put back where it belongs, or taken from where it does not.
+    Repaired {
+        /// Where.
+        host: HostName,
+        /// What was done.
+        what: String,
+    },
+    /// Something is wrong that people should look at.
+    Alarm {
+        /// What is wrong.
+        what: String,
+        /// What lifts it.
+        hint: String,
+    },
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEnd {
+    /// It holds.
+    Done,
+    /// It failed and will be tried again.
+    Retried,
+    /// It failed.
+    Failed,
+    /// The connection died in the middle.
+    Unknown,
+    /// It failed, and something later makes sure.
+    Waived,
+    /// It was taken back.
+    Undone,
+}
+
+impl Event {
+    /// How loud it is.
+    pub fn loudness(&self) -> Loudness {
+        match self {
+            Event::RunStarted { .. } | Event::StepStarted { .. } | Event::StepEnded { .. } => {
+                Loudness::Progress
+            }
+            Event::RunEnded {
+                ending: Ending::Stuck { .. },
+                ..
+            }
+            | Event::Alarm { .. } => Loudness::Alarm,
+            Event::RunEnded { .. }
+            | Event::StateChanged { .. }
+            | Event::CheckChanged { .. }
+            | Event::RuleChanged { .. }
+            | Event::Repaired { .. } => Loudness::Notice,
+        }
+    }
+}

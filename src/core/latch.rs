@@ -1,0 +1,176 @@
+//! From single probe results to a verdict that does not flicker: a check must keep failing for its trap period.
+//!
+//! Unlike MMM's, a latch always publishes recovery, and an unknown result in between neither clears nor
+//! restarts the timer of a failing check.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::moment::Moment;
+
+/// What one probe said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckResult {
+    /// All is well, with a few words.
+    Ok(String),
+    /// The thing checked is broken or gone.
+    Error(String),
+    /// The probe could not tell (limits, wrong password, missing privilege): never taken for a failure.
+    Unknown(String),
+}
+
+impl CheckResult {
+    /// The words that came with it.
+    pub fn message(&self) -> &str {
+        match self {
+            CheckResult::Ok(text) | CheckResult::Error(text) | CheckResult::Unknown(text) => text,
+        }
+    }
+}
+
+/// The verdict that decisions rest on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// No probe has said anything definite yet.
+    Untested,
+    /// The last definite result was good, or has not been bad for long enough.
+    Ok,
+    /// Bad for at least the trap period.
+    Failed,
+}
+
+/// One check of one host over time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latch {
+    /// The verdict in force.
+    pub verdict: Verdict,
+    /// Since when every definite result has been bad.
+    pub failing_since: Option<Moment>,
+    /// When the verdict last changed.
+    pub changed_at: Option<Moment>,
+    /// What the newest probe said, whatever it was.
+    pub last: Option<CheckResult>,
+}
+
+impl Default for Latch {
+    fn default() -> Self {
+        Latch {
+            verdict: Verdict::Untested,
+            failing_since: None,
+            changed_at: None,
+            last: None,
+        }
+    }
+}
+
+impl Latch {
+    /// Takes in one result; returns the new verdict if it changed.
+    pub fn observe(&mut self, now: Moment, result: CheckResult, trap_after: Duration) -> Option<Verdict> {
+        match &result {
+            CheckResult::Ok(_) => self.failing_since = None,
+            CheckResult::Error(_) => {
+                self.failing_since.get_or_insert(now);
+            }
+            CheckResult::Unknown(_) => {}
+        }
+        let good = matches!(result, CheckResult::Ok(_));
+        self.last = Some(result);
+        if good {
+            self.change(now, Verdict::Ok)
+        } else {
+            self.tick(now, trap_after)
+        }
+    }
+
+    /// Lets time pass; a check that has been failing for `trap_after` becomes failed without waiting for a probe.
+    pub fn tick(&mut self, now: Moment, trap_after: Duration) -> Option<Verdict> {
+        let since = self.failing_since?;
+        if now.since(since) < trap_after {
+            return None;
+        }
+        self.change(now, Verdict::Failed)
+    }
+
+    /// True while results are bad but the trap period has not passed.
+    pub fn is_suspect(&self) -> bool {
+        self.failing_since.is_some() && self.verdict != Verdict::Failed
+    }
+
+    fn change(&mut self, now: Moment, to: Verdict) -> Option<Verdict> {
+        if self.verdict == to {
+            return None;
+        }
+        self.verdict = to;
+        self.changed_at = Some(now);
+        Some(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRAP: Duration = Duration::from_secs(4);
+
+    fn ok() -> CheckResult {
+        CheckResult::Ok("fine".into())
+    }
+    fn error() -> CheckResult {
+        CheckResult::Error("gone".into())
+    }
+    fn unknown() -> CheckResult {
+        CheckResult::Unknown("too many connections".into())
+    }
+
+    #[test]
+    fn fails_only_after_the_trap_period() {
+        let mut latch = Latch::default();
+        assert_eq!(latch.observe(Moment(0), ok(), TRAP), Some(Verdict::Ok));
+        assert_eq!(latch.observe(Moment(1_000), error(), TRAP), None);
+        assert!(latch.is_suspect());
+        assert_eq!(latch.observe(Moment(4_999), error(), TRAP), None);
+        assert_eq!(latch.tick(Moment(5_000), TRAP), Some(Verdict::Failed));
+        assert_eq!(latch.observe(Moment(6_000), error(), TRAP), None);
+    }
+
+    #[test]
+    fn recovery_is_always_published() {
+        // MMM lost the recovery after failed, unknown, short error, ok.
+        let mut latch = Latch::default();
+        latch.observe(Moment(0), error(), TRAP);
+        assert_eq!(latch.observe(Moment(4_000), error(), TRAP), Some(Verdict::Failed));
+        latch.observe(Moment(5_000), unknown(), TRAP);
+        latch.observe(Moment(6_000), error(), TRAP);
+        assert_eq!(latch.observe(Moment(6_100), ok(), TRAP), Some(Verdict::Ok));
+    }
+
+    #[test]
+    fn alternating_unknown_and_error_still_traps() {
+        let mut latch = Latch::default();
+        latch.observe(Moment(0), ok(), TRAP);
+        for second in 1..=4 {
+            latch.observe(
+                Moment(second * 1_000),
+                if second % 2 == 1 { error() } else { unknown() },
+                TRAP,
+            );
+        }
+        assert_eq!(
+            latch.observe(Moment(5_000), unknown(), TRAP),
+            Some(Verdict::Failed)
+        );
+    }
+
+    #[test]
+    fn unknown_alone_never_fails_a_check() {
+        let mut latch = Latch::default();
+        latch.observe(Moment(0), ok(), TRAP);
+        for second in 1..100 {
+            assert_eq!(latch.observe(Moment(second * 1_000), unknown(), TRAP), None);
+        }
+        assert_eq!(latch.verdict, Verdict::Ok);
+    }
+}

@@ -1,0 +1,145 @@
+//! Which privileges each account needs on which server.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::facts::{Flavour, Version};
+
+use super::{Asked, Finding, Name, Severity, Subject, not_asked};
+
+/// The three accounts on a database server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountKind {
+    /// Watches.
+    Monitor,
+    /// Changes the server during duties.
+    Agent,
+    /// Replicates.
+    Replication,
+}
+
+impl fmt::Display for AccountKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            AccountKind::Monitor => "monitor",
+            AccountKind::Agent => "agent",
+            AccountKind::Replication => "replication",
+        })
+    }
+}
+
+/// A privilege that an account needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Any one of these is enough; the first is the least, and the one to grant.
+    pub any_of: &'static [&'static str],
+    /// What cannot be done without it.
+    pub to: &'static str,
+    /// What its absence means.
+    pub severity: Severity,
+}
+
+const fn must(any_of: &'static [&'static str], to: &'static str) -> Need {
+    Need {
+        any_of,
+        to,
+        severity: Severity::Error,
+    }
+}
+
+const fn should(any_of: &'static [&'static str], to: &'static str) -> Need {
+    Need {
+        any_of,
+        to,
+        severity: Severity::Warning,
+    }
+}
+
+const SEE_REPLICATION: &str = "see replication";
+const SEE_LOG: &str = "see the end of the binary log";
+const SEE_SESSIONS: &str = "see other sessions";
+const SET_READ_ONLY: &str = "set `read_only`";
+const REPOINT: &str = "stop, repoint and start replication";
+const KILL: &str = "end other sessions";
+const EVENTS: &str = "turn events off and on";
+
+/// What an account needs on a server of that version.
+pub fn needs(account: AccountKind, version: Version) -> Vec<Need> {
+    let fine = version.is_since(Flavour::Mariadb, (10, 5, 2));
+    match account {
+        AccountKind::Replication => {
+            vec![must(&["REPLICATION SLAVE", "REPLICATION REPLICA"], "replicate")]
+        }
+        AccountKind::Monitor if fine => vec![
+            must(&["SLAVE MONITOR", "REPLICA MONITOR", "SUPER"], SEE_REPLICATION),
+            should(&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"], SEE_LOG),
+        ],
+        AccountKind::Monitor => vec![must(&["REPLICATION CLIENT", "SUPER"], SEE_REPLICATION)],
+        AccountKind::Agent if fine => {
+            let read_only: &[&str] = if version.numbers >= (10, 11, 0) {
+                &["READ_ONLY ADMIN", "READ ONLY ADMIN"]
+            } else {
+                &["READ_ONLY ADMIN", "READ ONLY ADMIN", "SUPER"]
+            };
+            vec![
+                must(read_only, SET_READ_ONLY),
+                must(
+                    &["REPLICATION SLAVE ADMIN", "REPLICATION REPLICA ADMIN", "SUPER"],
+                    REPOINT,
+                ),
+                must(&["SLAVE MONITOR", "REPLICA MONITOR", "SUPER"], SEE_REPLICATION),
+                must(&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"], SEE_LOG),
+                must(&["CONNECTION ADMIN", "SUPER"], KILL),
+                must(&["PROCESS"], SEE_SESSIONS),
+                should(&["SUPER"], EVENTS),
+            ]
+        }
+        AccountKind::Agent if version.is_since(Flavour::Mysql, (8, 0, 0)) => vec![
+            must(&["SYSTEM_VARIABLES_ADMIN", "SUPER"], SET_READ_ONLY),
+            must(&["REPLICATION_SLAVE_ADMIN", "SUPER"], REPOINT),
+            must(&["REPLICATION CLIENT", "SUPER"], SEE_REPLICATION),
+            must(&["CONNECTION_ADMIN", "SUPER"], KILL),
+            must(&["PROCESS"], SEE_SESSIONS),
+            should(&["XA_RECOVER_ADMIN"], "see prepared XA transactions"),
+            should(&["SYSTEM_USER"], "end sessions of system accounts"),
+        ],
+        AccountKind::Agent => vec![
+            must(
+                &["SUPER"],
+                "set `read_only`, repoint replication and end other sessions",
+            ),
+            must(&["REPLICATION CLIENT", "SUPER"], SEE_REPLICATION),
+            must(&["PROCESS"], SEE_SESSIONS),
+        ],
+    }
+}
+
+pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(facts) = subject.facts() else { return };
+    for (account, grants) in &subject.seen.grants {
+        let held = match grants {
+            Asked::Told(held) => held,
+            Asked::NotTold(why) => {
+                let what = format!("the privileges of the {account} account");
+                findings.push(not_asked(&subject.host.name, &what, why));
+                continue;
+            }
+        };
+        let has = |need: &Need| {
+            held.iter()
+                .any(|have| need.any_of.iter().any(|one| one.eq_ignore_ascii_case(have)))
+        };
+        for need in needs(*account, facts.version).iter().filter(|need| !has(need)) {
+            let least = need.any_of.first().copied().unwrap_or_default();
+            findings.push(subject.finding(
+                Name::PrivilegeMissing,
+                need.severity,
+                format!("the {account} account lacks the privilege `{least}`"),
+                &format!("without it the account cannot {}", need.to),
+                format!("`GRANT {least} ON *.* TO` that account"),
+            ));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Desired against observed: what is out of place, and the small fixes that put it back.
+//!
+//! A fix never opens a host for writes. Fixes are found twice from the same function: once by the engine to see that
+//! something is wrong, once under the lock from fresh facts to see what still is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use super::cluster::{Cluster, HostName};
+use super::facts::{HostFacts, IoThread, SqlThread};
+use super::roles::{self, Holders};
+use super::standing::{Return, Standing};
+
+/// One thing to put right on one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fix {
+    /// A replaced writer was met: make it read-only and stop its replication, before anything else.
+    Quarantine(HostName),
+    /// A host that is not the writer accepts writes: close it.
+    DenyWrites(HostName),
+    /// An address stands where it does not belong: take it away.
+    RemoveAddress(HostName, IpAddr),
+    /// An address is missing where it belongs: bring it up and announce it.
+    AddAddress(HostName, IpAddr),
+}
+
+impl Fix {
+    /// The host it is done on.
+    pub fn host(&self) -> &HostName {
+        match self {
+            Fix::Quarantine(host)
+            | Fix::DenyWrites(host)
+            | Fix::RemoveAddress(host, _)
+            | Fix::AddAddress(host, _) => host,
+        }
+    }
+}
+
+impl fmt::Display for Fix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fix::Quarantine(_) => {
+                f.write_str("made the replaced writer read-only and stopped its replication")
+            }
+            Fix::DenyWrites(_) => f.write_str("refused writes, since it is not the writer"),
+            Fix::RemoveAddress(_, ip) => write!(f, "took {ip} away, since it belongs elsewhere"),
+            Fix::AddAddress(_, ip) => write!(f, "brought {ip} up, since it was missing"),
+        }
+    }
+}
+
+/// Who holds which floating address, as seen over SSH.
+pub fn held(cluster: &Cluster, facts: &BTreeMap<HostName, HostFacts>) -> Holders {
+    let mut holders = Holders::new();
+    for role in &cluster.roles {
+        for address in &role.addresses {
+            if let Some((host, _)) = facts.iter().find(|(_, facts)| holds(facts, *address)) {
+                holders.insert(*address, host.clone());
+            }
+        }
+    }
+    holders
+}
+
+fn holds(facts: &HostFacts, address: IpAddr) -> bool {
+    facts.ssh.up().is_some_and(|shell| shell.holds(address))
+}
+
+/// Everything out of place on the hosts that could be looked at, in the order in which it must be mended: hosts are
+/// closed first, then addresses leave, then addresses arrive. Nothing while no writer is known.
+pub fn fixes(
+    cluster: &Cluster,
+    standing: &Standing,
+    online: &[HostName],
+    facts: &BTreeMap<HostName, HostFacts>,
+) -> Vec<Fix> {
+    let Some(writer) = &standing.writer else {
+        return Vec::new();
+    };
+    let wanted = roles::wanted(cluster, Some(writer), online, &held(cluster, facts));
+    let addresses: Vec<IpAddr> = cluster
+        .roles
+        .iter()
+        .flat_map(|role| role.addresses.clone())
+        .collect();
+    let mut fixes = Vec::new();
+    for (host, seen) in facts {
+        if let Some(owed) = standing.owed.get(host) {
+            if owed.progress == Return::Awaited && seen.mysql.up().is_some() || is_active(seen) {
+                fixes.push(Fix::Quarantine(host.clone()));
+            }
+        } else if host != writer && seen.mysql.up().is_some_and(|mysql| mysql.is_writable()) {
+            fixes.push(Fix::DenyWrites(host.clone()));
+        }
+    }
+    for (host, seen) in facts {
+        for address in &addresses {
+            if holds(seen, *address) && wanted.get(address) != Some(host) {
+                fixes.push(Fix::RemoveAddress(host.clone(), *address));
+            }
+        }
+    }
+    for (address, host) in &wanted {
+        let reached = facts.get(host).filter(|seen| seen.ssh.up().is_some());
+        if reached.is_some_and(|seen| !holds(seen, *address)) {
+            fixes.push(Fix::AddAddress(host.clone(), *address));
+        }
+    }
+    fixes
+}
+
+/// Whether a replaced writer could write or replicate: it restarted by itself after it had been made harmless.
+fn is_active(seen: &HostFacts) -> bool {
+    seen.mysql.up().is_some_and(|mysql| {
+        mysql.is_writable()
+            || mysql
+                .replicas
+                .iter()
+                .any(|channel| channel.io != IoThread::No || channel.sql != SqlThread::No)
+    })
+}

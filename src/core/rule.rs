@@ -1,0 +1,257 @@
+//! The monitor's decision about one cluster: a small picture in, one numbered rule out.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::standing::Mode;
+
+/// The writer, as far as a decision needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterPicture {
+    /// Nobody is known to be the writer.
+    NotKnown,
+    /// It answers and takes writes.
+    Serving,
+    /// It answers and refuses writes.
+    ReadOnly,
+    /// Its check fails, not yet for the trap period.
+    Suspect,
+    /// Its check has failed.
+    Failed,
+}
+
+/// Whether another host could take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandbyPicture {
+    /// At least one could.
+    Ready,
+    /// None could.
+    Missing,
+}
+
+/// Whether anything is being done to the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// Nothing.
+    Idle,
+    /// This monitor is performing or preparing something.
+    Busy,
+    /// A stuck run forbids it until a person has looked.
+    HandsOff,
+}
+
+/// A cluster reduced to what the decision rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picture {
+    /// What the monitor may do.
+    pub mode: Mode,
+    /// Whether the inventory lets it fail over by itself.
+    pub automatic: bool,
+    /// Whether anything is being done.
+    pub activity: Activity,
+    /// The writer.
+    pub writer: WriterPicture,
+    /// The others.
+    pub standby: StandbyPicture,
+}
+
+/// What a rule asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Nothing.
+    Watch,
+    /// Put back what is out of place, and bring replaced writers in.
+    Tend,
+    /// Gather evidence about the writer; what it says decides.
+    AskEvidence,
+    /// Let the writer take writes again: it restarted read-only.
+    Reopen,
+}
+
+/// A rule of [`decide`], with a stable number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Rule {
+    /// Passive.
+    R01,
+    /// Hands off.
+    R02,
+    /// The writer serves, a standby is ready.
+    R03,
+    /// The writer serves, no standby.
+    R04,
+    /// The writer is suspect.
+    R05,
+    /// The writer failed: ask.
+    R06,
+    /// The writer failed, nobody could take over.
+    R07,
+    /// The writer is read-only: reopen.
+    R08,
+    /// No writer known.
+    R09,
+    /// Busy.
+    R10,
+    /// The writer failed, failover is not automatic.
+    R11,
+    /// The writer is read-only, reopening is not automatic.
+    R12,
+}
+
+impl Rule {
+    /// Every rule, in order.
+    pub const ALL: [Rule; 12] = [
+        Rule::R01,
+        Rule::R02,
+        Rule::R03,
+        Rule::R04,
+        Rule::R05,
+        Rule::R06,
+        Rule::R07,
+        Rule::R08,
+        Rule::R09,
+        Rule::R10,
+        Rule::R11,
+        Rule::R12,
+    ];
+
+    /// One sentence, as `show` and `explain` print it.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Rule::R01 => "the cluster is in passive mode, so nothing is done to it",
+            Rule::R02 => "an operation got stuck, so nothing is done until a person has looked",
+            Rule::R03 => "the writer serves and a standby could take over",
+            Rule::R04 => "the writer serves, but nothing could take over from it",
+            Rule::R05 => "the writer fails its check, and the trap period has not passed",
+            Rule::R06 => "the writer has failed its check, so evidence about it is gathered",
+            Rule::R07 => "the writer has failed its check, but nothing could take over from it",
+            Rule::R08 => {
+                "the writer answers but refuses writes, so it is opened again after a look at all hosts"
+            }
+            Rule::R09 => "no host is known to be the writer",
+            Rule::R10 => "an operation is in progress",
+            Rule::R11 => "the writer has failed its check, and failover is left to a person",
+            Rule::R12 => "the writer answers but refuses writes, and opening it is left to a person",
+        }
+    }
+
+    /// What it asks for.
+    pub fn verb(self) -> Verb {
+        match self {
+            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R09 | Rule::R10 => Verb::Watch,
+            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 => Verb::Tend,
+            Rule::R06 => Verb::AskEvidence,
+            Rule::R08 => Verb::Reopen,
+        }
+    }
+
+    /// What lifts it, where something is wrong; empty otherwise.
+    pub fn lifted_by(self) -> &'static str {
+        match self {
+            Rule::R01 => "`mmm set-active`",
+            Rule::R02 => {
+                "look at the run in `mmm show`, make sure by hand that one host at most takes writes, then `mmm clear`"
+            }
+            Rule::R04 => "`mmm checks` says what is wrong with the others",
+            Rule::R07 => "bring a standby back, or the writer",
+            Rule::R09 => "`mmm failover CLUSTER --to HOST` names one",
+            Rule::R11 | Rule::R12 => {
+                "`mmm failover CLUSTER`, or `failover.automatic: true` and `mmm set-active`"
+            }
+            Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R10 => "",
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// Decides. Total: every picture is matched, none twice.
+pub fn decide(picture: &Picture) -> Rule {
+    let by_itself = picture.automatic && picture.mode == Mode::Active;
+    match (
+        picture.activity,
+        picture.mode,
+        picture.writer,
+        picture.standby,
+        by_itself,
+    ) {
+        (Activity::HandsOff, _, _, _, _) => Rule::R02,
+        (Activity::Busy, _, _, _, _) => Rule::R10,
+        (Activity::Idle, Mode::Passive, _, _, _) => Rule::R01,
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::NotKnown, _, _) => Rule::R09,
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Serving, StandbyPicture::Ready, _) => {
+            Rule::R03
+        }
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Serving, StandbyPicture::Missing, _) => {
+            Rule::R04
+        }
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Suspect, _, _) => Rule::R05,
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::ReadOnly, _, true) => Rule::R08,
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::ReadOnly, _, false) => Rule::R12,
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Failed, _, false) => Rule::R11,
+        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Failed, StandbyPicture::Ready, true) => {
+            Rule::R06
+        }
+        (
+            Activity::Idle,
+            Mode::Active | Mode::Manual,
+            WriterPicture::Failed,
+            StandbyPicture::Missing,
+            true,
+        ) => Rule::R07,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_golden_file() {
+        let mut table =
+            String::from("# Generated by the tests: every picture of a cluster, and the rule it meets.\n");
+        let mut met = Vec::new();
+        for activity in [Activity::Idle, Activity::Busy, Activity::HandsOff] {
+            for mode in [Mode::Active, Mode::Manual, Mode::Passive] {
+                for automatic in [true, false] {
+                    for writer in [
+                        WriterPicture::NotKnown,
+                        WriterPicture::Serving,
+                        WriterPicture::ReadOnly,
+                        WriterPicture::Suspect,
+                        WriterPicture::Failed,
+                    ] {
+                        for standby in [StandbyPicture::Ready, StandbyPicture::Missing] {
+                            let rule = decide(&Picture {
+                                mode,
+                                automatic,
+                                activity,
+                                writer,
+                                standby,
+                            });
+                            met.push(rule);
+                            table.push_str(&format!(
+                                "{:<8} {:<7} automatic {:<3} writer {:<8} standby {:<7} {rule} {:?}\n",
+                                format!("{activity:?}"),
+                                mode,
+                                if automatic { "yes" } else { "no" },
+                                format!("{writer:?}"),
+                                format!("{standby:?}"),
+                                rule.verb(),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(
+            Rule::ALL.iter().all(|rule| met.contains(rule)),
+            "every rule is met"
+        );
+        crate::core::golden::check("tests/golden/rules.txt", &table);
+    }
+}

@@ -1,0 +1,104 @@
+//! What stands until an operation changes it: who the writer is, and what is still owed. Written to disk under the
+//! cluster's lock only, so that whoever comes next, on whatever command, starts from the truth.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::cluster::HostName;
+use super::evidence::Rung;
+use super::moment::Moment;
+
+/// The version of the persisted form.
+pub const STANDING_VERSION: u32 = 1;
+
+/// What the monitor may do by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Everything, failover included.
+    #[default]
+    Active,
+    /// Repairs, but no failover.
+    Manual,
+    /// Nothing at all: it only looks.
+    Passive,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Mode::Active => "active",
+            Mode::Manual => "manual",
+            Mode::Passive => "passive",
+        })
+    }
+}
+
+/// A cluster's standing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standing {
+    /// The version of this form.
+    pub version: u32,
+    /// Counts every change, so that a reader notices one.
+    pub generation: u64,
+    /// What the monitor may do.
+    pub mode: Mode,
+    /// The host that takes writes; none until one is known.
+    pub writer: Option<HostName>,
+    /// Hosts that were replaced as writer and have not been compared since.
+    pub owed: BTreeMap<HostName, Owed>,
+    /// Why nobody may act on the cluster until a person has looked; set by a stuck run.
+    pub hands_off: Option<String>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Standing {
+            version: STANDING_VERSION,
+            generation: 0,
+            mode: Mode::Active,
+            writer: None,
+            owed: BTreeMap::new(),
+            hands_off: None,
+        }
+    }
+}
+
+/// A replaced writer that is guilty until compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owed {
+    /// When it was replaced.
+    pub since: Moment,
+    /// The run that replaced it.
+    pub run: String,
+    /// What held it down while the other host was opened.
+    pub rung: Rung,
+    /// How far its return has come.
+    pub progress: Return,
+}
+
+/// How far the return of a replaced writer has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Return {
+    /// Not yet met: it must be made read-only, without addresses and replication, at first contact.
+    Awaited,
+    /// Made harmless, not yet compared.
+    Quarantined,
+    /// It has transactions that the writer has not: kept out until a person decides.
+    KeptOut {
+        /// Those transactions, in words.
+        surplus: String,
+    },
+}
+
+impl Standing {
+    /// Marks a change.
+    pub fn touch(&mut self) {
+        self.generation += 1;
+    }
+}

@@ -1,0 +1,241 @@
+//! What `show` and `checks` tell: an engine's knowledge as plain values, the same for people, JSON and the socket.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::cluster::{CheckKind, HostMode, HostName};
+use super::engine::Engine;
+use super::hosts::HostState;
+use super::latch::{CheckResult, Verdict};
+use super::moment::Moment;
+use super::repair;
+use super::rule::Rule;
+use super::standing::{Mode, Return};
+
+/// One cluster as `show` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Its name.
+    pub cluster: String,
+    /// What the monitor may do.
+    pub mode: Mode,
+    /// Whether a monitor told this; otherwise it was looked up at once.
+    pub monitored: bool,
+    /// The rule in force.
+    pub rule: String,
+    /// Its sentence.
+    pub sentence: String,
+    /// The host that takes writes, as far as operations know.
+    pub writer: Option<HostName>,
+    /// Everything that is wrong, and what lifts it.
+    pub warnings: Vec<Warning>,
+    /// Its hosts in inventory order.
+    pub hosts: Vec<HostView>,
+}
+
+/// Something wrong, and what lifts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// What is wrong.
+    pub what: String,
+    /// What lifts it; empty when the other words say it.
+    pub hint: String,
+}
+
+/// One host as `show` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostView {
+    /// Its name.
+    pub name: HostName,
+    /// Its own address.
+    pub address: IpAddr,
+    /// Master or slave.
+    pub mode: HostMode,
+    /// Its state.
+    pub state: HostState,
+    /// Why it is in that state.
+    pub because: String,
+    /// Whether it takes writes; none when it could not be asked.
+    pub writable: Option<bool>,
+    /// The roles whose addresses were seen on it, by name, then address.
+    pub roles: Vec<HeldRole>,
+}
+
+/// An address seen on a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HeldRole {
+    /// The role it belongs to.
+    pub role: String,
+    /// The address.
+    pub address: IpAddr,
+}
+
+/// One check of one host as `checks` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// The cluster.
+    pub cluster: String,
+    /// The host.
+    pub host: HostName,
+    /// The check.
+    pub check: CheckKind,
+    /// The verdict in force.
+    pub verdict: Verdict,
+    /// When the verdict last changed.
+    pub changed_at: Option<Moment>,
+    /// What the newest probe said.
+    pub last: Option<CheckResult>,
+}
+
+/// What `show` tells of an engine's cluster.
+pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
+    let cluster = engine.cluster();
+    let standing = engine.standing();
+    ClusterView {
+        cluster: cluster.name.clone(),
+        mode: standing.mode,
+        monitored,
+        rule: engine.rule().to_string(),
+        sentence: engine.rule().sentence().to_owned(),
+        writer: standing.writer.clone(),
+        warnings: warnings(engine),
+        hosts: cluster.hosts.iter().map(|host| host_view(engine, host)).collect(),
+    }
+}
+
+/// What `checks` tells of an engine's cluster, hosts in inventory order.
+pub fn checks(engine: &Engine) -> Vec<CheckView> {
+    let cluster = engine.cluster();
+    let mut views = Vec::new();
+    for host in &cluster.hosts {
+        for check in CheckKind::ALL {
+            let Some(latch) = engine.latch(&host.name, check) else {
+                continue;
+            };
+            views.push(CheckView {
+                cluster: cluster.name.clone(),
+                host: host.name.clone(),
+                check,
+                verdict: latch.verdict,
+                changed_at: latch.changed_at,
+                last: latch.last.clone(),
+            });
+        }
+    }
+    views
+}
+
+fn host_view(engine: &Engine, host: &super::cluster::Host) -> HostView {
+    let facts = engine.facts().get(&host.name);
+    let mut roles: Vec<HeldRole> = Vec::new();
+    for role in &engine.cluster().roles {
+        for address in &role.addresses {
+            if facts
+                .and_then(|facts| facts.ssh.up())
+                .is_some_and(|shell| shell.holds(*address))
+            {
+                roles.push(HeldRole {
+                    role: role.name.clone(),
+                    address: *address,
+                });
+            }
+        }
+    }
+    roles.sort_by_key(|held| (held.role.clone(), held.address.to_string()));
+    let record = engine.record(&host.name);
+    HostView {
+        name: host.name.clone(),
+        address: host.address,
+        mode: host.mode,
+        state: record.map_or(HostState::Unknown, |record| record.state),
+        because: record.map(|record| record.because.clone()).unwrap_or_default(),
+        writable: facts
+            .and_then(|facts| facts.mysql.up())
+            .map(|mysql| mysql.is_writable()),
+        roles,
+    }
+}
+
+fn warnings(engine: &Engine) -> Vec<Warning> {
+    let standing = engine.standing();
+    let mut warnings = Vec::new();
+    let mut warn = |what: String, hint: &str| {
+        warnings.push(Warning {
+            what,
+            hint: hint.to_owned(),
+        })
+    };
+    if let Some(because) = &standing.hands_off {
+        warn(format!("hands off: {because}"), Rule::R02.lifted_by());
+    }
+    if let Some(guard) = engine.guard() {
+        let what = format!(
+            "{} holds failover back: {}: {}",
+            guard.rule,
+            guard.suspect,
+            guard.rule.sentence()
+        );
+        warn(what, guard.rule.lifted_by());
+    } else if !engine.rule().lifted_by().is_empty() && engine.rule() != Rule::R02 {
+        let rule = engine.rule();
+        warn(format!("{rule}: {}", rule.sentence()), rule.lifted_by());
+    }
+    for (host, owed) in &standing.owed {
+        match &owed.progress {
+            Return::Awaited => warn(
+                format!(
+                    "{host} was replaced as writer at {} ({}); it has not been met since",
+                    owed.since, owed.rung
+                ),
+                "it is made read-only and compared as soon as it answers; a monitor tries all the time",
+            ),
+            Return::Quarantined => warn(format!("{host} is back and being compared with the writer"), ""),
+            Return::KeptOut { surplus } => warn(
+                format!("{host} is kept out: it has transactions that the writer has not: {surplus}"),
+                "save what you need from it, rebuild it from the writer, then `mmm rejoin`",
+            ),
+        }
+    }
+    for (host, facts) in engine.facts() {
+        let writable = facts.mysql.up().is_some_and(|mysql| mysql.is_writable());
+        if writable && standing.writer.as_ref().is_some_and(|writer| writer != host) {
+            warn(
+                format!("{host} accepts writes although it is not the writer"),
+                "a monitor closes it; find out who opened it",
+            );
+        }
+        if let Some(trouble) = facts.ssh.trouble() {
+            warn(
+                format!("{host} cannot be managed over SSH: {trouble}"),
+                "without SSH it cannot be demoted: see `mmm check`",
+            );
+        }
+    }
+    for (address, hosts) in duplicates(engine) {
+        let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+        warn(
+            format!("{address} is on several hosts: {}", names.join(", ")),
+            "a monitor takes it off the wrong ones",
+        );
+    }
+    warnings
+}
+
+fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {
+    let held = repair::held(engine.cluster(), engine.facts());
+    let holders = |address: IpAddr| -> Vec<HostName> {
+        let holds =
+            |facts: &super::facts::HostFacts| facts.ssh.up().is_some_and(|shell| shell.holds(address));
+        engine
+            .facts()
+            .iter()
+            .filter(|(_, facts)| holds(facts))
+            .map(|(host, _)| host.clone())
+            .collect()
+    };
+    held.into_keys()
+        .map(|address| (address, holders(address)))
+        .filter(|(_, hosts)| hosts.len() > 1)
+        .collect()
+}

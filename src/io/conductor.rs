@@ -1,0 +1,322 @@
+//! Performs a run: asks the fold what is next, does it, writes it down, tells it.
+//!
+//! The conductor reaches outside through [`Hands`] alone. The real hands use SSH and files; the simulated ones in the
+//! tests use a small model of hosts, so that the same conductor is shown to keep the laws in worlds full of faults.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::core::cluster::HostName;
+use crate::core::event::{Event, StepEnd};
+use crate::core::run::{Ending, Happening, Next, Outcome, Run, Settled, Stage};
+use crate::core::script::{DutyOutcome, DutyReport, StepReport};
+use crate::io::journal::{Entry, Opening};
+
+/// The duty whose start begins the time in which writes are refused.
+const REFUSES_WRITES: &str = "deny-writes";
+
+/// Values registered by duties, by name.
+pub type Registered = BTreeMap<String, String>;
+
+/// One duty to perform at one host.
+#[derive(Debug, Clone)]
+pub struct Errand<'a> {
+    /// The stage it belongs to.
+    pub stage: &'a Stage,
+    /// The host it is about.
+    pub host: &'a HostName,
+    /// The duty: the stage's own, or the one that takes it back.
+    pub duty: &'a str,
+    /// What earlier duties registered.
+    pub registered: &'a Registered,
+}
+
+/// What a conductor reaches outside through.
+pub trait Hands {
+    /// Performs a duty and reports; never longer than the stage's deadline and a little.
+    fn perform(&self, errand: Errand<'_>) -> impl Future<Output = DutyReport>;
+    /// Verifies that whatever an earlier attempt left running is gone, then looks whether the duty's end holds.
+    fn look(&self, errand: Errand<'_>) -> impl Future<Output = Settled>;
+    /// Writes down, synced, before anything follows from it.
+    fn note(&self, entry: Entry);
+    /// Tells people.
+    fn tell(&self, event: Event);
+    /// Time since some fixed moment; never goes back.
+    fn elapsed(&self) -> Duration;
+    /// Lets time pass between two tries.
+    fn pause(&self, span: Duration) -> impl Future<Output = ()>;
+}
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunReport {
+    /// How it ended.
+    pub ending: Ending,
+    /// Whether the incoming host was opened.
+    pub committed: bool,
+    /// From the moment writes began to be refused to the moment a host took them again.
+    pub write_refused: Option<Duration>,
+    /// What duties registered.
+    pub registered: Registered,
+}
+
+/// Pause before a stage that must come true is tried again.
+const BEFORE_RETRY: Duration = Duration::from_millis(250);
+
+/// Performs a run from where it stands to its end.
+pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered: Registered) -> RunReport {
+    let began = hands.elapsed();
+    let mut conduct = Conduct {
+        hands,
+        run,
+        registered,
+        refused_at: None,
+        opened_at: None,
+        last_failed: None,
+    };
+    for (name, value) in &conduct.registered {
+        hands.note(Entry::Value(name.clone(), value.clone()));
+    }
+    hands.tell(Event::RunStarted {
+        run: opening.run.clone(),
+        operation: opening.operation.clone(),
+        outgoing: opening.outgoing.clone(),
+        incoming: opening.incoming.clone(),
+        stages: conduct.run.stages().len(),
+    });
+    let ending = loop {
+        match conduct.run.next().clone() {
+            Next::Do(stage) => conduct.perform(stage).await,
+            Next::Look(stage) => conduct.look(stage).await,
+            Next::Undo(stage) => conduct.undo(stage).await,
+            Next::End(ending) => break ending,
+        }
+    };
+    hands.note(Entry::End(ending.clone()));
+    let committed = conduct.run.is_committed();
+    let write_refused = conduct.refused_at.map(|from| {
+        conduct
+            .opened_at
+            .unwrap_or_else(|| hands.elapsed())
+            .saturating_sub(from)
+    });
+    let writer = match (&ending, committed) {
+        (_, true) => opening.incoming.clone(),
+        (Ending::Stuck { .. }, false) => None,
+        (_, false) => opening.outgoing.clone(),
+    };
+    hands.tell(Event::RunEnded {
+        run: opening.run.clone(),
+        operation: opening.operation.clone(),
+        ending: ending.clone(),
+        writer,
+        write_refused_ms: write_refused.map(|span| span.as_secs_f64() * 1000.0),
+        took_ms: ms(hands.elapsed().saturating_sub(began)),
+    });
+    RunReport {
+        ending,
+        committed,
+        write_refused,
+        registered: conduct.registered,
+    }
+}
+
+/// A run under way.
+struct Conduct<'h, H> {
+    hands: &'h H,
+    run: Run,
+    registered: Registered,
+    /// When writes began to be refused.
+    refused_at: Option<Duration>,
+    /// When a host took writes again.
+    opened_at: Option<Duration>,
+    /// The stage whose last try failed, to pause before the next.
+    last_failed: Option<usize>,
+}
+
+impl<H: Hands> Conduct<'_, H> {
+    async fn perform(&mut self, number: usize) {
+        if self.last_failed == Some(number) {
+            self.hands.pause(BEFORE_RETRY).await;
+        }
+        let stage = self.run.stages()[number].clone();
+        self.happens(Happening::Doing(number));
+        self.tell_start(number, &stage);
+        let began = self.hands.elapsed();
+        if stage.duty == REFUSES_WRITES {
+            self.refused_at.get_or_insert(began);
+        }
+        let reports = self.everywhere(&stage, &stage.duty).await;
+        let outcome = worst(&reports);
+        self.register(&reports);
+        let was_committed = self.run.is_committed();
+        self.happens(Happening::Did(number, outcome.clone()));
+        if self.run.is_committed() && !was_committed {
+            self.opened_at = Some(self.hands.elapsed());
+        }
+        self.last_failed = (outcome != Outcome::Done).then_some(number);
+        let again = *self.run.next() == Next::Do(number);
+        let ended = match &outcome {
+            Outcome::Done => StepEnd::Done,
+            Outcome::Failed(_) | Outcome::Unknown(_) if again => StepEnd::Retried,
+            Outcome::Failed(_) | Outcome::Unknown(_) if stage.if_possible => StepEnd::Waived,
+            Outcome::Failed(_) => StepEnd::Failed,
+            Outcome::Unknown(_) => StepEnd::Unknown,
+        };
+        let note = match outcome {
+            Outcome::Done => None,
+            Outcome::Failed(why) | Outcome::Unknown(why) => Some(why),
+        };
+        self.tell_end(number, &stage, ended, began, note);
+    }
+
+    async fn look(&mut self, number: usize) {
+        let stage = self.run.stages()[number].clone();
+        let looks = stage.hosts.iter().map(|host| {
+            self.hands.look(Errand {
+                stage: &stage,
+                host,
+                duty: &stage.duty,
+                registered: &self.registered,
+            })
+        });
+        let found = join_all(looks).await;
+        let settled = if found.contains(&Settled::CannotTell) {
+            Settled::CannotTell
+        } else if found.iter().all(|settled| *settled == Settled::Happened) {
+            Settled::Happened
+        } else {
+            Settled::DidNotHappen
+        };
+        let was_committed = self.run.is_committed();
+        self.happens(Happening::Looked(number, settled));
+        if self.run.is_committed() && !was_committed {
+            self.opened_at = Some(self.hands.elapsed());
+        }
+    }
+
+    async fn undo(&mut self, number: usize) {
+        if self.last_failed == Some(number) {
+            self.hands.pause(BEFORE_RETRY).await;
+        }
+        let stage = self.run.stages()[number].clone();
+        let Some(duty) = stage.undo.clone() else {
+            self.happens(Happening::Undid(number, Outcome::Done));
+            return;
+        };
+        self.hands.note(Entry::Step(Happening::Undoing(number)));
+        let began = self.hands.elapsed();
+        let reports = self.everywhere(&stage, &duty).await;
+        let outcome = worst(&reports);
+        if stage.duty == REFUSES_WRITES && outcome == Outcome::Done {
+            self.opened_at = Some(self.hands.elapsed());
+        }
+        self.last_failed = (outcome != Outcome::Done).then_some(number);
+        self.happens(Happening::Undid(number, outcome.clone()));
+        let (ended, note) = match outcome {
+            Outcome::Done => (StepEnd::Undone, None),
+            Outcome::Failed(why) | Outcome::Unknown(why) => {
+                (StepEnd::Failed, Some(format!("taking it back failed: {why}")))
+            }
+        };
+        self.tell_end(number, &stage, ended, began, note);
+    }
+
+    /// Performs a duty at every host of a stage at once.
+    async fn everywhere(&self, stage: &Stage, duty: &str) -> Vec<(HostName, DutyReport)> {
+        let errands = stage.hosts.iter().map(|host| async {
+            let errand = Errand {
+                stage,
+                host,
+                duty,
+                registered: &self.registered,
+            };
+            (host.clone(), self.hands.perform(errand).await)
+        });
+        join_all(errands).await
+    }
+
+    fn register(&mut self, reports: &[(HostName, DutyReport)]) {
+        for (_, report) in reports {
+            for (name, value) in &report.registered {
+                self.registered.insert(name.clone(), value.clone());
+                self.hands.note(Entry::Value(name.clone(), value.clone()));
+            }
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        self.hands.note(Entry::Step(happening.clone()));
+        self.run.record(&happening);
+    }
+
+    fn tell_start(&self, number: usize, stage: &Stage) {
+        self.hands.tell(Event::StepStarted {
+            step: number + 1,
+            of: self.run.stages().len(),
+            hosts: stage.hosts.clone(),
+            name: stage.name.clone(),
+        });
+    }
+
+    fn tell_end(&self, number: usize, stage: &Stage, ended: StepEnd, began: Duration, note: Option<String>) {
+        self.hands.tell(Event::StepEnded {
+            step: number + 1,
+            of: self.run.stages().len(),
+            hosts: stage.hosts.clone(),
+            name: stage.name.clone(),
+            section: stage.section,
+            ended,
+            took_ms: ms(self.hands.elapsed().saturating_sub(began)),
+            note,
+        });
+    }
+}
+
+/// The worst of several reports: unknown, then failed, then done.
+fn worst(reports: &[(HostName, DutyReport)]) -> Outcome {
+    let mut failed = None;
+    for (host, report) in reports {
+        match &report.outcome {
+            DutyOutcome::Done => {}
+            DutyOutcome::Failed { step, why } => {
+                let said = report.steps.last().map(said).unwrap_or_default();
+                failed.get_or_insert(format!("{host}: {step}: {why}{said}"));
+            }
+            DutyOutcome::Expired { step } => {
+                failed.get_or_insert(format!("{host}: {step}: not started, its time had passed"));
+            }
+            DutyOutcome::Unknown { why } => return Outcome::Unknown(format!("{host}: {why}")),
+        }
+    }
+    failed.map_or(Outcome::Done, Outcome::Failed)
+}
+
+/// Why a duty did not end well, in words; empty when it did.
+pub fn describe(report: &DutyReport) -> String {
+    match worst(&[(HostName::from(report.duty.as_str()), report.clone())]) {
+        Outcome::Done => String::new(),
+        Outcome::Failed(why) | Outcome::Unknown(why) => why,
+    }
+}
+
+/// The last lines a step printed, for a person.
+fn said(step: &StepReport) -> String {
+    let lines: Vec<&str> = step
+        .output
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let tail = lines[lines.len().saturating_sub(3)..].join("; ");
+    if tail.is_empty() {
+        tail
+    } else {
+        format!(" ({tail})")
+    }
+}
+
+fn ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

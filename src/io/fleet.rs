@@ -1,0 +1,520 @@
+//! A cluster's hosts within reach: one SSH connection and two warm shells a host, one connection to each server.
+//!
+//! Looking and acting use separate shells, so that a look that hangs never stands in the way of an operation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use secrecy::ExposeSecret as _;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::config::inventory::{ClusterEntry, HostEntry, SshSettings};
+use crate::config::playbook;
+use crate::config::template::Context;
+use crate::core::cluster::HostName;
+use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts, Version};
+use crate::core::playbook::Playbook;
+use crate::core::reach::Failure as ReachFailure;
+use crate::core::run::Settled;
+use crate::core::script::{Act, DutyOutcome, DutyReport, Failure, Script};
+use crate::core::trouble::{Kind, Trouble};
+use crate::core::wire::{self, SqlLogin};
+use crate::io::context::{self, Errands};
+use crate::io::mysql::{Lock, Server, Taking};
+use crate::io::shell::{Shell, Trace};
+use crate::io::ssh::{Identity, Links, SshError, Timing, Wanted};
+use crate::io::vault::{Logins, Vault};
+use crate::sql::shell_facts;
+
+/// Looking at one host over SSH may take so long, connecting included.
+const LOOK_WITHIN: Duration = Duration::from_secs(3);
+/// Looking at one server over the MySQL protocol may take so long.
+const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// Added to a duty's own deadline for the way there and back.
+const GRACE: Duration = Duration::from_millis(500);
+/// Opening a shell and its SQL client may take so long.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Verifying that what a lost shell left is gone may take so long.
+const SETTLE_WITHIN: Duration = Duration::from_secs(10);
+/// Closing a shell may take so long.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
+type HostShell = Shell<crate::io::ssh::Stream>;
+
+/// Every host of one cluster, within reach.
+pub struct Fleet {
+    entry: ClusterEntry,
+    playbook: Arc<Playbook>,
+    links: Links,
+    vault: Vault,
+    hosts: BTreeMap<HostName, Reached>,
+}
+
+/// What is kept open to one host.
+struct Reached {
+    /// Watches; the monitor account.
+    server: Mutex<Server>,
+    /// The newest version the server told.
+    version: Mutex<Option<Version>>,
+    /// Looks.
+    looking: Mutex<Option<HostShell>>,
+    /// Acts.
+    acting: Mutex<Option<HostShell>>,
+    /// A shell that was lost while acting, until it is verified gone.
+    lost: Mutex<Option<Trace>>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fleet({})", self.entry.cluster.name)
+    }
+}
+
+impl Fleet {
+    /// Puts a cluster within reach; nothing is connected yet.
+    ///
+    /// # Errors
+    /// Usage: secrets or SSH settings that cannot be had.
+    pub async fn new(entry: ClusterEntry, playbook: Arc<Playbook>) -> Result<Fleet, Trouble> {
+        let vault = Vault::open(&entry).await?;
+        let mut targets = Vec::new();
+        let mut hosts = BTreeMap::new();
+        for (name, host) in &entry.hosts {
+            let logins = vault.logins(name).ok_or_else(|| unknown_host(&entry, name))?;
+            targets.push(
+                wanted(name, &host.ssh, logins)
+                    .resolve()
+                    .await
+                    .map_err(|error| ssh_trouble(Kind::Usage, &error))?,
+            );
+            hosts.insert(
+                name.clone(),
+                Reached {
+                    server: Mutex::new(Server::new(host.address, host.mysql.port, logins.monitor.clone())),
+                    version: Mutex::new(None),
+                    looking: Mutex::new(None),
+                    acting: Mutex::new(None),
+                    lost: Mutex::new(None),
+                },
+            );
+        }
+        Ok(Fleet {
+            links: Links::new(targets),
+            entry,
+            playbook,
+            vault,
+            hosts,
+        })
+    }
+}
+
+impl Fleet {
+    /// The cluster's part of the inventory.
+    pub fn entry(&self) -> &ClusterEntry {
+        &self.entry
+    }
+
+    /// The playbook in use.
+    pub fn playbook(&self) -> &Playbook {
+        &self.playbook
+    }
+
+    /// The logins of one host.
+    pub fn logins(&self, host: &HostName) -> Option<&Logins> {
+        self.vault.logins(host)
+    }
+
+    /// Looks at every host at once.
+    pub async fn look_everywhere(&self) -> BTreeMap<HostName, HostFacts> {
+        let looks = self
+            .hosts
+            .keys()
+            .map(|host| async { (host.clone(), self.look(host).await) });
+        join_all(looks).await.into_iter().collect()
+    }
+
+    /// Looks at one host, over the MySQL protocol and over SSH at once.
+    pub async fn look(&self, host: &HostName) -> HostFacts {
+        let (mysql, ssh) = tokio::join!(self.ask(host), self.look_over_ssh(host));
+        HostFacts { mysql, ssh }
+    }
+
+    /// What a server says of itself.
+    pub async fn ask(&self, host: &HostName) -> Reach<MysqlFacts> {
+        let Some(reached) = self.hosts.get(host) else {
+            return Reach::default();
+        };
+        let facts = reached.server.lock().await.facts(ASK_WITHIN).await;
+        if let Reach::Up(facts) = &facts {
+            *reached.version.lock().await = Some(facts.version);
+        }
+        facts
+    }
+
+    /// Whether a server answers at all.
+    pub async fn answers(&self, host: &HostName) -> Reach<()> {
+        match self.hosts.get(host) {
+            Some(reached) => reached.server.lock().await.answers(ASK_WITHIN).await,
+            None => Reach::default(),
+        }
+    }
+
+    /// What a host says of itself over SSH.
+    pub async fn look_over_ssh(&self, host: &HostName) -> Reach<ShellFacts> {
+        let report = match self.glance(host, "facts", &Errands::default(), LOOK_WITHIN).await {
+            Ok(report) => report,
+            Err(trouble) => return Reach::Silent(trouble.because),
+        };
+        match &report.outcome {
+            DutyOutcome::Done => match shell_facts::parse(&report.registered) {
+                Ok(facts) => Reach::Up(facts),
+                Err(why) => Reach::Unasked(why),
+            },
+            other => Reach::Unasked(format!("the duty `facts` did not end well: {other:?}")),
+        }
+    }
+
+    /// Performs a duty that only looks, on the host's looking shell.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH, or the duty cannot be made ready.
+    pub async fn glance(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<DutyReport, Trouble> {
+        let script = self.ready(host, duty, errand, within).await?;
+        let reached = self.reached(host)?;
+        let looked = timeout(within + GRACE, async {
+            let mut looking = reached.looking.lock().await;
+            let shell = self.open_in(host, &mut looking).await?;
+            Ok(shell.run(&script, Instant::now() + within).await)
+        });
+        looked.await.unwrap_or_else(|_| Err(out_of_time(host, within)))
+    }
+
+    /// Performs a duty on the host's acting shell.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH, or the duty cannot be made ready: nothing was begun.
+    pub async fn act(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<DutyReport, Trouble> {
+        let script = self.ready(host, duty, errand, within).await?;
+        let reached = self.reached(host)?;
+        let mut acting = reached.acting.lock().await;
+        let shell = match timeout(within + CONNECT_WITHIN, self.open_in(host, &mut acting)).await {
+            Ok(shell) => shell?,
+            Err(_) => return Err(out_of_time(host, within + CONNECT_WITHIN)),
+        };
+        let report = shell.run(&script, Instant::now() + within + GRACE).await;
+        if let Some(why) = shell.lost() {
+            tracing::warn!("the shell on {host} is lost: {why}");
+            *reached.lost.lock().await = Some(shell.trace().clone());
+        }
+        Ok(report)
+    }
+
+    /// Performs a duty on the box itself, for a fence.
+    ///
+    /// # Errors
+    /// The duty cannot be made ready, or no shell can be started here.
+    pub async fn act_on_box(
+        &self,
+        subject: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<DutyReport, Trouble> {
+        let script = self.ready(subject, duty, errand, within).await?;
+        let login = self.sql_login(subject, None)?;
+        let mut shell = crate::io::here::shell(&login).await?;
+        Ok(shell.run(&script, Instant::now() + within + GRACE).await)
+    }
+
+    /// After an unknown outcome: verifies that the old shell and its SQL connection are gone, then looks whether what
+    /// the duty was for holds.
+    pub async fn settle(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Settled {
+        let Ok(reached) = self.reached(host) else {
+            return Settled::CannotTell;
+        };
+        let lost = reached.lost.lock().await.clone();
+        if let Some(trace) = lost {
+            if let Err(why) = self.bury(host, &trace).await {
+                tracing::warn!("what an earlier shell left on {host} is not known to be gone: {why}");
+                return Settled::CannotTell;
+            }
+            *reached.lost.lock().await = None;
+        }
+        let mut script = match self.ready(host, duty, errand, within).await {
+            Ok(script) => script,
+            Err(trouble) => {
+                tracing::warn!("{trouble}");
+                return Settled::CannotTell;
+            }
+        };
+        script.steps.retain(|step| matches!(step.act, Act::Verify(_)));
+        if script.steps.is_empty() {
+            return Settled::DidNotHappen;
+        }
+        let mut acting = reached.acting.lock().await;
+        let Ok(Ok(shell)) = timeout(within + CONNECT_WITHIN, self.open_in(host, &mut acting)).await else {
+            return Settled::CannotTell;
+        };
+        match shell.run(&script, Instant::now() + within + GRACE).await.outcome {
+            DutyOutcome::Done => Settled::Happened,
+            DutyOutcome::Failed {
+                why: Failure::Unexpected(_) | Failure::Status(_),
+                ..
+            } => Settled::DidNotHappen,
+            DutyOutcome::Failed { .. } | DutyOutcome::Expired { .. } | DutyOutcome::Unknown { .. } => {
+                Settled::CannotTell
+            }
+        }
+    }
+
+    /// Ends what a lost shell left running, and verifies that it is gone.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub async fn bury(&self, host: &HostName, trace: &Trace) -> Result<(), String> {
+        let old = serde_json::json!({
+            "session": trace.session,
+            "tag": trace.tag,
+            "connection": trace.connection.unwrap_or(0),
+        });
+        let errand = Errands {
+            old: Some(old),
+            ..Errands::default()
+        };
+        let mut duties = vec!["settle-shell"];
+        if trace.connection.is_some() {
+            duties.push("settle-sql");
+        }
+        for duty in duties {
+            let report = self
+                .act(host, duty, &errand, SETTLE_WITHIN)
+                .await
+                .map_err(|trouble| trouble.because)?;
+            if report.outcome != DutyOutcome::Done {
+                return Err(crate::io::conductor::describe(&report));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the acting shell of a host ahead of the time in which writes are refused, with its SQL client, and says
+    /// what would be left of it if it were lost.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH, or its server does not take the agent account.
+    pub async fn warm(&self, host: &HostName) -> Result<Trace, Trouble> {
+        let reached = self.reached(host)?;
+        let mut acting = reached.acting.lock().await;
+        let opened = timeout(CONNECT_WITHIN, async {
+            let shell = self.open_in(host, &mut acting).await?;
+            shell
+                .warm_sql(Instant::now() + CONNECT_WITHIN)
+                .await
+                .map_err(|error| {
+                    Trouble::new(
+                        Kind::Refused,
+                        format!("the server on `{host}` does not take the agent account"),
+                        error,
+                    )
+                    .hint("`mmm check` tries each account")
+                })?;
+            Ok(shell.trace().clone())
+        });
+        opened
+            .await
+            .unwrap_or_else(|_| Err(out_of_time(host, CONNECT_WITHIN)))
+    }
+
+    /// Closes every acting shell: no session of ours stays behind on the servers.
+    pub async fn cool(&self) {
+        for reached in self.hosts.values() {
+            if let Some(shell) = reached.acting.lock().await.take() {
+                shell.close(CLOSE_WITHIN).await;
+            }
+        }
+    }
+
+    /// Takes a named lock on a server; `None` when there is no such host.
+    pub async fn take_lock(
+        &self,
+        host: &HostName,
+        name: &str,
+        wait: Duration,
+        within: Duration,
+    ) -> Option<Result<Taking, ReachFailure>> {
+        let entry = self.entry.hosts.get(host)?;
+        let login = self.vault.logins(host)?.agent.clone();
+        Some(Lock::take(entry.address, entry.mysql.port, login, name, wait, within).await)
+    }
+
+    /// A usable shell in `slot`: the one that is there, or a new one.
+    async fn open_in<'s>(
+        &self,
+        host: &HostName,
+        slot: &'s mut Option<HostShell>,
+    ) -> Result<&'s mut HostShell, Trouble> {
+        let usable = slot.as_ref().is_some_and(|shell| shell.lost().is_none());
+        if !usable {
+            *slot = None;
+            let link = self
+                .links
+                .get(host.as_str())
+                .await
+                .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+            let version = *self.reached(host)?.version.lock().await;
+            let login = self.sql_login(host, version)?;
+            let tag = random_word()?;
+            let stream = link
+                .stream(&wire::remote_command(&tag))
+                .await
+                .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+            let deadline = Instant::now() + CONNECT_WITHIN;
+            let shell = Shell::open(stream, &random_word()?, &tag, &login, deadline)
+                .await
+                .map_err(|error| {
+                    Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
+                        .hint("`ssh` to it as the same user and see what its login shell prints")
+                })?;
+            *slot = Some(shell);
+        }
+        slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
+    }
+
+    fn sql_login(&self, host: &HostName, version: Option<Version>) -> Result<SqlLogin, Trouble> {
+        let entry = self.host_entry(host)?;
+        let logins = self
+            .vault
+            .logins(host)
+            .ok_or_else(|| unknown_host(&self.entry, host))?;
+        let session = playbook::session(&self.playbook, &context::speaks(version)).map_err(|error| {
+            Trouble::new(Kind::Usage, "the dialect's word `session` cannot be used", error)
+        })?;
+        Ok(SqlLogin {
+            user: logins.agent.user.clone(),
+            password: logins.agent.password.expose_secret().to_owned(),
+            socket: entry.mysql.socket.as_ref().map(|path| path.display().to_string()),
+            session: session.first().map(|statement| statement.wire()),
+        })
+    }
+
+    fn reached(&self, host: &HostName) -> Result<&Reached, Trouble> {
+        self.hosts
+            .get(host)
+            .ok_or_else(|| unknown_host(&self.entry, host))
+    }
+
+    /// A duty made ready for a host, as it would run now.
+    ///
+    /// # Errors
+    /// Usage: a name in it does not resolve here.
+    pub async fn ready(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<Script, Trouble> {
+        let entry = self.host_entry(host)?;
+        let context = context::context(&self.entry, &self.vault, entry, errand);
+        self.render(host, duty, &context, within).await
+    }
+
+    async fn render(
+        &self,
+        host: &HostName,
+        duty: &str,
+        context: &Context,
+        within: Duration,
+    ) -> Result<Script, Trouble> {
+        let speaks = context::speaks(*self.reached(host)?.version.lock().await);
+        playbook::render(&self.playbook, duty, &speaks, context, within).map_err(|error| {
+            Trouble::new(
+                Kind::Usage,
+                format!("duty `{duty}` cannot be made ready for `{host}`"),
+                error,
+            )
+            .hint("`mmm validate` checks playbooks and inventory")
+        })
+    }
+
+    fn host_entry(&self, host: &HostName) -> Result<&HostEntry, Trouble> {
+        self.entry
+            .hosts
+            .get(host)
+            .ok_or_else(|| unknown_host(&self.entry, host))
+    }
+}
+
+/// What the inventory says about a host's SSH, as the SSH room takes it.
+fn wanted(name: &HostName, settings: &SshSettings, logins: &Logins) -> Wanted {
+    Wanted {
+        port: settings.port,
+        user: settings.user.clone(),
+        identity: settings
+            .identity_file
+            .as_ref()
+            .map(|path| Identity::new(path, logins.ssh_passphrase.clone())),
+        jump: settings.jump.clone(),
+        known_hosts: settings.known_hosts.clone(),
+        use_ssh_config: settings.use_ssh_config,
+        timing: Timing {
+            connect: settings.connect_timeout,
+            keepalive_interval: settings.keepalive_every,
+            keepalive_max: settings.keepalive_misses,
+        },
+        max_channels: usize::try_from(settings.max_channels).unwrap_or(usize::MAX),
+        ..Wanted::new(name.as_str(), &settings.address)
+    }
+}
+
+fn unknown_host(entry: &ClusterEntry, host: &HostName) -> Trouble {
+    Trouble::new(
+        Kind::Usage,
+        format!("`{}` has no host `{host}`", entry.cluster.name),
+        "the inventory does not name it",
+    )
+}
+
+fn ssh_trouble(kind: Kind, error: &SshError) -> Trouble {
+    Trouble::new(kind, error.what(), error.because()).hint(error.suggestion().unwrap_or_default())
+}
+
+fn out_of_time(host: &HostName, within: Duration) -> Trouble {
+    Trouble::new(
+        Kind::Refused,
+        format!("no answer from `{host}` over SSH"),
+        format!("it took longer than {} ms", within.as_millis()),
+    )
+}
+
+/// Letters and digits that nobody can guess.
+///
+/// # Errors
+/// The kernel gave no random bytes.
+pub fn random_word() -> Result<String, Trouble> {
+    let mut bytes = [0_u8; 16];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| Trouble::new(Kind::Bug, "the kernel gave no random bytes", error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,250 @@
+//! A run's record: one append-only file of JSON lines, each synced before the thing it announces is done. Whoever finds
+//! a run without an end line knows how far it came.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::cluster::HostName;
+use crate::core::evidence::Rung;
+use crate::core::moment::Moment;
+use crate::core::run::{Ending, Happening, Stage};
+use crate::io::clock;
+use crate::io::shell::Trace;
+use crate::io::standing::StateDir;
+
+/// What a run is: written before anything is touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The run's name: operation and moment.
+    pub run: String,
+    /// The operation.
+    pub operation: String,
+    /// The host that gives the role away.
+    pub outgoing: Option<HostName>,
+    /// The host that takes it.
+    pub incoming: Option<HostName>,
+    /// What held the outgoing host down, in a failover.
+    pub rung: Option<Rung>,
+    /// Every stage.
+    pub stages: Vec<Stage>,
+}
+
+/// One line of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// When it was written.
+    pub at: Moment,
+    /// What it says.
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What a line says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// The first line.
+    Open(Opening),
+    /// A shell was opened on this host; this is what would be left of it.
+    Shell(HostName, Trace),
+    /// Something happened to a stage.
+    Step(Happening),
+    /// A value was registered that later stages use.
+    Value(String, String),
+    /// The last line.
+    End(Ending),
+}
+
+/// A journal being written.
+#[derive(Debug)]
+pub struct Journal {
+    /// Where; `None` when the state directory could not be written and a failover goes on in memory.
+    file: Option<(PathBuf, File)>,
+    /// What went wrong with writing, once something did.
+    trouble: Option<String>,
+}
+
+impl Journal {
+    /// Begins the journal of a run.
+    ///
+    /// # Errors
+    /// When the file cannot be created or synced; the caller decides whether to go on without one.
+    pub fn begin(dir: &StateDir, opening: Opening) -> std::io::Result<Journal> {
+        let path = dir.path().join("runs").join(format!("{}.jsonl", opening.run));
+        let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+        let mut journal = Journal {
+            file: Some((path, file)),
+            trouble: None,
+        };
+        journal.try_append(Entry::Open(opening))?;
+        File::open(dir.path().join("runs"))?.sync_all()?;
+        Ok(journal)
+    }
+
+    /// A journal that keeps nothing, for a failover that must go on although nothing can be written.
+    pub fn in_memory(why: String) -> Journal {
+        Journal {
+            file: None,
+            trouble: Some(why),
+        }
+    }
+
+    /// Opens the journal of an unfinished run to end it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn reopen(path: &Path) -> std::io::Result<Journal> {
+        let file = OpenOptions::new().append(true).open(path)?;
+        Ok(Journal {
+            file: Some((path.to_owned(), file)),
+            trouble: None,
+        })
+    }
+
+    /// Writes one line and syncs it. A failure is remembered and told at the end of the run: stopping in the middle
+    /// because of the journal would leave the cluster worse than going on.
+    pub fn append(&mut self, entry: Entry) {
+        if let Err(error) = self.try_append(entry) {
+            self.trouble.get_or_insert(error.to_string());
+        }
+    }
+
+    /// Why not everything could be written.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    fn try_append(&mut self, entry: Entry) -> std::io::Result<()> {
+        let Some((_, file)) = &mut self.file else {
+            return Ok(());
+        };
+        let mut line = serde_json::to_vec(&Line {
+            at: clock::now(),
+            entry,
+        })?;
+        line.push(b'\n');
+        file.write_all(&line)?;
+        file.sync_data()
+    }
+}
+
+/// A run found in the journals without an end.
+#[derive(Debug, Clone)]
+pub struct OpenRun {
+    /// Its file.
+    pub path: PathBuf,
+    /// What it is.
+    pub opening: Opening,
+    /// What happened, in order.
+    pub happenings: Vec<Happening>,
+    /// The values that were registered.
+    pub registered: BTreeMap<String, String>,
+    /// The shells it had open.
+    pub shells: Vec<(HostName, Trace)>,
+    /// When its last line was written.
+    pub last_at: Moment,
+}
+
+/// Every run of the cluster that has no end, oldest first. A last line cut off by a crash is left out: it was never
+/// acted on, because acting waits for the sync.
+///
+/// # Errors
+/// When the directory or a file in it cannot be read.
+pub fn open_runs(dir: &StateDir) -> std::io::Result<Vec<OpenRun>> {
+    let mut runs = Vec::new();
+    let entries = match fs::read_dir(dir.path().join("runs")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(runs),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            runs.extend(read_open(&path)?);
+        }
+    }
+    runs.sort_by(|a, b| a.opening.run.cmp(&b.opening.run));
+    Ok(runs)
+}
+
+fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
+    let text = fs::read_to_string(path)?;
+    let mut opening = None;
+    let mut happenings = Vec::new();
+    let mut registered = BTreeMap::new();
+    let mut shells = Vec::new();
+    let mut last_at = Moment(0);
+    for line in text.lines() {
+        let Ok(line) = serde_json::from_str::<Line>(line) else {
+            break;
+        };
+        last_at = line.at;
+        match line.entry {
+            Entry::Open(said) => opening = Some(said),
+            Entry::Shell(host, trace) => shells.push((host, trace)),
+            Entry::Step(happening) => happenings.push(happening),
+            Entry::Value(name, value) => {
+                registered.insert(name, value);
+            }
+            Entry::End(_) => return Ok(None),
+        }
+    }
+    Ok(opening.map(|opening| OpenRun {
+        path: path.to_owned(),
+        opening,
+        happenings,
+        registered,
+        shells,
+        last_at,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::run::Outcome;
+
+    fn opening(run: &str) -> Opening {
+        Opening {
+            run: run.into(),
+            operation: "switchover".into(),
+            outgoing: Some("db1".into()),
+            incoming: Some("db2".into()),
+            rung: None,
+            stages: vec![],
+        }
+    }
+
+    #[test]
+    fn an_unfinished_run_is_found_with_all_that_was_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        state.prepare().unwrap();
+        let mut cut = Journal::begin(&state, opening("a")).unwrap();
+        cut.append(Entry::Step(Happening::Doing(0)));
+        cut.append(Entry::Step(Happening::Did(0, Outcome::Done)));
+        cut.file
+            .as_mut()
+            .unwrap()
+            .1
+            .write_all(b"{\"at\": 12, \"st")
+            .unwrap();
+        let mut whole = Journal::begin(&state, opening("b")).unwrap();
+        whole.append(Entry::End(Ending::Done { warnings: vec![] }));
+        let open = open_runs(&state).unwrap();
+        assert_eq!(open.len(), 1);
+        assert_eq!(open[0].opening.run, "a");
+        assert_eq!(
+            open[0].happenings,
+            vec![Happening::Doing(0), Happening::Did(0, Outcome::Done)]
+        );
+        assert!(
+            Journal::begin(&state, opening("a")).is_err(),
+            "a name is used once"
+        );
+    }
+}

@@ -1,0 +1,389 @@
+//! The daemon: probes and looks go in, the engine decides, its effects are carried out. One loop a cluster, so that one
+//! cluster in trouble never delays another.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::config::inventory::ClusterEntry;
+use crate::core::checks::{self, Echo};
+use crate::core::cluster::{CheckKind, HostName};
+use crate::core::engine::{Effect, Engine, Input};
+use crate::core::event::Event;
+use crate::core::evidence::Means;
+use crate::core::latch::CheckResult;
+use crate::core::trouble::{Kind, Trouble};
+use crate::core::view::{self, CheckView, ClusterView};
+use crate::io::clock;
+use crate::io::fleet::Fleet;
+use crate::io::inquest;
+use crate::io::mysql::Server;
+use crate::io::operation::{Performer, Request};
+use crate::io::ping::ping;
+use crate::io::standing::StateDir;
+use crate::io::teller::Teller;
+
+/// The engine lets time pass this often.
+const TICK_EVERY: Duration = Duration::from_millis(200);
+/// The standing on disk is read this often, for changes made by other commands.
+const READ_STANDING_EVERY: Duration = Duration::from_millis(500);
+/// Each host is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A replaced writer is tried this often until it has been made harmless.
+const LOOK_FOR_OWED_EVERY: Duration = Duration::from_millis(300);
+/// A replaced writer that answers no ping is looked at this often all the same.
+const LOOK_IN_VAIN_EVERY: Duration = Duration::from_secs(10);
+/// How long an operation of the monitor waits for another to end.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+
+/// A question to the monitor of one cluster.
+#[derive(Debug)]
+pub enum Question {
+    /// What `show` tells.
+    Show(oneshot::Sender<ClusterView>),
+    /// What `checks` tells.
+    Checks(oneshot::Sender<Vec<CheckView>>),
+}
+
+/// Holds the box's claim to be the only monitor of this state directory.
+#[derive(Debug)]
+pub struct OnlyMonitor {
+    _file: File,
+}
+
+impl OnlyMonitor {
+    /// Claims it.
+    ///
+    /// # Errors
+    /// Refused: another monitor runs, or the directory cannot be written.
+    pub fn claim(state_dir: &Path) -> Result<OnlyMonitor, Trouble> {
+        let path = state_dir.join("monitor.lock");
+        let what = "the monitor was not started";
+        let file = fs::create_dir_all(state_dir)
+            .and_then(|()| {
+                File::options()
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .open(&path)
+            })
+            .map_err(|error| {
+                Trouble::new(
+                    Kind::Refused,
+                    what,
+                    format!("`{}` cannot be opened: {error}", path.display()),
+                )
+                .hint("make the state directory writable for the user that runs the monitor")
+            })?;
+        match file.try_lock() {
+            Ok(()) => Ok(OnlyMonitor { _file: file }),
+            Err(error) => Err(Trouble::new(
+                Kind::Refused,
+                what,
+                format!("another monitor holds `{}`: {error}", path.display()),
+            )
+            .hint("one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life")),
+        }
+    }
+}
+
+/// What the inventory lets us do about each host.
+pub fn means(entry: &ClusterEntry) -> BTreeMap<HostName, Means> {
+    let unfenced = entry.cluster.failover.unfenced;
+    entry
+        .hosts
+        .iter()
+        .map(|(name, host)| {
+            (
+                name.clone(),
+                Means {
+                    fence: host.fence.is_some(),
+                    unfenced,
+                },
+            )
+        })
+        .collect()
+}
+
+/// Watches one cluster until told to stop. Questions are answered from what is known at that moment.
+pub async fn watch_cluster(
+    fleet: Arc<Fleet>,
+    dir: StateDir,
+    teller: Teller,
+    mut questions: mpsc::Receiver<Question>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let performer = Performer {
+        fleet: &fleet,
+        dir: dir.clone(),
+        teller: teller.clone(),
+        lock_wait: LOCK_WAIT,
+    };
+    let standing = match performer.start_up().await {
+        Ok(standing) => standing,
+        Err(trouble) => {
+            alarm(&teller, &trouble);
+            dir.load().unwrap_or_default()
+        }
+    };
+    let mut engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
+    let (inputs, mut incoming) = mpsc::channel::<Input>(256);
+    let (owed_out, owed) = watch::channel(owed_hosts(&engine));
+    let mut tasks = JoinSet::new();
+    start_probes(&fleet, &inputs, &mut tasks);
+    start_looks(&fleet, &inputs, &owed, &mut tasks);
+    start_reading(&dir, &inputs, &mut tasks);
+    let mut tick = interval(TICK_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let input = tokio::select! {
+            Some(input) = incoming.recv() => input,
+            _ = tick.tick() => Input::Tick,
+            Some(question) = questions.recv() => { answer(&engine, question); continue; }
+            _ = stop.changed() => break,
+        };
+        for effect in engine.step(clock::now(), input) {
+            match effect {
+                Effect::Tell(event) => teller.tell(event),
+                effect => {
+                    let online = engine.online();
+                    let (fleet, dir, teller, inputs) =
+                        (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
+                    tasks.spawn(async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await });
+                }
+            }
+        }
+        owed_out.send_if_modified(|owed| {
+            let now = owed_hosts(&engine);
+            let changed = *owed != now;
+            *owed = now;
+            changed
+        });
+        while tasks.try_join_next().is_some() {}
+    }
+    tasks.shutdown().await;
+}
+
+fn owed_hosts(engine: &Engine) -> Vec<HostName> {
+    engine.standing().owed.keys().cloned().collect()
+}
+
+fn answer(engine: &Engine, question: Question) {
+    // The asker may have gone away; then nobody needs the answer.
+    match question {
+        Question::Show(to) => drop(to.send(view::cluster(engine, true))),
+        Question::Checks(to) => drop(to.send(view::checks(engine))),
+    }
+}
+
+/// Carries one effect out and tells the engine what came of it.
+async fn carry_out(
+    effect: Effect,
+    online: &[HostName],
+    fleet: &Fleet,
+    dir: StateDir,
+    teller: Teller,
+    inputs: mpsc::Sender<Input>,
+) {
+    let performer = Performer {
+        fleet,
+        dir: dir.clone(),
+        teller: teller.clone(),
+        lock_wait: LOCK_WAIT,
+    };
+    let trouble = match effect {
+        Effect::Tell(event) => {
+            teller.tell(event);
+            return;
+        }
+        Effect::AskEvidence(suspect) => {
+            let evidence = inquest::gather(fleet, &suspect).await;
+            say(&inputs, Input::Evidence { suspect, evidence }).await;
+            return;
+        }
+        Effect::FailOver { incoming, rung, .. } => performer
+            .perform(&Request::Failover { incoming, rung })
+            .await
+            .map(drop)
+            .err(),
+        Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
+        Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
+        Effect::Repair => performer.repair(online).await.err(),
+    };
+    match trouble {
+        // Somebody else is at work; what is out of place is looked at again afterwards.
+        Some(trouble)
+            if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") =>
+        {
+            tracing::debug!("{trouble}");
+        }
+        Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
+        None => {}
+    }
+    match dir.load() {
+        Ok(standing) => say(&inputs, Input::Stands(standing)).await,
+        Err(trouble) => alarm(&teller, &trouble),
+    }
+    say(&inputs, Input::Finished).await;
+}
+
+async fn say(inputs: &mpsc::Sender<Input>, input: Input) {
+    if inputs.send(input).await.is_err() {
+        tracing::debug!("the cluster's loop has ended; what was found is dropped");
+    }
+}
+
+fn alarm(teller: &Teller, trouble: &Trouble) {
+    teller.tell(Event::Alarm {
+        what: format!("{}: {}", trouble.what, trouble.because),
+        hint: trouble.hint.clone(),
+    });
+}
+
+/// One task for each check of each host, each with its own connection: a hung one delays no other.
+fn start_probes(fleet: &Arc<Fleet>, inputs: &mpsc::Sender<Input>, tasks: &mut JoinSet<()>) {
+    for (name, host) in &fleet.entry().hosts {
+        let Some(logins) = fleet.logins(name) else {
+            continue;
+        };
+        for kind in CheckKind::ALL {
+            let timing = *fleet.entry().cluster.checks.of(kind);
+            let (host_name, address, inputs) = (name.clone(), host.address, inputs.clone());
+            let mut server = Server::new(host.address, host.mysql.port, logins.monitor.clone());
+            tasks.spawn(async move {
+                let mut rounds = interval(timing.every);
+                rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    rounds.tick().await;
+                    let result = match kind {
+                        CheckKind::Ping => checks::ping(&ping(address, timing.timeout).await),
+                        CheckKind::Mysql => server.check_mysql(timing.timeout).await,
+                        CheckKind::RepThreads => server.check_rep_threads(timing.timeout).await,
+                        CheckKind::RepBacklog => {
+                            server.check_rep_backlog(timing.timeout, timing.max_backlog).await
+                        }
+                    };
+                    let input = Input::Checked {
+                        host: host_name.clone(),
+                        kind,
+                        result,
+                    };
+                    if inputs.send(input).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// One task a host that looks at it. A replaced writer that has not been met is pinged instead, many times a second: an
+/// attempt to connect that begins while it is dark would still be waiting when it comes back.
+fn start_looks(
+    fleet: &Arc<Fleet>,
+    inputs: &mpsc::Sender<Input>,
+    owed: &watch::Receiver<Vec<HostName>>,
+    tasks: &mut JoinSet<()>,
+) {
+    for (name, host) in &fleet.entry().hosts {
+        let (fleet, name, inputs, owed) = (fleet.clone(), name.clone(), inputs.clone(), owed.clone());
+        let address = host.address;
+        tasks.spawn(async move {
+            let mut dark_since: Option<Instant> = None;
+            loop {
+                let began = Instant::now();
+                let awaited = owed.borrow().contains(&name);
+                if awaited && is_dark(address, &mut dark_since).await {
+                    tokio::time::sleep_until(began + LOOK_FOR_OWED_EVERY).await;
+                    continue;
+                }
+                let facts = fleet.look(&name).await;
+                if inputs
+                    .send(Input::Looked(name.clone(), Box::new(facts)))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY })
+                    .await;
+            }
+        });
+    }
+}
+
+/// Whether an awaited host is silent to a ping. Now and then it is taken for reachable all the same: it may answer
+/// everything but pings.
+async fn is_dark(address: IpAddr, dark_since: &mut Option<Instant>) -> bool {
+    match ping(address, LOOK_FOR_OWED_EVERY).await {
+        Echo::Answered(_) | Echo::CannotPing { .. } => {
+            *dark_since = None;
+            false
+        }
+        Echo::NoAnswer(_) => {
+            let since = *dark_since.get_or_insert_with(Instant::now);
+            let looked_in_vain = since.elapsed() >= LOOK_IN_VAIN_EVERY;
+            if looked_in_vain {
+                *dark_since = None;
+            }
+            !looked_in_vain
+        }
+    }
+}
+
+/// Reads the standing that other commands may have changed.
+fn start_reading(dir: &StateDir, inputs: &mpsc::Sender<Input>, tasks: &mut JoinSet<()>) {
+    let (dir, inputs) = (dir.clone(), inputs.clone());
+    tasks.spawn(async move {
+        let mut rounds = interval(READ_STANDING_EVERY);
+        let mut known = None;
+        loop {
+            rounds.tick().await;
+            match dir.load() {
+                Ok(standing) if known != Some(standing.generation) => {
+                    known = Some(standing.generation);
+                    if inputs.send(Input::Stands(standing)).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+            }
+        }
+    });
+}
+
+/// What the four checks of every host say right now, once: for `show` and `checks` without a monitor.
+pub async fn check_once(fleet: &Fleet) -> Vec<(HostName, CheckKind, CheckResult)> {
+    let probes = fleet.entry().hosts.iter().filter_map(|(name, host)| {
+        let logins = fleet.logins(name)?;
+        let timing = fleet.entry().cluster.checks;
+        let mut server = Server::new(host.address, host.mysql.port, logins.monitor.clone());
+        Some(async move {
+            let echo = ping(host.address, timing.ping.timeout).await;
+            let mysql = server.check_mysql(timing.mysql.timeout).await;
+            let threads = server.check_rep_threads(timing.rep_threads.timeout).await;
+            let backlog = server
+                .check_rep_backlog(timing.rep_backlog.timeout, timing.rep_backlog.max_backlog)
+                .await;
+            vec![
+                (name.clone(), CheckKind::Ping, checks::ping(&echo)),
+                (name.clone(), CheckKind::Mysql, mysql),
+                (name.clone(), CheckKind::RepThreads, threads),
+                (name.clone(), CheckKind::RepBacklog, backlog),
+            ]
+        })
+    });
+    futures_util::future::join_all(probes)
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
+}

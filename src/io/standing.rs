@@ -1,0 +1,116 @@
+//! A cluster's standing on disk: one small JSON file, replaced as a whole and synced, so that a crash leaves the old
+//! one or the new one.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::core::standing::{STANDING_VERSION, Standing};
+use crate::core::trouble::{Kind, Trouble};
+
+/// The directory of one cluster's state: standing, lock, journals.
+#[derive(Debug, Clone)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    /// The directory of `cluster` below the inventory's `state_dir`; nothing is created yet.
+    pub fn of(state_dir: &Path, cluster: &str) -> StateDir {
+        StateDir(state_dir.join(cluster))
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Creates it and proves that a file can be written and synced in it.
+    ///
+    /// # Errors
+    /// Refused, when it cannot: an operation without a journal could not be settled after a crash.
+    pub fn prepare(&self) -> Result<(), Trouble> {
+        let attempt = || -> std::io::Result<()> {
+            fs::create_dir_all(self.0.join("runs"))?;
+            let mut probe = tempfile::NamedTempFile::new_in(&self.0)?;
+            probe.write_all(b"can this be written?")?;
+            probe.as_file().sync_all()
+        };
+        attempt().map_err(|error| {
+            Trouble::new(
+                Kind::Refused,
+                format!("the state directory `{}` cannot be written", self.0.display()),
+                error,
+            )
+            .hint("free some space, or make it writable for the user that runs `mmm`; `monitor.state_dir` in the inventory names it")
+        })
+    }
+
+    /// Reads the standing; a fresh one when there is none yet.
+    ///
+    /// # Errors
+    /// When it cannot be read or is of another version.
+    pub fn load(&self) -> Result<Standing, Trouble> {
+        let path = self.0.join("standing.json");
+        let what = || format!("the standing in `{}` cannot be used", path.display());
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Standing::default()),
+            Err(error) => return Err(Trouble::new(Kind::Wrong, what(), error)),
+        };
+        let hint = "it says who the writer is: look at the hosts, then move the file away and name the writer with `mmm failover CLUSTER --to HOST`";
+        let standing: Standing = serde_json::from_str(&text)
+            .map_err(|error| Trouble::new(Kind::Wrong, what(), error).hint(hint))?;
+        if standing.version != STANDING_VERSION {
+            let because = format!(
+                "it has version {}, this program writes {STANDING_VERSION}",
+                standing.version
+            );
+            return Err(Trouble::new(Kind::Wrong, what(), because).hint(hint));
+        }
+        Ok(standing)
+    }
+
+    /// Replaces the standing; returns once it is on disk.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub fn save(&self, standing: &Standing) -> Result<(), Trouble> {
+        let path = self.0.join("standing.json");
+        let attempt = || -> std::io::Result<()> {
+            let text = serde_json::to_vec_pretty(standing)?;
+            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+            file.write_all(&text)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            File::open(&self.0)?.sync_all()
+        };
+        attempt().map_err(|error| {
+            Trouble::new(
+                Kind::Wrong,
+                format!("the standing in `{}` cannot be written", path.display()),
+                error,
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_loaded_and_garbage_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        state.prepare().unwrap();
+        assert_eq!(state.load().unwrap(), Standing::default());
+        let standing = Standing {
+            writer: Some("db1".into()),
+            generation: 3,
+            ..Standing::default()
+        };
+        state.save(&standing).unwrap();
+        assert_eq!(state.load().unwrap(), standing);
+        fs::write(state.path().join("standing.json"), "{\"version\": 9").unwrap();
+        assert!(state.load().unwrap_err().what.contains("standing.json"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Sends events to whoever reports them.
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::core::event::{Event, Told};
+use crate::io::clock;
+
+/// Tells the events of one cluster.
+#[derive(Debug, Clone)]
+pub struct Teller {
+    cluster: String,
+    to: UnboundedSender<Told>,
+}
+
+impl Teller {
+    /// A teller and the end where its events come out.
+    pub fn new(cluster: &str) -> (Teller, UnboundedReceiver<Told>) {
+        let (to, events) = unbounded_channel();
+        (
+            Teller {
+                cluster: cluster.to_owned(),
+                to,
+            },
+            events,
+        )
+    }
+
+    /// The same listener, for another cluster.
+    pub fn about(&self, cluster: &str) -> Teller {
+        Teller {
+            cluster: cluster.to_owned(),
+            to: self.to.clone(),
+        }
+    }
+
+    /// Tells one event. Nobody listening is no reason to stop acting.
+    pub fn tell(&self, event: Event) {
+        let told = Told {
+            at: clock::now(),
+            cluster: self.cluster.clone(),
+            event,
+        };
+        if let Err(unheard) = self.to.send(told) {
+            tracing::warn!("nobody listens for events any more: {:?}", unheard.0.event);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What a monitor does between operations, under the same lock: repairs, and the return of replaced writers.
+
+use std::time::Duration;
+
+use crate::config::inventory::Service;
+use crate::core::cluster::HostName;
+use crate::core::event::Event;
+use crate::core::gtid::{self, Compared};
+use crate::core::guard;
+use crate::core::repair::{self, Fix};
+use crate::core::script::{DutyOutcome, DutyReport};
+use crate::core::standing::{Mode, Return, Standing};
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::conductor::describe;
+use crate::io::context::Errands;
+use crate::io::hold::Hold;
+use crate::io::operation::{Performed, Performer, Request, uses_gtid};
+use crate::io::settle;
+
+/// One fix may take so long.
+const FIX_WITHIN: Duration = Duration::from_secs(5);
+/// Starting a server that was kept stopped may take so long: it recovers first.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+impl Performer<'_> {
+    /// Settles what was cut off, and makes sure that the standing names a writer if one can be seen. For the start of
+    /// a monitor.
+    ///
+    /// # Errors
+    /// When the lock is held elsewhere, or a cut-off run cannot be settled.
+    pub async fn start_up(&self) -> Result<Standing, Trouble> {
+        let standing = self.dir.load()?;
+        if standing.mode == Mode::Passive {
+            return Ok(standing);
+        }
+        self.dir.prepare()?;
+        let hold = Hold::take(self.fleet, &self.dir, "the start of a monitor", self.lock_wait).await?;
+        let found = self.start_up_held().await;
+        self.fleet.cool().await;
+        hold.release().await;
+        found
+    }
+
+    async fn start_up_held(&self) -> Result<Standing, Trouble> {
+        let mut standing = self.dir.load()?;
+        let facts = self.fleet.look_everywhere().await;
+        settle::open_runs(self, &mut standing, &facts).await?;
+        if standing.writer.is_none() {
+            let facts = self.fleet.look_everywhere().await;
+            standing.writer = guard::observed_writer(&self.fleet.entry().cluster, &facts);
+            if standing.writer.is_some() {
+                self.remember(&mut standing);
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Puts back what is out of place, found anew from fresh facts with the lock held.
+    ///
+    /// # Errors
+    /// When the lock is held elsewhere (nothing is wrong with that), or a fix failed.
+    pub async fn repair(&self, online: &[HostName]) -> Result<(), Trouble> {
+        self.dir.prepare()?;
+        let hold = Hold::take(self.fleet, &self.dir, "repair", self.lock_wait).await?;
+        let repaired = self.repair_held(online).await;
+        self.fleet.cool().await;
+        hold.release().await;
+        repaired
+    }
+
+    async fn repair_held(&self, online: &[HostName]) -> Result<(), Trouble> {
+        let mut standing = self.dir.load()?;
+        let facts = self.fleet.look_everywhere().await;
+        settle::open_runs(self, &mut standing, &facts).await?;
+        if standing.hands_off.is_some() {
+            return Ok(());
+        }
+        let fixes = repair::fixes(&self.fleet.entry().cluster, &standing, online, &facts);
+        let mut failed = Vec::new();
+        for fix in fixes {
+            match self.apply(&fix).await {
+                Ok(()) => {
+                    if let Fix::Quarantine(host) = &fix
+                        && let Some(owed) = standing
+                            .owed
+                            .get_mut(host)
+                            .filter(|owed| owed.progress == Return::Awaited)
+                    {
+                        owed.progress = Return::Quarantined;
+                        self.remember(&mut standing);
+                    }
+                    self.teller.tell(Event::Repaired {
+                        host: fix.host().clone(),
+                        what: fix.to_string(),
+                    });
+                }
+                Err(because) => failed.push(format!("{}: {because}", fix.host())),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::new(
+            Kind::Wrong,
+            "not everything could be put back where it belongs",
+            failed.join("; "),
+        ))
+    }
+
+    async fn apply(&self, fix: &Fix) -> Result<(), String> {
+        match fix {
+            Fix::Quarantine(host) => {
+                self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
+                    .await
+            }
+            Fix::DenyWrites(host) => {
+                self.duty(host, "close-server", &Errands::default(), FIX_WITHIN)
+                    .await
+            }
+            Fix::RemoveAddress(host, ip) => {
+                let errand = Errands {
+                    address: Some(*ip),
+                    ..Errands::default()
+                };
+                self.duty(host, "remove-address", &errand, FIX_WITHIN).await
+            }
+            Fix::AddAddress(host, ip) => {
+                let errand = Errands {
+                    address: Some(*ip),
+                    ..Errands::default()
+                };
+                self.duty(host, "add-address", &errand, FIX_WITHIN).await?;
+                self.duty(host, "announce", &errand, FIX_WITHIN).await
+            }
+        }
+    }
+
+    /// Performs one duty and says why it did not end well.
+    async fn duty(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<(), String> {
+        match self.fleet.act(host, duty, errand, within).await {
+            Ok(DutyReport {
+                outcome: DutyOutcome::Done,
+                ..
+            }) => Ok(()),
+            Ok(report) => Err(describe(&report)),
+            Err(trouble) => Err(format!("{}: {}", trouble.what, trouble.because)),
+        }
+    }
+
+    /// Brings a replaced writer back: makes it harmless, compares it, and lets it follow if it has nothing extra.
+    ///
+    /// # Errors
+    /// Refused: it is not due, cannot be reached, or has something extra. How a rejoin that was begun ended is in the
+    /// answer.
+    pub async fn take_back(&self, host: &HostName) -> Result<Performed, Trouble> {
+        self.dir.prepare()?;
+        let hold = Hold::take(
+            self.fleet,
+            &self.dir,
+            &format!("return of {host}"),
+            self.lock_wait,
+        )
+        .await?;
+        let performed = self.take_back_held(host).await;
+        self.fleet.cool().await;
+        hold.release().await;
+        performed
+    }
+
+    async fn take_back_held(&self, host: &HostName) -> Result<Performed, Trouble> {
+        let mut standing = self.dir.load()?;
+        let facts = self.fleet.look_everywhere().await;
+        settle::open_runs(self, &mut standing, &facts).await?;
+        let cluster = &self.fleet.entry().cluster;
+        guard::rejoin(cluster, &standing, host)?;
+        self.quarantine(
+            host,
+            facts.get(host).is_some_and(|facts| facts.mysql.up().is_some()),
+        )
+        .await?;
+        self.progress(&mut standing, host, Return::Quarantined);
+        let facts = self.fleet.look_everywhere().await;
+        let what = format!("`{host}` did not rejoin `{}`", cluster.name);
+        let writer = standing.writer.clone().unwrap_or_else(|| host.clone());
+        let both = facts
+            .get(host)
+            .and_then(|facts| facts.mysql.up())
+            .zip(facts.get(&writer).and_then(|facts| facts.mysql.up()));
+        let Some((returning, leading)) = both else {
+            return Err(Trouble::new(
+                Kind::Refused,
+                what,
+                format!("`{host}` and the writer `{writer}` could not both be asked"),
+            ));
+        };
+        match gtid::compare(&returning.history(leading), &leading.history(returning)) {
+            Compared::Nothing => {
+                if !uses_gtid(&facts) {
+                    return Err(Trouble::new(
+                        Kind::Refused,
+                        what,
+                        "its replication runs without GTIDs, so where it should go on is not known",
+                    )
+                    .hint("point it to the writer by hand, then `mmm rejoin`"));
+                }
+                self.perform_held(&Request::Rejoin { host: host.clone() }).await
+            }
+            Compared::Extra(surplus) => {
+                let surplus = surplus.to_string();
+                let known = standing.owed.get(host).map(|owed| owed.progress.clone());
+                let kept_out = Return::KeptOut {
+                    surplus: surplus.clone(),
+                };
+                if known.as_ref() != Some(&kept_out) {
+                    self.teller.tell(Event::Alarm {
+                        what: format!("{host} is kept out: it has transactions that the writer {writer} has not: {surplus}"),
+                        hint: "save what you need from it, rebuild it from the writer, then `mmm rejoin`".to_owned(),
+                    });
+                }
+                self.progress(&mut standing, host, kept_out);
+                Err(Trouble::new(
+                    Kind::Refused,
+                    what,
+                    format!("it has transactions that the writer `{writer}` has not: {surplus}"),
+                )
+                .hint("save what you need from it, rebuild it from the writer, then `mmm rejoin`"))
+            }
+            Compared::Unknown(why) => Err(Trouble::new(
+                Kind::Refused,
+                what,
+                format!("it cannot be compared with the writer: {why}"),
+            )),
+        }
+    }
+
+    /// Read-only, without addresses and replication; a server that was kept stopped is started that way.
+    async fn quarantine(&self, host: &HostName, server_is_up: bool) -> Result<(), Trouble> {
+        let cluster = &self.fleet.entry().cluster;
+        let refuse = |because: String| {
+            Trouble::new(
+                Kind::Refused,
+                format!("`{host}` could not be made harmless"),
+                because,
+            )
+        };
+        for ip in cluster.roles.iter().flat_map(|role| &role.addresses) {
+            let errand = Errands {
+                address: Some(*ip),
+                ..Errands::default()
+            };
+            self.duty(host, "drop-address", &errand, FIX_WITHIN)
+                .await
+                .map_err(refuse)?;
+        }
+        if server_is_up {
+            return self
+                .duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
+                .await
+                .map_err(refuse);
+        }
+        match self.fleet.entry().hosts.get(host).map(|host| &host.service) {
+            Some(Service::Systemd { .. }) => self
+                .duty(host, "start-demoted", &Errands::default(), START_WITHIN)
+                .await
+                .map_err(refuse),
+            Some(Service::Duties { allow_start, .. }) => {
+                self.duty(host, allow_start, &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)?;
+                self.duty(host, "demote-server", &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)
+            }
+            Some(Service::None) | None => {
+                let because = "its server is stopped, and the inventory declares nothing that starts it";
+                Err(refuse(because.to_owned()).hint("start it by hand, read-only"))
+            }
+        }
+    }
+
+    fn progress(&self, standing: &mut Standing, host: &HostName, progress: Return) {
+        if let Some(owed) = standing.owed.get_mut(host)
+            && owed.progress != progress
+        {
+            owed.progress = progress;
+            self.remember(standing);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! One event, one line: a right-aligned verb, seconds in brackets, then who and what.
+
+use crate::core::cluster::HostName;
+use crate::core::event::{Event, StepEnd, Told};
+use crate::core::run::Ending;
+
+/// The words of an event; none for those that only move a progress bar.
+pub fn words(told: &Told) -> Option<String> {
+    match &told.event {
+        Event::StepStarted { .. } => None,
+        Event::RunStarted {
+            run,
+            operation,
+            outgoing,
+            incoming,
+            ..
+        } => Some(format!(
+            "{operation} {}: {}        run {run}\n",
+            told.cluster,
+            route(outgoing, incoming)
+        )),
+        Event::StepEnded {
+            step,
+            of,
+            hosts,
+            name,
+            ended,
+            took_ms,
+            note,
+            ..
+        } => {
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            Some(format!(
+                "{:>10} [{}] {step}/{of} {} {name}{note}",
+                verb(*ended),
+                seconds(*took_ms),
+                list(hosts)
+            ))
+        }
+        Event::RunEnded {
+            operation,
+            ending,
+            writer,
+            write_refused_ms,
+            took_ms,
+            ..
+        } => Some(ended(
+            operation,
+            ending,
+            writer.as_ref(),
+            *write_refused_ms,
+            *took_ms,
+        )),
+        Event::StateChanged {
+            host,
+            from,
+            to,
+            because,
+        } => Some(format!("{host} changed from {from} to {to}: {because}")),
+        Event::CheckChanged {
+            host,
+            check,
+            ok,
+            message,
+        } => {
+            let verdict = if *ok { "is fine again" } else { "has failed" };
+            Some(format!("check `{check}` of {host} {verdict}: {message}"))
+        }
+        Event::RuleChanged { rule, sentence } => Some(format!("{rule} {sentence}")),
+        Event::Repaired { host, what } => Some(format!("{host}: {what}")),
+        Event::Alarm { what, hint } if hint.is_empty() => Some(format!("ALARM {what}")),
+        Event::Alarm { what, hint } => Some(format!("ALARM {what}; hint: {hint}")),
+    }
+}
+
+/// The last line of a run: who the writer is and how long writes were refused.
+fn ended(
+    operation: &str,
+    ending: &Ending,
+    writer: Option<&HostName>,
+    write_refused_ms: Option<f64>,
+    took_ms: u64,
+) -> String {
+    let refused = match write_refused_ms {
+        Some(ms) if ms < 10.0 => format!("; writes were refused for {ms:.1} ms"),
+        Some(ms) => format!("; writes were refused for {ms:.0} ms"),
+        None => String::new(),
+    };
+    let (verb, sentence) = match (ending, writer) {
+        (Ending::Done { .. }, Some(writer)) => (past(operation), format!("{writer} is the writer{refused}")),
+        (Ending::Done { .. }, None) => (past(operation), format!("done{refused}")),
+        (Ending::Undone { because }, Some(writer)) => (
+            "Undone",
+            format!("{writer} is still the writer{refused}\nbecause: {because}"),
+        ),
+        (Ending::Undone { because }, None) => ("Undone", format!("as before{refused}\nbecause: {because}")),
+        (Ending::Stuck { because }, writer) => {
+            let who = writer.map_or("no host is known to take writes".to_owned(), |writer| {
+                format!("{writer} takes writes")
+            });
+            (
+                "STUCK",
+                format!("{who}{refused}; a person is needed\nbecause: {because}"),
+            )
+        }
+    };
+    let mut text = format!("{verb:>10} [{}] {sentence}", seconds(took_ms));
+    if let Ending::Done { warnings } = ending {
+        for warning in warnings {
+            text.push_str(&format!("\n{:>10} {warning}", "WARN"));
+        }
+    }
+    text
+}
+
+fn past(operation: &str) -> &'static str {
+    match operation {
+        "switchover" => "Switched",
+        "failover" => "Failed over",
+        "rejoin" => "Rejoined",
+        _ => "Done",
+    }
+}
+
+fn verb(ended: StepEnd) -> &'static str {
+    match ended {
+        StepEnd::Done => "DONE",
+        StepEnd::Retried => "RETRY",
+        StepEnd::Failed => "FAIL",
+        StepEnd::Unknown => "UNKNOWN",
+        StepEnd::Waived => "SKIP",
+        StepEnd::Undone => "UNDO",
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{:>6}", format!("{}.{:02}s", ms / 1000, ms % 1000 / 10))
+}
+
+fn list(hosts: &[HostName]) -> String {
+    if hosts.is_empty() {
+        return "box".to_owned();
+    }
+    hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn route(outgoing: &Option<HostName>, incoming: &Option<HostName>) -> String {
+    match (outgoing, incoming) {
+        (Some(outgoing), Some(incoming)) => format!("{outgoing} → {incoming}"),
+        (None, Some(host)) | (Some(host), None) => host.to_string(),
+        (None, None) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::moment::Moment;
+    use crate::core::playbook::Section;
+
+    fn say(event: Event) -> String {
+        words(&Told {
+            at: Moment(0),
+            cluster: "c".into(),
+            event,
+        })
+        .unwrap_or_default()
+    }
+
+    #[test]
+    fn steps_and_endings_line_up() {
+        let step = say(Event::StepEnded {
+            step: 1,
+            of: 7,
+            hosts: vec!["db1".into()],
+            name: "Refuse new writes".into(),
+            section: Section::Prepare,
+            ended: StepEnd::Done,
+            took_ms: 12,
+            note: None,
+        });
+        assert_eq!(step, "      DONE [ 0.01s] 1/7 db1 Refuse new writes");
+        let end = say(Event::RunEnded {
+            run: "r".into(),
+            operation: "switchover".into(),
+            ending: Ending::Done { warnings: vec![] },
+            writer: Some("db2".into()),
+            write_refused_ms: Some(41.2),
+            took_ms: 1_090,
+        });
+        assert_eq!(
+            end,
+            "  Switched [ 1.09s] db2 is the writer; writes were refused for 41 ms"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! The inventory of a lab's cluster, as the box needs it.
+
+use crate::roster::{INTERFACE, Mode, Purpose, READER_ADDRESSES, ROSTER, WRITER_ADDRESS};
+use crate::seed::PASSWORDS;
+use crate::sudo::SSH_USER;
+
+/// The cluster's name, the one of the article that the trio is from.
+pub const CLUSTER: &str = "test_mmm";
+
+/// A directory of playbooks on the box, for duties of the lab's own.
+pub const PLAYBOOKS: &str = "/etc/mmm/playbooks";
+/// The keys of a cluster that is fenced by the lab's power strip; they need [`POWER_DUTY`] on the box.
+pub const POWER_FENCE: &str = "    fence: { duty: cut-power }\n    playbooks: /etc/mmm/playbooks\n";
+/// The duty that asks the power strip, as `duties/cut-power.yaml`. The strip answers when the host is off.
+pub const POWER_DUTY: &str = "\
+duty: cut-power
+says: cut the power of {{ host.name }}
+undo: nothing
+within: 10s
+steps:
+  - name: Ask the power strip
+    run: mmm-lab power off {{ host.name }}
+verify: '[ \"$(mmm-lab power status {{ host.name }})\" = off ]'
+";
+
+/// The whole inventory as YAML.
+pub fn yaml() -> String {
+    yaml_with("")
+}
+
+/// The inventory with more keys in its cluster, written as whole lines and indented by four blanks,
+/// for example `    failover: { unfenced: never }`.
+pub fn yaml_with(keys: &str) -> String {
+    let mut hosts = String::new();
+    for entry in &ROSTER {
+        let Purpose::Database { mode, .. } = entry.purpose else {
+            continue;
+        };
+        let mode = match mode {
+            Mode::Master { peer } => format!("mode: master, peer: {peer}"),
+            Mode::Slave => "mode: slave".to_owned(),
+        };
+        hosts.push_str(&format!(
+            "      {}: {{ address: {}, {mode} }}\n",
+            entry.name,
+            entry.address()
+        ));
+    }
+    format!(
+        "defaults:
+  ssh: {{ user: {SSH_USER}, identity_file: /root/.ssh/id_ed25519 }}
+  mysql: {{ port: 3306 }}
+  interface: {INTERFACE}
+  credentials:
+    monitor: {{ user: mmm_monitor, password: {{ file: {PASSWORDS}/monitor.password }} }}
+    agent: {{ user: mmm_agent, password: {{ file: {PASSWORDS}/agent.password }} }}
+    replication: {{ user: mmm_repl, password: {{ file: {PASSWORDS}/replication.password }} }}
+clusters:
+  {CLUSTER}:
+    writer_role: writer
+    hosts:
+{hosts}    roles:
+      writer: {{ mode: exclusive, hosts: [db1, db2], addresses: [{WRITER_ADDRESS}] }}
+      reader: {{ mode: balanced, hosts: [db1, db2, db3], addresses: [{}] }}
+    checks:
+      default: {{ every: 1s, trap_after: 2s, timeout: 1s }}
+    service: {{ manager: systemd, unit: mariadb.service }}
+{keys}",
+        READER_ADDRESSES.join(", ")
+    )
+}
