@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::ValueKind;
-use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, Output, UndefinedBehavior, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::core::script::{Command, Language, Part};
@@ -178,16 +178,11 @@ fn environment(language: Language) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_formatter(move |output, state, value| write_value(language, output, state, value));
+    environment.set_formatter(move |output, _, value| write_value(language, output, value));
     environment
 }
 
-fn write_value(
-    language: Language,
-    output: &mut Output<'_>,
-    state: &mut State<'_, '_>,
-    value: &Value,
-) -> Result<(), minijinja::Error> {
+fn write_value(language: Language, output: &mut Output<'_>, value: &Value) -> Result<(), minijinja::Error> {
     let refuse = |what: String| Err(minijinja::Error::new(ErrorKind::BadSerialization, what));
     match value.kind() {
         ValueKind::Number => output
@@ -211,7 +206,7 @@ fn write_value(
                 if at > 0 {
                     output.write_str(if language == Language::Sql { ", " } else { " " })?;
                 }
-                write_value(language, output, state, &item)?;
+                write_value(language, output, &item)?;
             }
             Ok(())
         }

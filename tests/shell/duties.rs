@@ -31,7 +31,7 @@ impl Host {
     async fn start(id: u32) -> Host {
         let server = Server::start(id);
         let (shell, child) = open(
-            if id % 2 == 0 { "dash" } else { "bash" },
+            if id.is_multiple_of(2) { "dash" } else { "bash" },
             &format!("h{id}"),
             &login(&server),
         )

@@ -107,7 +107,7 @@ fn read_directory(directory: &Path) -> Result<Vec<(PathBuf, File)>, Vec<Diagnost
 
 /// A file in its written form.
 enum Written {
-    Duty(grammar::DutyFile),
+    Duty(Box<grammar::DutyFile>),
     Operation(grammar::OperationFile),
     Dialect,
 }
@@ -152,7 +152,7 @@ fn read_one(page: &mut page::Page<'_>, path: &Path, playbook: &mut Playbook) -> 
         page.named_as(&file.duty, stem);
         let duty = reading::duty(page, &file);
         playbook.duties.insert(duty.name.clone(), duty);
-        Some(Written::Duty(file))
+        Some(Written::Duty(Box::new(file)))
     } else if path.starts_with("operations") {
         let file: grammar::OperationFile = page.parse()?;
         page.named_as(&file.operation, stem);

@@ -1,6 +1,10 @@
 //! The shipped files load, and broken ones are refused with their place.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should panic"
+)]
 
 use super::*;
 use crate::config::diagnostic::render_all;
