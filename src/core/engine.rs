@@ -8,7 +8,7 @@ use super::cluster::{CheckKind, Cluster, HostName};
 use super::election;
 use super::event::Event;
 use super::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
-use super::facts::HostFacts;
+use super::facts::{EventScheduler, HostFacts};
 use super::hosts::{self, HostRecord, HostState, Verdicts};
 use super::latch::{CheckResult, Latch, Verdict};
 use super::moment::Moment;
@@ -66,6 +66,8 @@ pub enum Effect {
         incoming: HostName,
         /// How the dead writer is held down.
         rung: Rung,
+        /// Whether events ran on it when it last answered.
+        events: Option<bool>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -106,8 +108,12 @@ pub struct Engine {
     busy: bool,
     rule: Rule,
     guard: Option<Guard>,
+    /// Whether events ran on the writer when it last answered.
+    events: Option<bool>,
     /// The last trouble that was alarmed about.
     complaint: Option<String>,
+    /// Whether what is under way has failed already.
+    has_failed: bool,
     ask_again_at: Moment,
     try_again_at: Moment,
 }
@@ -132,7 +138,9 @@ impl Engine {
             busy: false,
             rule: Rule::R09,
             guard: None,
+            events: None,
             complaint: None,
+            has_failed: false,
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
         }
@@ -144,6 +152,11 @@ impl Engine {
         match input {
             Input::Checked { host, kind, result } => self.check(now, &host, kind, result, &mut effects),
             Input::Looked(host, facts) => {
+                if self.standing.writer.as_ref() == Some(&host)
+                    && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
+                {
+                    self.events = Some(mysql.event_scheduler == EventScheduler::On);
+                }
                 self.looked_at.insert(host.clone(), now);
                 self.facts.insert(host, *facts);
             }
@@ -156,6 +169,9 @@ impl Engine {
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
             Input::Failed(trouble) => self.complain(&trouble, &mut effects),
             Input::Finished => {
+                if !std::mem::take(&mut self.has_failed) {
+                    self.complaint = None;
+                }
                 self.busy = false;
                 self.settled_at = now;
             }
@@ -295,6 +311,7 @@ impl Engine {
 
     /// Alarms once about the same trouble, however often it comes back.
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
+        self.has_failed = true;
         let what = format!("{}: {}", trouble.what, trouble.because);
         if self.complaint.as_ref() != Some(&what) {
             self.complaint = Some(what.clone());
@@ -433,11 +450,13 @@ impl Engine {
                     rule: rule.to_string(),
                     sentence: rule.sentence().to_owned(),
                 }));
+                let events = self.events;
                 self.start(
                     Effect::FailOver {
                         outgoing: suspect,
                         incoming,
                         rung,
+                        events,
                     },
                     effects,
                 );
@@ -474,3 +493,6 @@ fn changed(host: &HostName, kind: CheckKind, verdict: Verdict, message: String) 
         message,
     }
 }
+
+#[cfg(test)]
+mod tests;

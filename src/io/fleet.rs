@@ -25,7 +25,7 @@ use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
 use crate::io::mysql::{Lock, Server, Taking};
 use crate::io::shell::{Shell, Trace};
-use crate::io::ssh::{Identity, Links, SshError, Timing, Wanted};
+use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
 use crate::sql::shell_facts;
 
@@ -129,10 +129,19 @@ impl Fleet {
 
     /// Looks at every host at once.
     pub async fn look_everywhere(&self) -> BTreeMap<HostName, HostFacts> {
-        let looks = self
-            .hosts
-            .keys()
-            .map(|host| async { (host.clone(), self.look(host).await) });
+        self.look_except(&[]).await
+    }
+
+    /// Looks at every host at once, but for some that need not be waited for.
+    pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
+        let looks = self.hosts.keys().map(|host| async {
+            let facts = if absent.contains(host) {
+                HostFacts::default()
+            } else {
+                self.look(host).await
+            };
+            (host.clone(), facts)
+        });
         join_all(looks).await.into_iter().collect()
     }
 
@@ -196,6 +205,40 @@ impl Fleet {
             Ok(shell.run(&script, Instant::now() + within).await)
         });
         looked.await.unwrap_or_else(|_| Err(out_of_time(host, within)))
+    }
+
+    /// Performs a duty that only looks, on `from`, with the SQL of it going to the server of `to` as the account that
+    /// replicates from there. The shell is a new one and is closed again.
+    ///
+    /// # Errors
+    /// As [`Fleet::glance`].
+    pub async fn glance_as_replica(
+        &self,
+        from: &HostName,
+        to: &HostName,
+        duty: &str,
+        within: Duration,
+    ) -> Result<DutyReport, Trouble> {
+        let script = self.ready(from, duty, &Errands::default(), within).await?;
+        let entry = self.host_entry(to)?;
+        let logins = self
+            .vault
+            .logins(to)
+            .ok_or_else(|| unknown_host(&self.entry, to))?;
+        let login = SqlLogin {
+            user: logins.replication.user.clone(),
+            password: logins.replication.password.expose_secret().to_owned(),
+            socket: None,
+            server: Some((entry.address, entry.mysql.port)),
+            session: None,
+        };
+        let looked = timeout(within + GRACE, async {
+            let mut shell = self.open_shell(from, &login).await?;
+            let report = shell.run(&script, Instant::now() + within).await;
+            shell.close(CLOSE_WITHIN).await;
+            Ok(report)
+        });
+        looked.await.unwrap_or_else(|_| Err(out_of_time(from, within)))
     }
 
     /// Performs a duty on the host's acting shell.
@@ -377,28 +420,38 @@ impl Fleet {
         let usable = slot.as_ref().is_some_and(|shell| shell.lost().is_none());
         if !usable {
             *slot = None;
-            let link = self
-                .links
-                .get(host.as_str())
-                .await
-                .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
             let version = *self.reached(host)?.version.lock().await;
             let login = self.sql_login(host, version)?;
-            let tag = random_word()?;
-            let stream = link
-                .stream(&wire::remote_command(&tag))
-                .await
-                .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
-            let deadline = Instant::now() + CONNECT_WITHIN;
-            let shell = Shell::open(stream, &random_word()?, &tag, &login, deadline)
-                .await
-                .map_err(|error| {
-                    Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
-                        .hint("`ssh` to it as the same user and see what its login shell prints")
-                })?;
-            *slot = Some(shell);
+            *slot = Some(self.open_shell(host, &login).await?);
         }
         slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
+    }
+
+    async fn open_shell(&self, host: &HostName, login: &SqlLogin) -> Result<HostShell, Trouble> {
+        let link = self
+            .connect(host)
+            .await
+            .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+        let tag = random_word()?;
+        let stream = link
+            .stream(&wire::remote_command(&tag))
+            .await
+            .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+        let deadline = Instant::now() + CONNECT_WITHIN;
+        Shell::open(stream, &random_word()?, &tag, login, deadline)
+            .await
+            .map_err(|error| {
+                Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
+                    .hint("`ssh` to it as the same user and see what its login shell prints")
+            })
+    }
+
+    /// The SSH connection to a host, opened if it is not.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn connect(&self, host: &HostName) -> Result<Link, SshError> {
+        self.links.get(host.as_str()).await
     }
 
     fn sql_login(&self, host: &HostName, version: Option<Version>) -> Result<SqlLogin, Trouble> {
@@ -414,6 +467,7 @@ impl Fleet {
             user: logins.agent.user.clone(),
             password: logins.agent.password.expose_secret().to_owned(),
             socket: entry.mysql.socket.as_ref().map(|path| path.display().to_string()),
+            server: None,
             session: session.first().map(|statement| statement.wire()),
         })
     }

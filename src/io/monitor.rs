@@ -208,8 +208,17 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-        Effect::FailOver { incoming, rung, .. } => performer
-            .perform(&Request::Failover { incoming, rung })
+        Effect::FailOver {
+            incoming,
+            rung,
+            events,
+            ..
+        } => performer
+            .perform(&Request::Failover {
+                incoming,
+                rung,
+                events,
+            })
             .await
             .map(drop)
             .err(),

@@ -44,6 +44,8 @@ pub enum Request {
         incoming: HostName,
         /// How the dead writer is held down.
         rung: Rung,
+        /// Whether events ran on it when it last answered; none leaves it to what is on disk.
+        events: Option<bool>,
     },
     /// Let the writer, found read-only, take writes again.
     Reopen,
@@ -100,25 +102,49 @@ impl Performer<'_> {
     /// Refused or usage: nothing was touched, and why. How a run that was begun ended is in the answer.
     pub async fn perform(&self, request: &Request) -> Result<Performed, Trouble> {
         let purpose = format!("{} of {}", request.operation(), self.fleet.entry().cluster.name);
-        let is_failover = matches!(request, Request::Failover { .. });
-        let hold = if is_failover {
+        let absent = self.absent(request);
+        let hold = if matches!(request, Request::Failover { .. }) {
             if let Err(trouble) = self.dir.prepare() {
                 self.alarm(&trouble);
             }
-            Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &[]).await?
+            Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &absent).await?
         } else {
             self.dir.prepare()?;
             Hold::take(self.fleet, &self.dir, &purpose, self.lock_wait).await?
         };
-        let performed = self.perform_held(request).await;
+        let performed = self.perform_held(request, &absent).await;
         self.fleet.cool().await;
         hold.release().await;
         performed
     }
 
+    /// Hosts that need not be asked: a dead writer that does not obey has been asked enough.
+    fn absent(&self, request: &Request) -> Vec<HostName> {
+        match request {
+            Request::Failover {
+                rung: Rung::Fence | Rung::Silence,
+                incoming,
+                ..
+            } => {
+                let writer = self.dir.load().ok().and_then(|standing| standing.writer);
+                writer.into_iter().filter(|writer| writer != incoming).collect()
+            }
+            Request::Failover {
+                rung: Rung::Demote, ..
+            }
+            | Request::Switchover { .. }
+            | Request::Reopen
+            | Request::Rejoin { .. } => Vec::new(),
+        }
+    }
+
     /// The operation itself, with the lock held.
-    pub(super) async fn perform_held(&self, request: &Request) -> Result<Performed, Trouble> {
-        let facts = self.fleet.look_everywhere().await;
+    pub(super) async fn perform_held(
+        &self,
+        request: &Request,
+        absent: &[HostName],
+    ) -> Result<Performed, Trouble> {
+        let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
         settle::open_runs(self, &mut standing, &facts).await?;
         let cluster = &self.fleet.entry().cluster;
@@ -126,9 +152,10 @@ impl Performer<'_> {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
+        standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation())?;
-        let mut prepared = self.prepare(operation, &seats, rung, &facts)?;
-        prepared.shells = self.warm_seats(&seats, rung).await?;
+        let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
+        prepared.shells = self.warm_seats(&seats, rung, absent).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -156,6 +183,7 @@ impl Performer<'_> {
         seats: &Seats,
         rung: Option<Rung>,
         facts: &Facts,
+        events: Option<bool>,
     ) -> Result<Prepared, Trouble> {
         let entry = self.fleet.entry();
         let gtid = uses_gtid(facts);
@@ -169,7 +197,7 @@ impl Performer<'_> {
                     with: fence.with.clone(),
                 })
             });
-        let given = known_before(seats, rung, facts);
+        let given = known_before(rung, events);
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
         for (name, value) in &given {
@@ -330,7 +358,7 @@ impl Performer<'_> {
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
-            Request::Failover { incoming, rung } => {
+            Request::Failover { incoming, rung, .. } => {
                 let outgoing = standing.writer.clone().filter(|writer| writer != incoming);
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
                 Ok((self.seats(outgoing, incoming.clone(), standing), Some(*rung)))
@@ -382,8 +410,14 @@ impl Performer<'_> {
 
     /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
     /// replica that cannot be reached is repointed later and never keeps a role from moving.
-    async fn warm_seats(&self, seats: &Seats, rung: Option<Rung>) -> Result<Vec<(HostName, Trace)>, Trouble> {
-        let warmed = join_all(seats.everyone().into_iter().map(|host| async {
+    async fn warm_seats(
+        &self,
+        seats: &Seats,
+        rung: Option<Rung>,
+        absent: &[HostName],
+    ) -> Result<Vec<(HostName, Trace)>, Trouble> {
+        let present = seats.everyone().into_iter().filter(|host| !absent.contains(host));
+        let warmed = join_all(present.map(|host| async {
             let warmed = self.fleet.warm(&host).await;
             (host, warmed)
         }));
@@ -494,18 +528,26 @@ pub fn uses_gtid(facts: &Facts) -> bool {
     with.len() >= without.len()
 }
 
+/// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
+fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
+    let writer = standing
+        .writer
+        .as_ref()
+        .and_then(|writer| facts.get(writer)?.mysql.up());
+    let seen = writer
+        .filter(|mysql| mysql.is_writable())
+        .map(|mysql| mysql.event_scheduler == EventScheduler::On);
+    let told = match request {
+        Request::Failover { events, .. } => *events,
+        Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => None,
+    };
+    seen.or(told).or(standing.events)
+}
+
 /// What operations are given to start with: whether events ran on the host that was the writer, and whether that host
 /// obeyed when it was taken out of service.
-fn known_before(seats: &Seats, rung: Option<Rung>, facts: &Facts) -> Registered {
-    let asked = seats.outgoing.iter().chain(&seats.incoming);
-    let scheduler = asked
-        .filter_map(|host| facts.get(host)?.mysql.up())
-        .map(|mysql| mysql.event_scheduler)
-        .next();
-    let events = match scheduler {
-        Some(EventScheduler::On) => "ON",
-        Some(EventScheduler::Off | EventScheduler::Disabled) | None => "OFF",
-    };
+fn known_before(rung: Option<Rung>, events: Option<bool>) -> Registered {
+    let events = if events == Some(true) { "ON" } else { "OFF" };
     let obeyed = match rung {
         None | Some(Rung::Demote) => "yes",
         Some(Rung::Fence | Rung::Silence) => "no",

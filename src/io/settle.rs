@@ -264,10 +264,12 @@ fn conclude(open: &OpenRun, ending: &Ending, committed: bool, standing: &mut Sta
             standing.owed.remove(outgoing);
         }
     }
-    if opening.operation == "rejoin" && committed && matches!(ending, Ending::Done { .. }) {
-        if let Some(host) = &opening.outgoing {
-            standing.owed.remove(host);
-        }
+    if opening.operation == "rejoin"
+        && committed
+        && matches!(ending, Ending::Done { .. })
+        && let Some(host) = &opening.outgoing
+    {
+        standing.owed.remove(host);
     }
     if let Ending::Stuck { because } = ending {
         standing.hands_off = Some(format!("run {}: {because}", opening.run));

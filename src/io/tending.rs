@@ -209,7 +209,8 @@ impl Performer<'_> {
                     )
                     .hint("point it to the writer by hand, then `mmm rejoin`"));
                 }
-                self.perform_held(&Request::Rejoin { host: host.clone() }).await
+                self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
+                    .await
             }
             Compared::Extra(surplus) => {
                 let surplus = surplus.to_string();

@@ -1,6 +1,11 @@
 //! The warm shell against real shells (dash, bash) and a real MariaDB server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and shows its figures"
+)]
 
 mod addresses;
 mod duties;
@@ -31,6 +36,7 @@ fn login(server: &Server) -> SqlLogin {
         user: "agent".to_owned(),
         password: PASSWORD.to_owned(),
         socket: Some(server.socket()),
+        server: None,
         session: Some("SET SESSION lock_wait_timeout = 2, sql_mode = ''".to_owned()),
     }
 }
@@ -40,6 +46,7 @@ fn nowhere() -> SqlLogin {
         user: "agent".to_owned(),
         password: "x".to_owned(),
         socket: Some("/nonexistent/s".to_owned()),
+        server: None,
         session: None,
     }
 }

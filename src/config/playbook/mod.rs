@@ -4,6 +4,7 @@ mod grammar;
 mod page;
 mod reading;
 mod render;
+mod rights;
 mod rules;
 mod scene;
 mod shipped;
@@ -16,6 +17,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::core::playbook::Playbook;
 
 pub use render::{RenderError, Speaks, render, session};
+pub use rights::root_commands;
 pub use rules::missing_words;
 pub use scene::{AddressScene, HostScene, OldShell, ReplicationScene, Scene, SourceScene};
 pub use shipped::FILES;
@@ -108,7 +110,7 @@ fn read_directory(directory: &Path) -> Result<Vec<(PathBuf, File)>, Vec<Diagnost
 /// A file in its written form.
 enum Written {
     Duty(Box<grammar::DutyFile>),
-    Operation(grammar::OperationFile),
+    Operation(Box<grammar::OperationFile>),
     Dialect,
 }
 
@@ -158,7 +160,7 @@ fn read_one(page: &mut page::Page<'_>, path: &Path, playbook: &mut Playbook) -> 
         page.named_as(&file.operation, stem);
         let operation = reading::operation(page, &file);
         playbook.operations.insert(operation.name.clone(), operation);
-        Some(Written::Operation(file))
+        Some(Written::Operation(Box::new(file)))
     } else {
         let file: grammar::DialectFile = page.parse()?;
         page.named_as(&file.dialect, stem);

@@ -76,10 +76,9 @@ fn read_step(page: &mut Page<'_>, spanned: &Spanned<StepText>, duty_within: Opti
     if let Some(when) = &text.when
         && let Err(error) = template::expression_variables(&when.value)
     {
-        let what = error.to_string();
         page.error(
             when,
-            what,
+            error.to_string(),
             "it is no expression",
             "write for instance `replication.gtid`",
         );
@@ -192,7 +191,9 @@ fn fitting_keys(page: &mut Page<'_>, text: &StepText, step: &Step) {
         "unless/until",
         "they belong into the nested duty",
     );
-    if let (true, Some(run)) = (step.sudo, &text.run) {
+    if step.sudo
+        && let Some(run) = &text.run
+    {
         simple_command(page, run);
     }
 }

@@ -13,6 +13,7 @@ macro_rules! shipped {
 shipped![
     "dialects/mariadb.yaml",
     "dialects/mysql.yaml",
+    "duties/account-rights.yaml",
     "duties/add-address.yaml",
     "duties/allow-start.yaml",
     "duties/allow-writes.yaml",
@@ -32,6 +33,7 @@ shipped![
     "duties/kill-clients.yaml",
     "duties/own-unmoved.yaml",
     "duties/position-unmoved.yaml",
+    "duties/preflight.yaml",
     "duties/probe-duplicate.yaml",
     "duties/read-position.yaml",
     "duties/read-start-position.yaml",
@@ -46,6 +48,8 @@ shipped![
     "duties/start-demoted.yaml",
     "duties/start-replication.yaml",
     "duties/stop-replication.yaml",
+    "duties/sudo-rights.yaml",
+    "duties/unit-state.yaml",
     "duties/witness-replication.yaml",
     "duties/witness.yaml",
     "operations/failover.yaml",
@@ -56,3 +60,25 @@ shipped![
     "operations/reopen.yaml",
     "operations/switchover.yaml",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_shipped() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks");
+        let mut there: Vec<String> = Vec::new();
+        for folder in ["dialects", "duties", "operations"] {
+            for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+                there.push(format!(
+                    "{folder}/{}",
+                    entry.unwrap().file_name().into_string().unwrap()
+                ));
+            }
+        }
+        there.sort();
+        let listed: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
+        assert_eq!(there, listed);
+    }
+}

@@ -1,11 +1,5 @@
 //! The shipped files load, and broken ones are refused with their place.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on should panic"
-)]
-
 use super::*;
 use crate::config::diagnostic::render_all;
 
@@ -332,7 +326,7 @@ fn every_duty_renders_for_every_dialect() {
                 .map(|name| ((*name).to_owned(), "7".to_owned()))
                 .collect(),
             vars: BTreeMap::new(),
-            with: ["controller", "user", "password_file"]
+            with: ["controller", "user", "password_file", "programs", "commands"]
                 .iter()
                 .map(|name| ((*name).to_owned(), "x".to_owned()))
                 .collect(),

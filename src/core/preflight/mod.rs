@@ -1,18 +1,30 @@
 //! What stands in the way of a switchover or failover before anyone needs one. Facts of all hosts go in, named
 //! findings with a hint each come out; whatever could not be asked is a finding too, never a silent pass.
 
+mod accounts;
+mod addresses;
 mod grants;
 mod pairing;
+mod passed;
 mod settings;
+mod shell;
+mod sudo;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, Host, HostName};
-use super::facts::{MysqlFacts, Reach};
+use super::facts::{MysqlFacts, Reach, Refusal};
+use super::latch::CheckResult;
 
 pub use grants::{AccountKind, Need, needs};
+pub use passed::{Passed, Topic, passed};
+pub use shell::{NoShell, ShellSeen, programs};
+pub use sudo::SudoAnswer;
+
+/// What findings about the box itself carry in place of a host's name.
+pub const BOX: &str = "box";
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,12 +62,39 @@ pub enum Name {
     NoGtid,
     PrivilegeMissing,
     ReplicationLoginRefused,
+    AccountRefused,
+    SshNotReached,
+    SshHostKeyUnknown,
+    SshHostKeyChanged,
+    SshLoginRefused,
+    ShellUnusable,
+    ProgramMissing,
+    WrongArping,
+    DeviceMissing,
+    UnitNotActive,
+    SudoRefused,
+    SudoWantsPassword,
+    SudoWantsTerminal,
+    ClockOff,
+    AddressHeldTwice,
+    WriterAddressMisplaced,
+    WriterAddressAbsent,
+    PingUnanswered,
+    CannotPing,
+    StateNotWritable,
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The same words as in JSON.
         self.serialize(f)
+    }
+}
+
+impl Severity {
+    /// Whether a command that only looked has to say that something is wrong.
+    pub fn is_error(self) -> bool {
+        self == Severity::Error
     }
 }
 
@@ -66,7 +105,7 @@ pub struct Finding {
     pub name: Name,
     /// How much it matters.
     pub severity: Severity,
-    /// The host it was found on.
+    /// The host it was found on; [`BOX`] for the box itself.
     pub host: HostName,
     /// What was seen.
     pub what: String,
@@ -120,6 +159,22 @@ pub struct Inspected {
     pub read_only_at_start: Asked<Option<bool>>,
     /// Whether the replication account may log in here, tried from each of the other hosts.
     pub replication_logins: Vec<(HostName, Asked<LoginTrial>)>,
+    /// Whether the agent account may log in, from the box, which takes the lock there, and from the host itself.
+    pub agent_logins: Vec<(LoginFrom, Asked<LoginTrial>)>,
+    /// What was seen over SSH.
+    pub shell: Result<ShellSeen, NoShell>,
+    /// What the check `ping` says.
+    pub ping: CheckResult,
+}
+
+/// Where a login came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginFrom {
+    /// This box, over TCP.
+    Box,
+    /// The host itself, through the server's socket.
+    ItsHost,
 }
 
 /// What came of trying to log in.
@@ -152,12 +207,15 @@ pub fn evaluate(cluster: &Cluster, inspected: &[Inspected]) -> Vec<Finding> {
     }
     for subject in &hosts {
         reached(subject, &mut findings);
+        shell::check(subject, &mut findings);
         settings::alone(subject, &mut findings);
+        accounts::check(subject, &mut findings);
         grants::check(subject, &mut findings);
         pairing::logins(subject, &mut findings);
     }
     settings::together(&hosts, &mut findings);
     pairing::check(&hosts, &mut findings);
+    addresses::check(cluster, &hosts, &mut findings);
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -171,6 +229,10 @@ struct Subject<'a> {
 impl Subject<'_> {
     fn facts(&self) -> Option<&MysqlFacts> {
         self.seen.facts.up()
+    }
+
+    fn shell(&self) -> Option<&ShellSeen> {
+        self.seen.shell.as_ref().ok()
     }
 
     fn settings(&self) -> Option<&Settings> {
@@ -206,6 +268,13 @@ fn not_asked(host: &HostName, what: &str, why: &str) -> Finding {
 fn reached(subject: &Subject, findings: &mut Vec<Finding>) {
     let (what, hint) = match &subject.seen.facts {
         Reach::Up(_) => return,
+        Reach::Refusing {
+            reason: Refusal::Login,
+            text,
+        } => {
+            findings.push(accounts::refused(subject, AccountKind::Monitor, "this box", text));
+            return;
+        }
         Reach::Refusing { reason, text } => (
             format!("its server refuses us ({reason}): {text}"),
             "mend the account or the limit that the message names",
