@@ -208,8 +208,18 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-        Effect::FailOver { outgoing, incoming, rung, events } => performer
-            .perform(&Request::Failover { outgoing: Some(outgoing), incoming, rung, events })
+        Effect::FailOver {
+            outgoing,
+            incoming,
+            rung,
+            events,
+        } => performer
+            .perform(&Request::Failover {
+                outgoing: Some(outgoing),
+                incoming,
+                rung,
+                events,
+            })
             .await
             .map(drop)
             .err(),
@@ -305,10 +315,15 @@ fn start_looks(
                     continue;
                 }
                 let facts = fleet.look(&name).await;
-                if inputs.send(Input::Looked(name.clone(), Box::new(facts))).await.is_err() {
+                if inputs
+                    .send(Input::Looked(name.clone(), Box::new(facts)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
-                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY }).await;
+                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY })
+                    .await;
             }
         });
     }

@@ -21,7 +21,13 @@ fn found(lab: &Lab, code: i32) -> BTreeSet<(String, String, String)> {
     }
     findings
         .iter()
-        .map(|finding| (field(finding, "severity"), field(finding, "name"), field(finding, "host")))
+        .map(|finding| {
+            (
+                field(finding, "severity"),
+                field(finding, "name"),
+                field(finding, "host"),
+            )
+        })
         .collect()
 }
 
@@ -78,7 +84,8 @@ fn sh(host: &Host, line: &str) {
 /// Performs statements that stay on this server alone.
 #[track_caller]
 fn sql(host: &Host, statements: &str) {
-    host.sql(&format!("SET SESSION sql_log_bin = 0; {statements}")).unwrap();
+    host.sql(&format!("SET SESSION sql_log_bin = 0; {statements}"))
+        .unwrap();
 }
 
 #[test]
@@ -91,7 +98,9 @@ fn a_healthy_cluster_passes_and_a_dead_host_is_a_finding() {
     }
     assert!(output.stdout.contains("all is well"), "{}", output.stdout);
     assert!(
-        output.stdout.contains("OK db2 the replication account gets in from db1, db3"),
+        output
+            .stdout
+            .contains("OK db2 the replication account gets in from db1, db3"),
         "{}",
         output.stdout
     );
@@ -225,7 +234,10 @@ fn settings_that_do_not_suit_a_cluster_are_found() {
         "sed -i -e 's/^log_slave_updates.*/log_slave_updates = OFF/' \
          -e 's/^relay_log_recovery.*/relay_log_recovery = OFF/' /etc/mysql/my.cnf && systemctl restart mariadb",
     );
-    lab::wait::until(super::cluster::SOON, "replication to run again", || lab.replication_runs()).unwrap();
+    lab::wait::until(super::cluster::SOON, "replication to run again", || {
+        lab.replication_runs()
+    })
+    .unwrap();
     sql(lab.db2(), "SET GLOBAL auto_increment_increment = 1;");
     sql(
         lab.db3(),

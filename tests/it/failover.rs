@@ -18,7 +18,12 @@ const GAP_AT_MOST_MS: f64 = 15_000.0;
 
 /// A dead host says nothing to its idle connections, and a failover is no planned move.
 pub fn unplanned(handovers: usize) -> Expect {
-    Expect { handovers, idle_within: None, blind_at_most: Duration::from_secs(3), ..Expect::default() }
+    Expect {
+        handovers,
+        idle_within: None,
+        blind_at_most: Duration::from_secs(3),
+        ..Expect::default()
+    }
 }
 
 /// What must hold after every failure, whatever was lost: one writer at a time, and nothing twice.
@@ -43,13 +48,19 @@ pub fn count_of(surplus: &str) -> u64 {
 /// What `show` says that a host has and the writer has not, when it is kept out for it.
 pub fn surplus_of(view: &ClusterView, name: &str) -> Option<String> {
     let words = format!("{name} is kept out: it has transactions that the writer has not: ");
-    view.warnings.iter().find_map(|warning| warning.what.strip_prefix(&words).map(str::to_owned))
+    view.warnings
+        .iter()
+        .find_map(|warning| warning.what.strip_prefix(&words).map(str::to_owned))
 }
 
 /// Rows that a server has and another has not.
 pub fn rows_only_on(lab: &Lab, name: &str, other: &str) -> u64 {
     let rows = |name: &str| -> std::collections::BTreeSet<String> {
-        let rows = lab.host(name).unwrap().sql("SELECT CONCAT(writer, '/', id) FROM app.writes").unwrap();
+        let rows = lab
+            .host(name)
+            .unwrap()
+            .sql("SELECT CONCAT(writer, '/', id) FROM app.writes")
+            .unwrap();
         rows.into_iter().flatten().collect()
     };
     rows(name).difference(&rows(other)).count() as u64
@@ -60,14 +71,16 @@ pub fn rows_only_on(lab: &Lab, name: &str, other: &str) -> u64 {
 #[track_caller]
 pub fn back_or_kept_out(lab: &Lab, watch: &Watch, old: &str, new: &str) -> bool {
     let view = watch.until("the old writer to be dealt with", |view| {
-        let kept_out = host(view, old).state == HostState::AwaitingRecovery && surplus_of(view, old).is_some();
+        let kept_out =
+            host(view, old).state == HostState::AwaitingRecovery && surplus_of(view, old).is_some();
         let online = view.hosts.iter().all(|host| host.state == HostState::Online);
         kept_out || (view.rule == "R03" && view.warnings.is_empty() && online)
     });
     let surplus = surplus_of(&view, old);
     match &surplus {
         None => {
-            lab.wait_for_equal_tables("app.writes", &["db1", "db2", "db3"], SOON).unwrap();
+            lab.wait_for_equal_tables("app.writes", &["db1", "db2", "db3"], SOON)
+                .unwrap();
             until(SOON, "replication to run everywhere", || lab.replication_runs()).unwrap();
         }
         Some(surplus) => {
@@ -93,12 +106,22 @@ pub fn kept_out(lab: &Lab, name: &str) {
 /// The floating addresses that a host holds.
 pub fn floating_on(lab: &Lab, name: &str) -> Vec<String> {
     let floating = |held: &String| *held == WRITER || READER_ADDRESSES.contains(&held.as_str());
-    lab.host(name).unwrap().addresses().unwrap().into_iter().filter(floating).collect()
+    lab.host(name)
+        .unwrap()
+        .addresses()
+        .unwrap()
+        .into_iter()
+        .filter(floating)
+        .collect()
 }
 
 /// Few enough writes that none is on its way when the writer dies just after one.
 pub fn slow() -> Writers {
-    Writers { every: Duration::from_millis(300), anew: false, ..Writers::default() }
+    Writers {
+        every: Duration::from_millis(300),
+        anew: false,
+        ..Writers::default()
+    }
 }
 
 #[test]
@@ -125,16 +148,25 @@ fn a_killed_server_is_replaced() {
         let new = lab.writable_hosts()[0];
         load.until_acknowledged(new, 200, ACTS_WITHIN).unwrap();
         let report = load
-            .stop_and_judge(&[lab.host(new).unwrap(), lab.db3()], unplanned(usize::from(new == "db2")))
+            .stop_and_judge(
+                &[lab.host(new).unwrap(), lab.db3()],
+                unplanned(usize::from(new == "db2")),
+            )
             .unwrap();
-        tell(&format!("kill -9 of the writer, its supervisor: {restart:?}, the writer then: {new}"), &report);
+        tell(
+            &format!("kill -9 of the writer, its supervisor: {restart:?}, the writer then: {new}"),
+            &report,
+        );
         one_writer_at_a_time(&report);
         assert!(report.longest_gap_ms < GAP_AT_MOST_MS, "{report}");
         if new == "db2" {
             back_or_kept_out(&lab, &watch, "db1", new);
         } else {
-            watch.until("all to be well", |view| view.rule == "R03" && view.warnings.is_empty());
-            lab.wait_for_equal_tables("app.writes", &["db1", "db2", "db3"], SOON).unwrap();
+            watch.until("all to be well", |view| {
+                view.rule == "R03" && view.warnings.is_empty()
+            });
+            lab.wait_for_equal_tables("app.writes", &["db1", "db2", "db3"], SOON)
+                .unwrap();
         }
     }
 }
@@ -149,7 +181,9 @@ fn a_killed_server_with_nothing_extra_comes_back_as_a_replica() {
     lab.db1().kill_mysqld().unwrap();
     load.until_acknowledged("db2", 2, ACTS_WITHIN).unwrap();
     assert!(back_or_kept_out(&lab, &watch, "db1", "db2"), "{}", watch.said());
-    let report = load.stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], unplanned(1)).unwrap();
+    let report = load
+        .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], unplanned(1))
+        .unwrap();
     tell("kill -9 of the writer under few writes", &report);
     assert_eq!(report.verdict(), [], "{report}");
 }
@@ -159,7 +193,9 @@ fn what_the_standby_had_not_received_is_named_and_keeps_the_old_writer_out() {
     for both in if long() { &[false, true][..] } else { &[true] } {
         let lab = cluster();
         let watch = Watch::start(&lab);
-        lab.db1().set_restart(Restart::After(Duration::from_secs(5))).unwrap();
+        lab.db1()
+            .set_restart(Restart::After(Duration::from_secs(5)))
+            .unwrap();
         let load = lab.start_load(Writers::default()).unwrap();
         // In this order db3 has nothing that db2 has not.
         if *both {
@@ -170,7 +206,10 @@ fn what_the_standby_had_not_received_is_named_and_keeps_the_old_writer_out() {
         lab.db1().kill_mysqld().unwrap();
         load.until_acknowledged("db2", 100, ACTS_WITHIN).unwrap();
         let report = load.stop_and_judge(&[lab.db2()], unplanned(1)).unwrap();
-        tell(&format!("kill -9 of the writer, the standby had stopped receiving (db3 too: {both})"), &report);
+        tell(
+            &format!("kill -9 of the writer, the standby had stopped receiving (db3 too: {both})"),
+            &report,
+        );
         one_writer_at_a_time(&report);
         let view = watch.until("the old writer to be kept out", |view| {
             host(view, "db1").state == HostState::AwaitingRecovery && surplus_of(view, "db1").is_some()
@@ -181,12 +220,18 @@ fn what_the_standby_had_not_received_is_named_and_keeps_the_old_writer_out() {
         assert!(report.lost() >= 100, "{report}");
         assert_eq!(named, rows_only_on(&lab, "db1", "db2"), "{view:#?}");
         let lost = report.lost() as u64;
-        assert!((lost..=lost + unknown as u64).contains(&named), "{named} named\n{report}");
+        assert!(
+            (lost..=lost + unknown as u64).contains(&named),
+            "{named} named\n{report}"
+        );
         // Whoever has them too is no sound replica, and that is shown.
         if *both {
-            lab.wait_for_equal_tables("app.writes", &["db2", "db3"], SOON).unwrap();
+            lab.wait_for_equal_tables("app.writes", &["db2", "db3"], SOON)
+                .unwrap();
         } else {
-            watch.until("db3 to be known to be broken", |view| host(view, "db3").state != HostState::Online);
+            watch.until("db3 to be known to be broken", |view| {
+                host(view, "db3").state != HostState::Online
+            });
         }
         // It stays so, monitor or not.
         mmm(&lab, &["rejoin", "db1"], 4);
@@ -201,7 +246,9 @@ fn a_server_that_stands_still_is_stopped_for_good_before_it_is_replaced() {
     let load = lab.start_load(Writers::default()).unwrap();
     lab.db1().stop_mysqld().unwrap();
     load.until_acknowledged("db2", 200, ACTS_WITHIN).unwrap();
-    let report = load.stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1)).unwrap();
+    let report = load
+        .stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1))
+        .unwrap();
     tell("SIGSTOP of the writer", &report);
     one_writer_at_a_time(&report);
     assert!(report.longest_gap_ms < 2.0 * GAP_AT_MOST_MS, "{report}");
@@ -226,9 +273,14 @@ fn without_a_monitor_one_command_fails_over_and_another_takes_the_old_writer_bac
     let view = show(&lab).unwrap();
     assert!(warns(&view, "db1 was replaced as writer"), "{view:#?}");
     mmm(&lab, &["rejoin", "db1"], 0);
-    let report = load.stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], unplanned(1)).unwrap();
+    let report = load
+        .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], unplanned(1))
+        .unwrap();
     tell("kill -9 of the writer, `mmm failover` at once", &report);
     assert_eq!(report.verdict(), [], "{report}");
-    until_shown(&lab, "all to be well", SOON, |view| view.rule == "R03" && view.warnings.is_empty()).unwrap();
+    until_shown(&lab, "all to be well", SOON, |view| {
+        view.rule == "R03" && view.warnings.is_empty()
+    })
+    .unwrap();
     mmm(&lab, &["rejoin", "db1"], 4);
 }

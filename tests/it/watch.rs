@@ -108,5 +108,8 @@ pub fn warns(view: &ClusterView, words: &str) -> bool {
 
 /// Prints the figures of a story.
 pub fn tell(story: &str, report: &Report) {
-    eprintln!("== {story}: longest write gap {:.0} ms\n{report}", report.longest_gap_ms);
+    eprintln!(
+        "== {story}: longest write gap {:.0} ms\n{report}",
+        report.longest_gap_ms
+    );
 }
