@@ -15,5 +15,6 @@ mod expiry;
 mod failover;
 mod halts;
 mod order;
+mod silence;
 mod switchover;
 mod watch;
