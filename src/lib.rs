@@ -1,4 +1,59 @@
-//! `mmm` keeps one writer address and any number of reader addresses on healthy MySQL and MariaDB hosts, and moves them.
+//! `mmm` keeps one writer address and any number of reader addresses on healthy MySQL and MariaDB hosts, and moves them:
+//! on command, from cron or CI, or by itself when the writer dies. It is installed on one box; the database hosts run
+//! nothing of ours.
+//!
+//! # Bird's eye
+//!
+//! The box looks at servers over the MySQL protocol and acts on hosts over SSH. What is done on a host stands in YAML step
+//! lists ([`core::playbook`], shipped in `playbooks/`), never in Rust. Data flows one way:
+//!
+//! ```text
+//! probes, facts ─► assess ─► decide ─► operation ─► duties rendered for a dialect ─► SSH
+//!       ▲          (latch)   (rule,     (plan)       (script)                        │
+//!       │                    evidence)                                               │
+//!       └──────────── outcome back in as an input, and an event out ◄────────────────┘
+//! ```
+//!
+//! # Laws, in the order in which they win
+//!
+//! 1. **Never two writers.** No host is opened for writes before the previous writer is verified demoted or verified
+//!    fenced. The one declared exception is `failover.unfenced: if_silent_to_all`.
+//! 2. **Never lose an acknowledged transaction without saying so**, before and after.
+//! 3. **Every step is checked, acted, verified, bounded in time, and undoable or declared not to be.** It ends done, failed
+//!    or *unknown*; an unknown is settled only after the old shell and its SQL connection are verified gone.
+//! 4. **Decide in one place, purely.** The core never touches a socket, a file or a clock.
+//! 5. **What is shown is what runs.** A plan is rendered by the code that runs it.
+//! 6. **Desired against observed.** Each round reads what hosts really have and repairs the difference, never opening a
+//!    host for writes.
+//! 7. **A returning writer is guilty until compared.**
+//!
+//! # Code map
+//!
+//! - [`core`] decides; std and serde's derives only.
+//!   - [`core::cluster`] what a cluster is · [`core::facts`] what a host really has · [`core::gtid`] positions as values
+//!   - [`core::latch`] from single probes to verdicts · [`core::checks`] from one probe's outcome to what the check says
+//!   - [`core::rule`] the monitor's table of rules · [`core::evidence`] is the writer dead, and what may be done about it
+//!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
+//!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`] who could take over
+//!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
+//!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
+//!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
+//!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values
+//! - [`config`] text in, valid values out: inventory, playbooks, templates; carets on errors.
+//! - [`sql`] read-only probes of a server and the parsing of their answers; strings only.
+//! - [`io`] acts; the only async, clock and sockets.
+//!   - [`io::ssh`] connections · [`io::shell`] a warm shell on a host · [`io::mysql`] servers over the MySQL protocol
+//!   - [`io::fleet`] a cluster's hosts within reach · [`io::inquest`] gathers evidence
+//!   - [`io::operation`] an operation from lock to memory · [`io::conductor`] performs a run through one small trait
+//!   - [`io::settle`] ends runs that were cut off · [`io::tending`] repairs, and the return of replaced writers
+//!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands
+//!   - [`io::standing`], [`io::journal`], [`io::lock`], [`io::hold`] what is kept on disk, and who may act
+//! - [`report`] events into words, JSON and progress bars · [`cli`] one file a verb.
+//!
+//! # What is not there
+//!
+//! `core` imports nothing of the other rooms. `io` never prints: it sends events. `report` never acts. No statement or
+//! command that changes a host is written in Rust. A test holds these directions (`tests/tidy.rs`).
 
 pub mod cli;
 pub mod config;

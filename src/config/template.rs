@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::value::ValueKind;
-use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, Output, UndefinedBehavior, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::core::script::{Command, Language, Part};
@@ -178,16 +178,29 @@ fn environment(language: Language) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_formatter(move |output, state, value| write_value(language, output, state, value));
+    environment.add_filter("int", int);
+    environment.set_formatter(move |output, _state, value| write_value(language, output, value));
     environment
 }
 
-fn write_value(
-    language: Language,
-    output: &mut Output<'_>,
-    state: &mut State<'_, '_>,
-    value: &Value,
-) -> Result<(), minijinja::Error> {
+/// What stands in a plan where a value is only known when the step runs: `<position at that moment>`.
+pub fn not_known_yet(name: &str) -> String {
+    format!("<{name} at that moment>")
+}
+
+/// A number out of a registered value, so that it is written without quotes; a value that a plan does not know yet stays
+/// as it is.
+fn int(value: &Value) -> Result<Value, minijinja::Error> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text.starts_with('<') && text.ends_with(" at that moment>") {
+        return Ok(Value::from(text));
+    }
+    text.parse::<u64>().map(Value::from).map_err(|_| {
+        minijinja::Error::new(ErrorKind::BadSerialization, format!("`{text}` is not a whole number"))
+    })
+}
+
+fn write_value(language: Language, output: &mut Output<'_>, value: &Value) -> Result<(), minijinja::Error> {
     let refuse = |what: String| Err(minijinja::Error::new(ErrorKind::BadSerialization, what));
     match value.kind() {
         ValueKind::Number => output
@@ -211,7 +224,7 @@ fn write_value(
                 if at > 0 {
                     output.write_str(if language == Language::Sql { ", " } else { " " })?;
                 }
-                write_value(language, output, state, &item)?;
+                write_value(language, output, &item)?;
             }
             Ok(())
         }
@@ -236,7 +249,6 @@ fn is_secret_mark(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
 

@@ -8,7 +8,7 @@ use super::cluster::{CheckKind, Cluster, HostName};
 use super::election;
 use super::event::Event;
 use super::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
-use super::facts::HostFacts;
+use super::facts::{EventScheduler, HostFacts};
 use super::hosts::{self, HostRecord, HostState, Verdicts};
 use super::latch::{CheckResult, Latch, Verdict};
 use super::moment::Moment;
@@ -66,6 +66,8 @@ pub enum Effect {
         incoming: HostName,
         /// How the dead writer is held down.
         rung: Rung,
+        /// Whether events ran on it when it last answered.
+        events: Option<bool>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -106,8 +108,12 @@ pub struct Engine {
     busy: bool,
     rule: Rule,
     guard: Option<Guard>,
+    /// Whether events ran on the writer when it last answered.
+    events: Option<bool>,
     /// The last trouble that was alarmed about.
     complaint: Option<String>,
+    /// Whether what is under way has failed already.
+    has_failed: bool,
     ask_again_at: Moment,
     try_again_at: Moment,
 }
@@ -132,7 +138,9 @@ impl Engine {
             busy: false,
             rule: Rule::R09,
             guard: None,
+            events: None,
             complaint: None,
+            has_failed: false,
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
         }
@@ -144,6 +152,11 @@ impl Engine {
         match input {
             Input::Checked { host, kind, result } => self.check(now, &host, kind, result, &mut effects),
             Input::Looked(host, facts) => {
+                if self.standing.writer.as_ref() == Some(&host)
+                    && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
+                {
+                    self.events = Some(mysql.event_scheduler == EventScheduler::On);
+                }
                 self.looked_at.insert(host.clone(), now);
                 self.facts.insert(host, *facts);
             }
@@ -156,6 +169,9 @@ impl Engine {
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
             Input::Failed(trouble) => self.complain(&trouble, &mut effects),
             Input::Finished => {
+                if !std::mem::take(&mut self.has_failed) {
+                    self.complaint = None;
+                }
                 self.busy = false;
                 self.settled_at = now;
             }
@@ -295,10 +311,14 @@ impl Engine {
 
     /// Alarms once about the same trouble, however often it comes back.
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
+        self.has_failed = true;
         let what = format!("{}: {}", trouble.what, trouble.because);
         if self.complaint.as_ref() != Some(&what) {
             self.complaint = Some(what.clone());
-            effects.push(Effect::Tell(Event::Alarm { what, hint: trouble.hint.clone() }));
+            effects.push(Effect::Tell(Event::Alarm {
+                what,
+                hint: trouble.hint.clone(),
+            }));
         }
     }
 
@@ -362,15 +382,22 @@ impl Engine {
         }
     }
 
+    /// Whether a host was looked at since the last effect ended.
+    fn is_fresh(&self, host: &HostName) -> bool {
+        self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
+    }
+
     fn writer_picture(&self, writer: &HostName) -> WriterPicture {
         let Some(latch) = self.latch(writer, CheckKind::Mysql) else {
             return WriterPicture::NotKnown;
         };
-        let read_only = self
-            .facts
-            .get(writer)
-            .and_then(|facts| facts.mysql.up())
-            .is_some_and(|mysql| !mysql.is_writable());
+        // Facts from before the last effect ended may show the host as it was before that effect.
+        let read_only = self.is_fresh(writer)
+            && self
+                .facts
+                .get(writer)
+                .and_then(|facts| facts.mysql.up())
+                .is_some_and(|mysql| !mysql.is_writable());
         match latch.verdict {
             Verdict::Failed => WriterPicture::Failed,
             Verdict::Ok | Verdict::Untested if latch.is_suspect() => WriterPicture::Suspect,
@@ -381,8 +408,7 @@ impl Engine {
 
     /// With the writer in place: mend what is out of place, then bring replaced writers in.
     fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let fresh = |host: &HostName| self.looked_at.get(host).is_some_and(|at| *at > self.settled_at);
-        if !self.cluster.hosts.iter().all(|host| fresh(&host.name)) {
+        if !self.cluster.hosts.iter().all(|host| self.is_fresh(&host.name)) {
             return;
         }
         let online = self.online();
@@ -424,14 +450,8 @@ impl Engine {
                     rule: rule.to_string(),
                     sentence: rule.sentence().to_owned(),
                 }));
-                self.start(
-                    Effect::FailOver {
-                        outgoing: suspect,
-                        incoming,
-                        rung,
-                    },
-                    effects,
-                );
+                let events = self.events;
+                self.start(Effect::FailOver { outgoing: suspect, incoming, rung, events }, effects);
             }
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {
@@ -465,3 +485,6 @@ fn changed(host: &HostName, kind: CheckKind, verdict: Verdict, message: String) 
         message,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,6 +149,8 @@ pub enum StepEnd {
     Failed,
     /// The connection died in the middle.
     Unknown,
+    /// It failed, and something later makes sure.
+    Waived,
     /// It was taken back.
     Undone,
 }

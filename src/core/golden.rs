@@ -3,7 +3,6 @@
 use std::path::Path;
 
 /// Compares with the file below the project's root; `MMM_BLESS=1` writes it instead.
-#[expect(clippy::panic, clippy::expect_used, reason = "compiled for tests only")]
 pub(crate) fn check(file: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("MMM_BLESS").is_some() {

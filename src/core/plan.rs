@@ -84,6 +84,7 @@ pub fn stages(
             with: fence.with.clone(),
             within: FENCE_WITHIN,
             undo: None,
+            if_possible: false,
         });
     }
     for (section, step) in operation.steps() {
@@ -110,6 +111,7 @@ pub fn stages(
             with: step.with.clone(),
             within: step.within,
             undo,
+            if_possible: step.if_possible,
         });
     }
     stages

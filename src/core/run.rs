@@ -34,6 +34,8 @@ pub struct Stage {
     pub within: Duration,
     /// The duty that takes it back; none when there is nothing to take back, or it must not be.
     pub undo: Option<String>,
+    /// Worth trying, and no reason to stop when it fails: something later makes sure.
+    pub if_possible: bool,
 }
 
 /// What came of doing a stage, over all its hosts: the worst counts.
@@ -171,6 +173,12 @@ impl Run {
         self.committed
     }
 
+    /// True when the incoming host was told to take writes and it is not known whether it does.
+    pub fn is_in_doubt(&self) -> bool {
+        let opens = |stage: &usize| self.stages[*stage].section == Section::Commit;
+        !self.committed && self.touched.iter().any(opens)
+    }
+
     /// Takes in what happened. Happenings that do not fit what is needed next are ignored: they can only
     /// come from a journal whose tail was cut off and written again.
     pub fn record(&mut self, happening: &Happening) {
@@ -200,6 +208,7 @@ impl Run {
         let section = self.stages[stage].section;
         match (section, outcome) {
             (_, Outcome::Done) => self.after_done(stage),
+            (Section::Prepare, _) if self.stages[stage].if_possible => self.advance_to(stage + 1),
             (Section::Prepare, Outcome::Failed(why)) => {
                 self.blame(stage, why);
                 self.undo_newest()
@@ -337,6 +346,7 @@ mod tests {
             with: BTreeMap::new(),
             within: Duration::from_secs(1),
             undo: undo.map(Into::into),
+            if_possible: false,
         }
     }
 

@@ -48,6 +48,9 @@ pub struct Standing {
     pub mode: Mode,
     /// The host that takes writes; none until one is known.
     pub writer: Option<HostName>,
+    /// Whether events ran on the writer when it was last looked at by an operation; none until one has looked.
+    #[serde(default)]
+    pub events: Option<bool>,
     /// Hosts that were replaced as writer and have not been compared since.
     pub owed: BTreeMap<HostName, Owed>,
     /// Why nobody may act on the cluster until a person has looked; set by a stuck run.
@@ -61,6 +64,7 @@ impl Default for Standing {
             generation: 0,
             mode: Mode::Active,
             writer: None,
+            events: None,
             owed: BTreeMap::new(),
             hands_off: None,
         }

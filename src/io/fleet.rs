@@ -33,6 +33,8 @@ use crate::sql::shell_facts;
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 /// Looking at one server over the MySQL protocol may take so long.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// Asking a server that has not answered for a while, once more.
+const ASK_AGAIN_WITHIN: Duration = Duration::from_millis(500);
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);
 /// Opening a shell and its SQL client may take so long.
@@ -129,10 +131,20 @@ impl Fleet {
 
     /// Looks at every host at once.
     pub async fn look_everywhere(&self) -> BTreeMap<HostName, HostFacts> {
-        let looks = self
-            .hosts
-            .keys()
-            .map(|host| async { (host.clone(), self.look(host).await) });
+        self.look_except(&[]).await
+    }
+
+    /// Looks at every host at once. Some are not waited for: they are only asked whether their server answers after
+    /// all.
+    pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
+        let looks = self.hosts.keys().map(|host| async {
+            let facts = if absent.contains(host) {
+                HostFacts { mysql: self.ask_within(host, ASK_AGAIN_WITHIN).await, ..HostFacts::default() }
+            } else {
+                self.look(host).await
+            };
+            (host.clone(), facts)
+        });
         join_all(looks).await.into_iter().collect()
     }
 
@@ -144,10 +156,14 @@ impl Fleet {
 
     /// What a server says of itself.
     pub async fn ask(&self, host: &HostName) -> Reach<MysqlFacts> {
+        self.ask_within(host, ASK_WITHIN).await
+    }
+
+    async fn ask_within(&self, host: &HostName, within: Duration) -> Reach<MysqlFacts> {
         let Some(reached) = self.hosts.get(host) else {
             return Reach::default();
         };
-        let facts = reached.server.lock().await.facts(ASK_WITHIN).await;
+        let facts = reached.server.lock().await.facts(within).await;
         if let Reach::Up(facts) = &facts {
             *reached.version.lock().await = Some(facts.version);
         }
@@ -232,7 +248,8 @@ impl Fleet {
         looked.await.unwrap_or_else(|_| Err(out_of_time(from, within)))
     }
 
-    /// Performs a duty on the host's acting shell.
+    /// Performs a duty on the host's acting shell. No step starts later than `within` and a little from now, the time
+    /// for a new shell included: whoever finds the journal of a run relies on it.
     ///
     /// # Errors
     /// The host cannot be reached over SSH, or the duty cannot be made ready: nothing was begun.
@@ -243,6 +260,7 @@ impl Fleet {
         errand: &Errands<'_>,
         within: Duration,
     ) -> Result<DutyReport, Trouble> {
+        let deadline = Instant::now() + within + GRACE;
         let script = self.ready(host, duty, errand, within).await?;
         let reached = self.reached(host)?;
         let mut acting = reached.acting.lock().await;
@@ -250,7 +268,7 @@ impl Fleet {
             Ok(shell) => shell?,
             Err(_) => return Err(out_of_time(host, within + CONNECT_WITHIN)),
         };
-        let report = shell.run(&script, Instant::now() + within + GRACE).await;
+        let report = shell.run(&script, deadline).await;
         if let Some(why) = shell.lost() {
             tracing::warn!("the shell on {host} is lost: {why}");
             *reached.lost.lock().await = Some(shell.trace().clone());
@@ -378,6 +396,18 @@ impl Fleet {
         opened
             .await
             .unwrap_or_else(|_| Err(out_of_time(host, CONNECT_WITHIN)))
+    }
+
+    /// As [`Fleet::warm`], without the SQL client: for a host whose server is held to be dead.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH.
+    pub async fn warm_shell(&self, host: &HostName) -> Result<Trace, Trouble> {
+        let mut acting = self.reached(host)?.acting.lock().await;
+        match timeout(CONNECT_WITHIN, self.open_in(host, &mut acting)).await {
+            Ok(shell) => Ok(shell?.trace().clone()),
+            Err(_) => Err(out_of_time(host, CONNECT_WITHIN)),
+        }
     }
 
     /// Closes every acting shell: no session of ours stays behind on the servers.

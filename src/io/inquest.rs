@@ -112,8 +112,8 @@ async fn witness_view(fleet: &Fleet, suspect: &HostName) -> WitnessView {
                 registered,
                 ..
             }) => {
-                let said = |name: &str| registered.get(name).is_some_and(|answer| answer.trim() == "yes");
-                Some(said("witness_arp") || said("witness_ping"))
+                let answered = |name: &str| registered.get(name).is_some_and(|status| status.trim() == "0");
+                Some(answered("witness_arp") || answered("witness_ping"))
             }
             Ok(_) | Err(_) => None,
         }

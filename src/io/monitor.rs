@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::inventory::ClusterEntry;
-use crate::core::checks;
+use crate::core::checks::{self, Echo};
 use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
@@ -37,6 +38,8 @@ const READ_STANDING_EVERY: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A replaced writer is tried this often until it has been made harmless.
 const LOOK_FOR_OWED_EVERY: Duration = Duration::from_millis(300);
+/// A replaced writer that answers no ping is looked at this often all the same.
+const LOOK_IN_VAIN_EVERY: Duration = Duration::from_secs(10);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 
@@ -205,8 +208,8 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-        Effect::FailOver { incoming, rung, .. } => performer
-            .perform(&Request::Failover { incoming, rung })
+        Effect::FailOver { outgoing, incoming, rung, events } => performer
+            .perform(&Request::Failover { outgoing: Some(outgoing), incoming, rung, events })
             .await
             .map(drop)
             .err(),
@@ -216,7 +219,9 @@ async fn carry_out(
     };
     match trouble {
         // Somebody else is at work; what is out of place is looked at again afterwards.
-        Some(trouble) if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") => {
+        Some(trouble)
+            if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") =>
+        {
             tracing::debug!("{trouble}");
         }
         Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
@@ -279,34 +284,52 @@ fn start_probes(fleet: &Arc<Fleet>, inputs: &mpsc::Sender<Input>, tasks: &mut Jo
     }
 }
 
-/// One task a host that looks at it, more often while its return as a replaced writer is awaited.
+/// One task a host that looks at it. A replaced writer that has not been met is pinged instead, many times a second: an
+/// attempt to connect that begins while it is dark would still be waiting when it comes back.
 fn start_looks(
     fleet: &Arc<Fleet>,
     inputs: &mpsc::Sender<Input>,
     owed: &watch::Receiver<Vec<HostName>>,
     tasks: &mut JoinSet<()>,
 ) {
-    for name in fleet.entry().hosts.keys() {
+    for (name, host) in &fleet.entry().hosts {
         let (fleet, name, inputs, owed) = (fleet.clone(), name.clone(), inputs.clone(), owed.clone());
+        let address = host.address;
         tasks.spawn(async move {
+            let mut dark_since: Option<Instant> = None;
             loop {
-                let began = tokio::time::Instant::now();
+                let began = Instant::now();
+                let awaited = owed.borrow().contains(&name);
+                if awaited && is_dark(address, &mut dark_since).await {
+                    tokio::time::sleep_until(began + LOOK_FOR_OWED_EVERY).await;
+                    continue;
+                }
                 let facts = fleet.look(&name).await;
-                if inputs
-                    .send(Input::Looked(name.clone(), Box::new(facts)))
-                    .await
-                    .is_err()
-                {
+                if inputs.send(Input::Looked(name.clone(), Box::new(facts))).await.is_err() {
                     return;
                 }
-                let every = if owed.borrow().contains(&name) {
-                    LOOK_FOR_OWED_EVERY
-                } else {
-                    LOOK_EVERY
-                };
-                tokio::time::sleep_until(began + every).await;
+                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY }).await;
             }
         });
+    }
+}
+
+/// Whether an awaited host is silent to a ping. Now and then it is taken for reachable all the same: it may answer
+/// everything but pings.
+async fn is_dark(address: IpAddr, dark_since: &mut Option<Instant>) -> bool {
+    match ping(address, LOOK_FOR_OWED_EVERY).await {
+        Echo::Answered(_) | Echo::CannotPing { .. } => {
+            *dark_since = None;
+            false
+        }
+        Echo::NoAnswer(_) => {
+            let since = *dark_since.get_or_insert_with(Instant::now);
+            let looked_in_vain = since.elapsed() >= LOOK_IN_VAIN_EVERY;
+            if looked_in_vain {
+                *dark_since = None;
+            }
+            !looked_in_vain
+        }
     }
 }
 

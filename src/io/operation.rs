@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
+use crate::config::inventory::Service;
 use crate::config::template;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
@@ -13,8 +14,8 @@ use crate::core::evidence::Rung;
 use crate::core::facts::{EventScheduler, UsingGtid};
 use crate::core::guard::{self, Facts};
 use crate::core::plan::{self, FenceDuty, Seats};
-use crate::core::playbook::Operation;
-use crate::core::run::{Ending, Run, Settled};
+use crate::core::playbook::{Operation, OperationStep};
+use crate::core::run::{Ending, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -39,10 +40,14 @@ pub enum Request {
     },
     /// Replace a writer that evidence holds to be dead.
     Failover {
+        /// The writer that the evidence is about; none when no host is known to have been it.
+        outgoing: Option<HostName>,
         /// Who takes over.
         incoming: HostName,
         /// How the dead writer is held down.
         rung: Rung,
+        /// Whether events ran on it when it last answered; none leaves it to what is on disk.
+        events: Option<bool>,
     },
     /// Let the writer, found read-only, take writes again.
     Reopen,
@@ -64,6 +69,11 @@ impl Request {
         }
     }
 }
+
+/// The duty that keeps a dead writer's server stopped.
+const KEEPS_STOPPED: &str = "keep-stopped";
+/// What stands in for it where nothing would start the server again.
+const SERVER_IS_GONE: &str = "server-is-gone";
 
 /// How a finished operation left the cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,35 +104,44 @@ impl Performer<'_> {
     /// Refused or usage: nothing was touched, and why. How a run that was begun ended is in the answer.
     pub async fn perform(&self, request: &Request) -> Result<Performed, Trouble> {
         let purpose = format!("{} of {}", request.operation(), self.fleet.entry().cluster.name);
-        let is_failover = matches!(request, Request::Failover { .. });
-        let hold = if is_failover {
+        let absent = Self::absent(request);
+        let hold = if matches!(request, Request::Failover { .. }) {
             if let Err(trouble) = self.dir.prepare() {
                 self.alarm(&trouble);
             }
-            Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &[]).await?
+            Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &absent).await?
         } else {
             self.dir.prepare()?;
             Hold::take(self.fleet, &self.dir, &purpose, self.lock_wait).await?
         };
-        let performed = self.perform_held(request).await;
+        let performed = self.perform_held(request, &absent).await;
         self.fleet.cool().await;
         hold.release().await;
         performed
     }
 
+    /// Hosts that are not waited for: a writer held to be dead has been asked enough.
+    fn absent(request: &Request) -> Vec<HostName> {
+        match request {
+            Request::Failover { outgoing, .. } => outgoing.iter().cloned().collect(),
+            Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => Vec::new(),
+        }
+    }
+
     /// The operation itself, with the lock held.
-    pub(super) async fn perform_held(&self, request: &Request) -> Result<Performed, Trouble> {
-        let facts = self.fleet.look_everywhere().await;
+    pub(super) async fn perform_held(&self, request: &Request, absent: &[HostName]) -> Result<Performed, Trouble> {
+        let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
+        standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation())?;
-        let mut prepared = self.prepare(operation, &seats, rung, &facts)?;
-        prepared.shells = self.warm_seats(&seats, rung).await?;
+        let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
+        prepared.shells = self.warm_seats(&seats, rung, &facts).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -134,7 +153,7 @@ impl Performer<'_> {
             self.remember(&mut standing);
         }
         let run = Run::new(prepared.opening.stages.clone());
-        let report = self.conduct(&prepared, run, known_before(&seats, &facts)).await?;
+        let report = self.conduct(&prepared, run, prepared.given.clone()).await?;
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         self.remember(&mut standing);
         Ok(Performed { report, standing })
@@ -150,6 +169,7 @@ impl Performer<'_> {
         seats: &Seats,
         rung: Option<Rung>,
         facts: &Facts,
+        events: Option<bool>,
     ) -> Result<Prepared, Trouble> {
         let entry = self.fleet.entry();
         let gtid = uses_gtid(facts);
@@ -163,30 +183,25 @@ impl Performer<'_> {
                     with: fence.with.clone(),
                 })
             });
+        let given = known_before(rung, events);
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
+        for (name, value) in &given {
+            context.set(name, value);
+        }
         let mut malformed = None;
-        let keep = |when: &str| template::holds(when, &context);
-        let stages = {
-            let keep = |step: &crate::core::playbook::OperationStep| match step.when.as_deref().map(keep) {
-                None | Some(Ok(true)) => true,
-                Some(Ok(false)) => false,
-                Some(Err(_unfillable)) => false,
-            };
-            for (_, step) in operation.steps() {
-                if let Some(Err(error)) = step.when.as_deref().map(|when| template::holds(when, &context)) {
-                    malformed.get_or_insert((step.name.clone(), error));
-                }
+        for (_, step) in operation.steps() {
+            if let Some(Err(error)) = step.when.as_deref().map(|when| template::holds(when, &context)) {
+                malformed.get_or_insert((step.name.clone(), error));
             }
-            plan::stages(
-                self.fleet.playbook(),
-                operation,
-                seats,
-                rung,
-                fence.as_ref(),
-                keep,
-            )
+        }
+        let keep = |step: &OperationStep| {
+            step.when
+                .as_deref()
+                .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
         };
+        let mut stages = plan::stages(self.fleet.playbook(), operation, seats, rung, fence.as_ref(), keep);
+        self.speak_to_service(&mut stages);
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(
                 Kind::Usage,
@@ -206,8 +221,24 @@ impl Performer<'_> {
             },
             address: entry.cluster.writer_address(),
             gtid,
+            given,
             shells: Vec::new(),
         })
+    }
+
+    /// Whoever restarts a host's server is told by the duties that the inventory names; where nothing does, nothing is
+    /// told, and the server must be gone by itself.
+    fn speak_to_service(&self, stages: &mut [Stage]) {
+        let service = |stage: &Stage| {
+            stage.hosts.first().and_then(|host| self.fleet.entry().hosts.get(host)).map(|host| &host.service)
+        };
+        for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
+            match service(stage) {
+                Some(Service::Duties { keep_stopped, .. }) => stage.duty.clone_from(keep_stopped),
+                Some(Service::None) => stage.duty = SERVER_IS_GONE.to_owned(),
+                Some(Service::Systemd { .. }) | None => {}
+            }
+        }
     }
 
     /// Performs a prepared run from where it stands.
@@ -302,10 +333,9 @@ impl Performer<'_> {
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
-            Request::Failover { incoming, rung } => {
-                let outgoing = standing.writer.clone().filter(|writer| writer != incoming);
+            Request::Failover { outgoing, incoming, rung, .. } => {
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                Ok((self.seats(outgoing, incoming.clone(), standing), Some(*rung)))
+                Ok((self.seats(outgoing.clone(), incoming.clone(), standing), Some(*rung)))
             }
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
@@ -353,10 +383,26 @@ impl Performer<'_> {
     }
 
     /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
-    /// replica that cannot be reached is repointed later and never keeps a role from moving.
-    async fn warm_seats(&self, seats: &Seats, rung: Option<Rung>) -> Result<Vec<(HostName, Trace)>, Trouble> {
-        let warmed = join_all(seats.everyone().into_iter().map(|host| async {
-            let warmed = self.fleet.warm(&host).await;
+    /// replica that cannot be reached is repointed later and never keeps a role from moving, and the server of a dead
+    /// writer is not waited for.
+    async fn warm_seats(
+        &self,
+        seats: &Seats,
+        rung: Option<Rung>,
+        facts: &Facts,
+    ) -> Result<Vec<(HostName, Trace)>, Trouble> {
+        let is_outgoing = |host: &HostName| seats.outgoing.as_ref() == Some(host);
+        let is_worth_it = |host: &HostName| match rung {
+            None | Some(Rung::Demote) if is_outgoing(host) => true,
+            None => true,
+            Some(_) => facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()),
+        };
+        let warmed = join_all(seats.everyone().into_iter().filter(is_worth_it).map(|host| async {
+            let warmed = if rung.is_some() && is_outgoing(&host) {
+                self.fleet.warm_shell(&host).await
+            } else {
+                self.fleet.warm(&host).await
+            };
             (host, warmed)
         }));
         let mut shells = Vec::new();
@@ -383,6 +429,8 @@ impl Performer<'_> {
     ) {
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
+        } else if report.in_doubt {
+            standing.writer = None;
         }
         match (&report.ending, request) {
             (Ending::Stuck { because }, _) => {
@@ -450,6 +498,8 @@ pub struct Prepared {
     pub address: Option<IpAddr>,
     /// Whether replicas find their place by GTID.
     pub gtid: bool,
+    /// Values known before the first step.
+    pub given: Registered,
     /// What would be left of the shells it uses.
     pub shells: Vec<(HostName, Trace)>,
 }
@@ -464,18 +514,31 @@ pub fn uses_gtid(facts: &Facts) -> bool {
     with.len() >= without.len()
 }
 
-/// What operations are given to start with: whether events ran on the host that was the writer.
-fn known_before(seats: &Seats, facts: &Facts) -> Registered {
-    let asked = seats.outgoing.iter().chain(&seats.incoming);
-    let scheduler = asked
-        .filter_map(|host| facts.get(host)?.mysql.up())
-        .map(|mysql| mysql.event_scheduler)
-        .next();
-    let word = match scheduler {
-        Some(EventScheduler::On) => "ON",
-        Some(EventScheduler::Off | EventScheduler::Disabled) | None => "OFF",
+/// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
+fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
+    let writer = standing.writer.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());
+    let seen = writer
+        .filter(|mysql| mysql.is_writable())
+        .map(|mysql| mysql.event_scheduler == EventScheduler::On);
+    let told = match request {
+        Request::Failover { events, .. } => *events,
+        Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => None,
     };
-    Registered::from([("event_scheduler".to_owned(), word.to_owned())])
+    seen.or(told).or(standing.events)
+}
+
+/// What operations are given to start with: whether events ran on the host that was the writer, and whether that host
+/// obeyed when it was taken out of service.
+fn known_before(rung: Option<Rung>, events: Option<bool>) -> Registered {
+    let events = if events == Some(true) { "ON" } else { "OFF" };
+    let obeyed = match rung {
+        None | Some(Rung::Demote) => "yes",
+        Some(Rung::Fence | Rung::Silence) => "no",
+    };
+    Registered::from([
+        ("event_scheduler".to_owned(), events.to_owned()),
+        ("outgoing_obeyed".to_owned(), obeyed.to_owned()),
+    ])
 }
 
 /// `20261122-104832-123`: sorts by time, unique on one box while the lock is held.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use crate::config::inventory::Service;
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::gtid::{self, Compared};
 use crate::core::guard;
 use crate::core::repair::{self, Fix};
 use crate::core::script::{DutyOutcome, DutyReport};
-use crate::core::standing::{Return, Standing};
+use crate::core::standing::{Mode, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
@@ -28,6 +29,10 @@ impl Performer<'_> {
     /// # Errors
     /// When the lock is held elsewhere, or a cut-off run cannot be settled.
     pub async fn start_up(&self) -> Result<Standing, Trouble> {
+        let standing = self.dir.load()?;
+        if standing.mode == Mode::Passive {
+            return Ok(standing);
+        }
         self.dir.prepare()?;
         let hold = Hold::take(self.fleet, &self.dir, "the start of a monitor", self.lock_wait).await?;
         let found = self.start_up_held().await;
@@ -39,9 +44,8 @@ impl Performer<'_> {
     async fn start_up_held(&self) -> Result<Standing, Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         if standing.writer.is_none() {
-            let facts = self.fleet.look_everywhere().await;
             standing.writer = guard::observed_writer(&self.fleet.entry().cluster, &facts);
             if standing.writer.is_some() {
                 self.remember(&mut standing);
@@ -66,7 +70,7 @@ impl Performer<'_> {
     async fn repair_held(&self, online: &[HostName]) -> Result<(), Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         if standing.hands_off.is_some() {
             return Ok(());
         }
@@ -171,7 +175,7 @@ impl Performer<'_> {
     async fn take_back_held(&self, host: &HostName) -> Result<Performed, Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         guard::rejoin(cluster, &standing, host)?;
         self.quarantine(
@@ -204,7 +208,7 @@ impl Performer<'_> {
                     )
                     .hint("point it to the writer by hand, then `mmm rejoin`"));
                 }
-                self.perform_held(&Request::Rejoin { host: host.clone() }).await
+                self.perform_held(&Request::Rejoin { host: host.clone() }, &[]).await
             }
             Compared::Extra(surplus) => {
                 let surplus = surplus.to_string();
@@ -253,14 +257,22 @@ impl Performer<'_> {
                 .await
                 .map_err(refuse)?;
         }
-        let (duty, within) = if server_is_up {
-            ("demote-server", FIX_WITHIN)
-        } else {
-            ("start-demoted", START_WITHIN)
-        };
-        self.duty(host, duty, &Errands::default(), within)
-            .await
-            .map_err(refuse)
+        if server_is_up {
+            return self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN).await.map_err(refuse);
+        }
+        match self.fleet.entry().hosts.get(host).map(|host| &host.service) {
+            Some(Service::Systemd { .. }) => {
+                self.duty(host, "start-demoted", &Errands::default(), START_WITHIN).await.map_err(refuse)
+            }
+            Some(Service::Duties { allow_start, .. }) => {
+                self.duty(host, allow_start, &Errands::default(), START_WITHIN).await.map_err(refuse)?;
+                self.duty(host, "demote-server", &Errands::default(), START_WITHIN).await.map_err(refuse)
+            }
+            Some(Service::None) | None => {
+                let because = "its server is stopped, and the inventory declares nothing that starts it";
+                Err(refuse(because.to_owned()).hint("start it by hand, read-only"))
+            }
+        }
     }
 
     fn progress(&self, standing: &mut Standing, host: &HostName, progress: Return) {

@@ -128,6 +128,7 @@ fn verb(ended: StepEnd) -> &'static str {
         StepEnd::Retried => "RETRY",
         StepEnd::Failed => "FAIL",
         StepEnd::Unknown => "UNKNOWN",
+        StepEnd::Waived => "SKIP",
         StepEnd::Undone => "UNDO",
     }
 }

@@ -9,4 +9,11 @@
 
 mod check;
 mod cluster;
+mod cutoff;
+mod errors;
+mod expiry;
+mod failover;
+mod halts;
+mod order;
 mod switchover;
+mod watch;

@@ -1,6 +1,11 @@
 //! The warm shell against real shells (dash, bash) and a real MariaDB server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and shows its figures"
+)]
 
 mod addresses;
 mod duties;
@@ -563,5 +568,36 @@ async fn timing_is_printed() {
             println!("{name}: {what}: median {:?}, p95 {:?}", taken[100], taken[190]);
         }
         server.sql("SET GLOBAL read_only = 0");
+    }
+}
+
+/// Descriptors of deleted files are how bash keeps here-documents; on a full or read-only disk that fails.
+#[tokio::test]
+async fn nothing_is_written_to_any_disk() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: a mount namespace needs root");
+        return;
+    }
+    let server = Server::start(1);
+    for name in SHELLS {
+        let frozen = "mount --bind / / && mount -o remount,bind,ro / && ! touch /tmp/x 2>/dev/null && exec setsid sh -c \"$0\"";
+        let command = wire::remote_command_for(name, "t13");
+        // A mount of its own below /tmp would not be frozen.
+        let below = std::fs::read_to_string("/proc/mounts").unwrap().contains(" /tmp");
+        assert!(!below, "this test wants /tmp on the root file system");
+        let (mut shell_, _child) = open_with(
+            &["unshare", "--mount", "sh", "-c", frozen, &command],
+            "t13",
+            &login(&server),
+        )
+        .await;
+        let mut row = tell("SELECT REPEAT('x', 200000) AS x");
+        row.register = BTreeMap::from([("x".to_owned(), Field::Answer)]);
+        let report = shell_
+            .run(&script(vec![run("true"), row, run("! touch /tmp/x")]), soon())
+            .await;
+        assert_eq!(report.outcome, DutyOutcome::Done, "{name}: {report:?}");
+        assert_eq!(report.registered["x"].len(), 200_000);
+        println!("{name}: 200 kB took {:?}", report.took);
     }
 }

@@ -106,6 +106,7 @@ fn spawn(directory: &Path, id: u32, port: u16) -> Child {
             "--user=root",
             "--bind-address=127.0.0.1",
             "--log-bin=bin",
+            "--binlog-format=ROW",
             "--log-slave-updates",
         ])
         .args([

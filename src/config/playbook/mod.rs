@@ -109,8 +109,8 @@ fn read_directory(directory: &Path) -> Result<Vec<(PathBuf, File)>, Vec<Diagnost
 
 /// A file in its written form.
 enum Written {
-    Duty(grammar::DutyFile),
-    Operation(grammar::OperationFile),
+    Duty(Box<grammar::DutyFile>),
+    Operation(Box<grammar::OperationFile>),
     Dialect,
 }
 
@@ -154,13 +154,13 @@ fn read_one(page: &mut page::Page<'_>, path: &Path, playbook: &mut Playbook) -> 
         page.named_as(&file.duty, stem);
         let duty = reading::duty(page, &file);
         playbook.duties.insert(duty.name.clone(), duty);
-        Some(Written::Duty(file))
+        Some(Written::Duty(Box::new(file)))
     } else if path.starts_with("operations") {
         let file: grammar::OperationFile = page.parse()?;
         page.named_as(&file.operation, stem);
         let operation = reading::operation(page, &file);
         playbook.operations.insert(operation.name.clone(), operation);
-        Some(Written::Operation(file))
+        Some(Written::Operation(Box::new(file)))
     } else {
         let file: grammar::DialectFile = page.parse()?;
         page.named_as(&file.dialect, stem);

@@ -73,15 +73,15 @@ fn read_step(page: &mut Page<'_>, spanned: &Spanned<StepText>, duty_within: Opti
             "add `within` to the step or to the duty",
         );
     }
-    if let Some(when) = &text.when {
-        if let Err(error) = template::expression_variables(&when.value) {
-            page.error(
-                when,
-                error.to_string(),
-                "it is no expression",
-                "write for instance `replication.gtid`",
-            );
-        }
+    if let Some(when) = &text.when
+        && let Err(error) = template::expression_variables(&when.value)
+    {
+        page.error(
+            when,
+            error.to_string(),
+            "it is no expression",
+            "write for instance `replication.gtid`",
+        );
     }
     let flag = |flag: &Option<Spanned<bool>>| flag.as_ref().is_some_and(|flag| flag.value);
     let step = Step {
@@ -191,10 +191,10 @@ fn fitting_keys(page: &mut Page<'_>, text: &StepText, step: &Step) {
         "unless/until",
         "they belong into the nested duty",
     );
-    if step.sudo {
-        if let Some(run) = &text.run {
-            simple_command(page, run);
-        }
+    if step.sudo
+        && let Some(run) = &text.run
+    {
+        simple_command(page, run);
     }
 }
 

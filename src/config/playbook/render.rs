@@ -190,10 +190,10 @@ impl<'p> Renderer<'p> {
         steps: &mut Vec<ScriptStep>,
     ) -> Result<(), RenderError> {
         let placed = |error| in_step(duty, &step.name, error);
-        if let Some(when) = &step.when {
-            if !template::holds(when, context).map_err(placed)? {
-                return Ok(());
-            }
+        if let Some(when) = &step.when
+            && !template::holds(when, context).map_err(placed)?
+        {
+            return Ok(());
         }
         if let Action::Duty(name) = &step.action {
             return self.steps(self.duty(name)?, context, within, steps);

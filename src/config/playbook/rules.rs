@@ -79,10 +79,10 @@ pub fn check_duty(page: &mut Page<'_>, file: &DutyFile, duty: &Duty, playbook: &
                 .flat_map(|register| columns_of(&register.value, true));
             scope.columns(page, sql, columns.chain(kept).collect());
         }
-        if let Some(when) = &step.when {
-            if let Ok(names) = template::expression_variables(&when.value) {
-                scope.names(page, when, names);
-            }
+        if let Some(when) = &step.when
+            && let Ok(names) = template::expression_variables(&when.value)
+        {
+            scope.names(page, when, names);
         }
         for check in step.unless.iter().chain(&step.until) {
             scope.check(page, check);

@@ -12,6 +12,7 @@ macro_rules! shipped {
 
 shipped![
     "dialects/mariadb.yaml",
+    "dialects/mysql.yaml",
     "duties/account-rights.yaml",
     "duties/add-address.yaml",
     "duties/allow-start.yaml",
@@ -24,6 +25,7 @@ shipped![
     "duties/drain.yaml",
     "duties/drop-address.yaml",
     "duties/facts.yaml",
+    "duties/fence-ipmi.yaml",
     "duties/follow-by-position.yaml",
     "duties/follow-demoted.yaml",
     "duties/follow.yaml",
@@ -39,6 +41,7 @@ shipped![
     "duties/reopen-writes.yaml",
     "duties/restore-events.yaml",
     "duties/server-answers.yaml",
+    "duties/server-is-gone.yaml",
     "duties/server-process.yaml",
     "duties/settle-shell.yaml",
     "duties/settle-sql.yaml",

@@ -1,7 +1,5 @@
 //! The shipped files load, and broken ones are refused with their place.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
-
 use super::*;
 use crate::config::diagnostic::render_all;
 
@@ -245,4 +243,117 @@ fn a_directory_replaces_file_by_file() {
     assert_eq!(playbook.duties["announce"].says, "mine");
     assert_eq!(playbook.duties.len(), load(None).unwrap().duties.len());
     assert!(load(Some(Path::new("/nonexistent"))).is_err());
+}
+
+#[test]
+fn every_dialect_knows_every_word() {
+    assert_eq!(missing_words(&load(None).unwrap()), []);
+}
+
+#[test]
+fn a_word_is_said_as_the_release_understands_it() {
+    use crate::core::playbook::Release;
+    let playbook = load(None).unwrap();
+    let said = |release, word: &str| {
+        playbook.dialects["mysql"]
+            .wording(word, release)
+            .map(|wording| wording.sql.as_str())
+    };
+    assert_eq!(
+        said(Release(5, 6, 24), "deny_writes"),
+        Some("SET GLOBAL read_only = 1")
+    );
+    assert_eq!(
+        said(Release(5, 7, 8), "deny_writes"),
+        Some("SET GLOBAL super_read_only = 1")
+    );
+    assert_eq!(said(Release(8, 0, 21), "stop_replica"), Some("STOP SLAVE"));
+    assert_eq!(said(Release(26, 10, 0), "stop_replica"), Some("STOP REPLICA"));
+    assert_eq!(
+        said(Release(8, 4, 0), "binlog_position"),
+        Some("SHOW BINARY LOG STATUS")
+    );
+    assert_eq!(said(Release(5, 5, 0), "stop_replica"), None);
+    assert_eq!(said(Release(9, 0, 0), "nonsense"), None);
+}
+
+/// Every shipped duty can be rendered for every dialect, and what is shown never holds the password.
+#[test]
+fn every_duty_renders_for_every_dialect() {
+    use std::time::Duration;
+
+    use crate::core::playbook::Release;
+    let playbook = load(None).unwrap();
+    let registered = [
+        "file",
+        "position",
+        "gtid",
+        "own_gtid",
+        "start_file",
+        "start_position",
+        "event_scheduler",
+    ];
+    for (ip, port) in [("10.0.0.9", 3306), ("fd00::9", 3307)] {
+        let scene = Scene {
+            cluster: "c".to_owned(),
+            role: "writer".to_owned(),
+            host: HostScene {
+                name: "db1".to_owned(),
+                address: "10.0.0.1".parse().unwrap(),
+                interface: "eth0".to_owned(),
+                port,
+            },
+            address: Some(AddressScene::floating(ip.parse().unwrap())),
+            source: Some(SourceScene {
+                name: "db2".to_owned(),
+                address: ip.parse().unwrap(),
+                port,
+            }),
+            replication: ReplicationScene {
+                user: "r".to_owned(),
+                password: "s3cr3t".to_owned().into(),
+                gtid: true,
+            },
+            unit: Some("mariadb.service".to_owned()),
+            spared_users: vec!["a".to_owned()],
+            old: Some(OldShell {
+                session: 4,
+                tag: "t".to_owned(),
+                connection: 5,
+            }),
+            registered: registered
+                .iter()
+                .map(|name| ((*name).to_owned(), "7".to_owned()))
+                .collect(),
+            vars: BTreeMap::new(),
+            with: ["controller", "user", "password_file"]
+                .iter()
+                .map(|name| ((*name).to_owned(), "x".to_owned()))
+                .collect(),
+        };
+        for (dialect, release) in [
+            ("mariadb", Release(10, 3, 1)),
+            ("mariadb", Release(11, 8, 1)),
+            ("mysql", Release(5, 6, 1)),
+            ("mysql", Release(9, 7, 0)),
+        ] {
+            let speaks = Speaks {
+                dialect: dialect.to_owned(),
+                release,
+            };
+            assert_eq!(session(&playbook, &speaks).unwrap().len(), 1);
+            for duty in playbook.duties.keys() {
+                let script =
+                    render(&playbook, duty, &speaks, &scene.context(), Duration::from_secs(2)).unwrap();
+                assert!(!format!("{script:?}").contains("s3cr3t"), "{duty}");
+                assert!(
+                    script
+                        .steps
+                        .iter()
+                        .all(|step| step.within <= Duration::from_secs(2)),
+                    "{duty}"
+                );
+            }
+        }
+    }
 }

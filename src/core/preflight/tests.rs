@@ -1,3 +1,5 @@
+//! The preflight findings, each provoked by one change to a cluster as it should be.
+
 use std::time::Duration;
 
 use super::*;

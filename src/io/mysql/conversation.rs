@@ -126,7 +126,7 @@ async fn rows_of(conn: &mut Conn, sql: &str) -> Result<Vec<Row>, Error> {
 
 fn named(row: mysql_async::Row) -> Row {
     let columns = row.columns();
-    let values = row.unwrap();
+    let values = mysql_async::Row::unwrap(row);
     Row(columns
         .iter()
         .zip(values)

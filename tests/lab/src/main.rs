@@ -10,6 +10,9 @@ use lab::machine::{Refusal, require_root};
 use lab::progress::Progress;
 use lab::{Lab, Options, breakage, inventory, leftovers, power, service, systemctl};
 
+mod demo;
+mod test;
+
 /// Several real database hosts on one machine, for trying and testing mmm.
 #[derive(Parser)]
 #[command(name = "cargo lab", version, max_term_width = 110)]
@@ -53,6 +56,10 @@ enum Verb {
         #[arg(long)]
         all: bool,
     },
+    /// Show what mmm does: a hand-over and a failover under load, in a lab of its own.
+    Demo,
+    /// Run every test of the project, those in labs included.
+    Test(test::TestArgs),
     /// Inside a host: run its services.
     #[command(hide = true)]
     ServeHost,
@@ -119,6 +126,8 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         Verb::Heal => Lab::open(name)?.heal()?,
         Verb::Inventory => print(&inventory::yaml())?,
         Verb::Down { all } => down(name, all)?,
+        Verb::Demo => return demo::run(),
+        Verb::Test(arguments) => return arguments.run(),
         Verb::ServeHost => service::serve()?,
         Verb::ServePower { lab } => power::serve(&lab)?,
         Verb::Power { verb, host } => print(&format!("{}\n", power::ask(&verb, &host)?))?,

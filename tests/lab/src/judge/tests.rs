@@ -1,5 +1,4 @@
 //! Each violation from constructed evidence, and a run as it should be, from which each is one step away.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
 use std::time::Duration;
 
