@@ -68,7 +68,13 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     };
     let outgoing = standing.writer.clone();
     let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
-    let performed = performer.perform(&Request::Failover { incoming, rung, events: None }).await;
+    let performed = performer
+        .perform(&Request::Failover {
+            incoming,
+            rung,
+            events: None,
+        })
+        .await;
     drop(performer);
     setting::all_told(reporting).await;
     let performed = performed?;

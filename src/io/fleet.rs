@@ -135,7 +135,11 @@ impl Fleet {
     /// Looks at every host at once, but for some that need not be waited for.
     pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
         let looks = self.hosts.keys().map(|host| async {
-            let facts = if absent.contains(host) { HostFacts::default() } else { self.look(host).await };
+            let facts = if absent.contains(host) {
+                HostFacts::default()
+            } else {
+                self.look(host).await
+            };
             (host.clone(), facts)
         });
         join_all(looks).await.into_iter().collect()

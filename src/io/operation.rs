@@ -121,11 +121,17 @@ impl Performer<'_> {
     /// Hosts that need not be asked: a dead writer that does not obey has been asked enough.
     fn absent(&self, request: &Request) -> Vec<HostName> {
         match request {
-            Request::Failover { rung: Rung::Fence | Rung::Silence, incoming, .. } => {
+            Request::Failover {
+                rung: Rung::Fence | Rung::Silence,
+                incoming,
+                ..
+            } => {
                 let writer = self.dir.load().ok().and_then(|standing| standing.writer);
                 writer.into_iter().filter(|writer| writer != incoming).collect()
             }
-            Request::Failover { rung: Rung::Demote, .. }
+            Request::Failover {
+                rung: Rung::Demote, ..
+            }
             | Request::Switchover { .. }
             | Request::Reopen
             | Request::Rejoin { .. } => Vec::new(),
@@ -133,7 +139,11 @@ impl Performer<'_> {
     }
 
     /// The operation itself, with the lock held.
-    pub(super) async fn perform_held(&self, request: &Request, absent: &[HostName]) -> Result<Performed, Trouble> {
+    pub(super) async fn perform_held(
+        &self,
+        request: &Request,
+        absent: &[HostName],
+    ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
         settle::open_runs(self, &mut standing, &facts).await?;
@@ -204,7 +214,14 @@ impl Performer<'_> {
                 .as_deref()
                 .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
         };
-        let mut stages = plan::stages(self.fleet.playbook(), operation, seats, rung, fence.as_ref(), keep);
+        let mut stages = plan::stages(
+            self.fleet.playbook(),
+            operation,
+            seats,
+            rung,
+            fence.as_ref(),
+            keep,
+        );
         self.speak_to_service(&mut stages);
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(
@@ -234,7 +251,11 @@ impl Performer<'_> {
     /// told, and the server must be gone by itself.
     fn speak_to_service(&self, stages: &mut [Stage]) {
         let service = |stage: &Stage| {
-            stage.hosts.first().and_then(|host| self.fleet.entry().hosts.get(host)).map(|host| &host.service)
+            stage
+                .hosts
+                .first()
+                .and_then(|host| self.fleet.entry().hosts.get(host))
+                .map(|host| &host.service)
         };
         for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
             match service(stage) {
@@ -509,7 +530,10 @@ pub fn uses_gtid(facts: &Facts) -> bool {
 
 /// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
 fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
-    let writer = standing.writer.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());
+    let writer = standing
+        .writer
+        .as_ref()
+        .and_then(|writer| facts.get(writer)?.mysql.up());
     let seen = writer
         .filter(|mysql| mysql.is_writable())
         .map(|mysql| mysql.event_scheduler == EventScheduler::On);

@@ -209,7 +209,8 @@ impl Performer<'_> {
                     )
                     .hint("point it to the writer by hand, then `mmm rejoin`"));
                 }
-                self.perform_held(&Request::Rejoin { host: host.clone() }, &[]).await
+                self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
+                    .await
             }
             Compared::Extra(surplus) => {
                 let surplus = surplus.to_string();
@@ -259,15 +260,23 @@ impl Performer<'_> {
                 .map_err(refuse)?;
         }
         if server_is_up {
-            return self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN).await.map_err(refuse);
+            return self
+                .duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
+                .await
+                .map_err(refuse);
         }
         match self.fleet.entry().hosts.get(host).map(|host| &host.service) {
-            Some(Service::Systemd { .. }) => {
-                self.duty(host, "start-demoted", &Errands::default(), START_WITHIN).await.map_err(refuse)
-            }
+            Some(Service::Systemd { .. }) => self
+                .duty(host, "start-demoted", &Errands::default(), START_WITHIN)
+                .await
+                .map_err(refuse),
             Some(Service::Duties { allow_start, .. }) => {
-                self.duty(host, allow_start, &Errands::default(), START_WITHIN).await.map_err(refuse)?;
-                self.duty(host, "demote-server", &Errands::default(), START_WITHIN).await.map_err(refuse)
+                self.duty(host, allow_start, &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)?;
+                self.duty(host, "demote-server", &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)
             }
             Some(Service::None) | None => {
                 let because = "its server is stopped, and the inventory declares nothing that starts it";

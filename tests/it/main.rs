@@ -8,4 +8,7 @@
 )]
 
 mod cluster;
+mod load;
+mod secrets;
 mod switchover;
+mod undo;
