@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::{PlanArguments, Planned, Settings};
 use super::setting;
-use crate::config::duration;
+use crate::config::{duration, template};
 use crate::core::evidence::Rung;
 use crate::core::guard;
 use crate::core::plan::Seats;
@@ -89,7 +89,7 @@ async fn render(fleet: &Fleet, prepared: &Prepared) -> Result<Vec<Option<Script>
         .flat_map(|duty| &duty.steps)
         .flat_map(|step| step.register.names());
     let registered: BTreeMap<String, String> = names
-        .map(|name| (name.to_owned(), format!("<{name} at that moment>")))
+        .map(|name| (name.to_owned(), template::not_known_yet(name)))
         .collect();
     let mut scripts = Vec::new();
     for stage in &prepared.opening.stages {

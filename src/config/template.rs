@@ -178,8 +178,26 @@ fn environment(language: Language) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.add_filter("int", int);
     environment.set_formatter(move |output, _state, value| write_value(language, output, value));
     environment
+}
+
+/// What stands in a plan where a value is only known when the step runs: `<position at that moment>`.
+pub fn not_known_yet(name: &str) -> String {
+    format!("<{name} at that moment>")
+}
+
+/// A number out of a registered value, so that it is written without quotes; a value that a plan does not know yet stays
+/// as it is.
+fn int(value: &Value) -> Result<Value, minijinja::Error> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text.starts_with('<') && text.ends_with(" at that moment>") {
+        return Ok(Value::from(text));
+    }
+    text.parse::<u64>().map(Value::from).map_err(|_| {
+        minijinja::Error::new(ErrorKind::BadSerialization, format!("`{text}` is not a whole number"))
+    })
 }
 
 fn write_value(language: Language, output: &mut Output<'_>, value: &Value) -> Result<(), minijinja::Error> {

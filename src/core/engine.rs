@@ -112,6 +112,8 @@ pub struct Engine {
     events: Option<bool>,
     /// The last trouble that was alarmed about.
     complaint: Option<String>,
+    /// Whether what is under way has failed already.
+    has_failed: bool,
     ask_again_at: Moment,
     try_again_at: Moment,
 }
@@ -138,6 +140,7 @@ impl Engine {
             guard: None,
             events: None,
             complaint: None,
+            has_failed: false,
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
         }
@@ -166,6 +169,9 @@ impl Engine {
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
             Input::Failed(trouble) => self.complain(&trouble, &mut effects),
             Input::Finished => {
+                if !std::mem::take(&mut self.has_failed) {
+                    self.complaint = None;
+                }
                 self.busy = false;
                 self.settled_at = now;
             }
@@ -305,6 +311,7 @@ impl Engine {
 
     /// Alarms once about the same trouble, however often it comes back.
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
+        self.has_failed = true;
         let what = format!("{}: {}", trouble.what, trouble.because);
         if self.complaint.as_ref() != Some(&what) {
             self.complaint = Some(what.clone());
@@ -486,3 +493,6 @@ fn changed(host: &HostName, kind: CheckKind, verdict: Verdict, message: String) 
         message,
     }
 }
+
+#[cfg(test)]
+mod tests;

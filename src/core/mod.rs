@@ -24,6 +24,7 @@ pub mod roles;
 pub mod rule;
 pub mod run;
 pub mod script;
+pub mod settlement;
 pub mod standing;
 pub mod trouble;
 pub mod view;

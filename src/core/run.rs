@@ -173,6 +173,12 @@ impl Run {
         self.committed
     }
 
+    /// True when the incoming host was told to take writes and it is not known whether it does.
+    pub fn is_in_doubt(&self) -> bool {
+        let opens = |stage: &usize| self.stages[*stage].section == Section::Commit;
+        !self.committed && self.touched.iter().any(opens)
+    }
+
     /// Takes in what happened. Happenings that do not fit what is needed next are ignored: they can only
     /// come from a journal whose tail was cut off and written again.
     pub fn record(&mut self, happening: &Happening) {

@@ -56,6 +56,8 @@ pub struct RunReport {
     pub ending: Ending,
     /// Whether the incoming host was opened.
     pub committed: bool,
+    /// Whether it may have been opened without anybody knowing.
+    pub in_doubt: bool,
     /// From the moment writes began to be refused to the moment a host took them again.
     pub write_refused: Option<Duration>,
     /// What duties registered.
@@ -118,6 +120,7 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered
     RunReport {
         ending,
         committed,
+        in_doubt: conduct.run.is_in_doubt(),
         write_refused,
         registered: conduct.registered,
     }

@@ -19,13 +19,13 @@ use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts, Version};
 use crate::core::playbook::Playbook;
 use crate::core::reach::Failure as ReachFailure;
 use crate::core::run::Settled;
-use crate::core::script::{Act, DutyOutcome, DutyReport, Failure, Script};
+use crate::core::script::{Act, Command, DutyOutcome, DutyReport, Failure, Script};
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
 use crate::io::mysql::{Lock, Server, Taking};
 use crate::io::shell::{Shell, Trace};
-use crate::io::ssh::{Identity, Links, SshError, Timing, Wanted};
+use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
 use crate::sql::shell_facts;
 
@@ -33,6 +33,8 @@ use crate::sql::shell_facts;
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 /// Looking at one server over the MySQL protocol may take so long.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// Asking a server that has not answered for a while, once more.
+const ASK_AGAIN_WITHIN: Duration = Duration::from_millis(500);
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);
 /// Opening a shell and its SQL client may take so long.
@@ -132,11 +134,16 @@ impl Fleet {
         self.look_except(&[]).await
     }
 
-    /// Looks at every host at once, but for some that need not be waited for.
+    /// Looks at every host at once. Some are not waited for: they are only asked whether their server answers after
+    /// all.
     pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
         let looks = self.hosts.keys().map(|host| async {
             let facts = if absent.contains(host) {
+<<<<<<< HEAD
                 HostFacts::default()
+=======
+                HostFacts { mysql: self.ask_within(host, ASK_AGAIN_WITHIN).await, ..HostFacts::default() }
+>>>>>>> main
             } else {
                 self.look(host).await
             };
@@ -153,10 +160,14 @@ impl Fleet {
 
     /// What a server says of itself.
     pub async fn ask(&self, host: &HostName) -> Reach<MysqlFacts> {
+        self.ask_within(host, ASK_WITHIN).await
+    }
+
+    async fn ask_within(&self, host: &HostName, within: Duration) -> Reach<MysqlFacts> {
         let Some(reached) = self.hosts.get(host) else {
             return Reach::default();
         };
-        let facts = reached.server.lock().await.facts(ASK_WITHIN).await;
+        let facts = reached.server.lock().await.facts(within).await;
         if let Reach::Up(facts) = &facts {
             *reached.version.lock().await = Some(facts.version);
         }
@@ -207,7 +218,42 @@ impl Fleet {
         looked.await.unwrap_or_else(|_| Err(out_of_time(host, within)))
     }
 
-    /// Performs a duty on the host's acting shell.
+    /// Performs a duty that only looks, on `from`, with the SQL of it going to the server of `to` as the account that
+    /// replicates from there. The shell is a new one and is closed again.
+    ///
+    /// # Errors
+    /// As [`Fleet::glance`].
+    pub async fn glance_as_replica(
+        &self,
+        from: &HostName,
+        to: &HostName,
+        duty: &str,
+        within: Duration,
+    ) -> Result<DutyReport, Trouble> {
+        let script = self.ready(from, duty, &Errands::default(), within).await?;
+        let entry = self.host_entry(to)?;
+        let logins = self
+            .vault
+            .logins(to)
+            .ok_or_else(|| unknown_host(&self.entry, to))?;
+        let login = SqlLogin {
+            user: logins.replication.user.clone(),
+            password: logins.replication.password.expose_secret().to_owned(),
+            socket: None,
+            server: Some((entry.address, entry.mysql.port)),
+            session: None,
+        };
+        let looked = timeout(within + GRACE, async {
+            let mut shell = self.open_shell(from, &login).await?;
+            let report = shell.run(&script, Instant::now() + within).await;
+            shell.close(CLOSE_WITHIN).await;
+            Ok(report)
+        });
+        looked.await.unwrap_or_else(|_| Err(out_of_time(from, within)))
+    }
+
+    /// Performs a duty on the host's acting shell. No step starts later than `within` and a little from now, the time
+    /// for a new shell included: whoever finds the journal of a run relies on it.
     ///
     /// # Errors
     /// The host cannot be reached over SSH, or the duty cannot be made ready: nothing was begun.
@@ -218,6 +264,7 @@ impl Fleet {
         errand: &Errands<'_>,
         within: Duration,
     ) -> Result<DutyReport, Trouble> {
+        let deadline = Instant::now() + within + GRACE;
         let script = self.ready(host, duty, errand, within).await?;
         let reached = self.reached(host)?;
         let mut acting = reached.acting.lock().await;
@@ -225,7 +272,7 @@ impl Fleet {
             Ok(shell) => shell?,
             Err(_) => return Err(out_of_time(host, within + CONNECT_WITHIN)),
         };
-        let report = shell.run(&script, Instant::now() + within + GRACE).await;
+        let report = shell.run(&script, deadline).await;
         if let Some(why) = shell.lost() {
             tracing::warn!("the shell on {host} is lost: {why}");
             *reached.lost.lock().await = Some(shell.trace().clone());
@@ -355,6 +402,18 @@ impl Fleet {
             .unwrap_or_else(|_| Err(out_of_time(host, CONNECT_WITHIN)))
     }
 
+    /// As [`Fleet::warm`], without the SQL client: for a host whose server is held to be dead.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH.
+    pub async fn warm_shell(&self, host: &HostName) -> Result<Trace, Trouble> {
+        let mut acting = self.reached(host)?.acting.lock().await;
+        match timeout(CONNECT_WITHIN, self.open_in(host, &mut acting)).await {
+            Ok(shell) => Ok(shell?.trace().clone()),
+            Err(_) => Err(out_of_time(host, CONNECT_WITHIN)),
+        }
+    }
+
     /// Closes every acting shell: no session of ours stays behind on the servers.
     pub async fn cool(&self) {
         for reached in self.hosts.values() {
@@ -386,28 +445,38 @@ impl Fleet {
         let usable = slot.as_ref().is_some_and(|shell| shell.lost().is_none());
         if !usable {
             *slot = None;
-            let link = self
-                .links
-                .get(host.as_str())
-                .await
-                .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
             let version = *self.reached(host)?.version.lock().await;
             let login = self.sql_login(host, version)?;
-            let tag = random_word()?;
-            let stream = link
-                .stream(&wire::remote_command(&tag))
-                .await
-                .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
-            let deadline = Instant::now() + CONNECT_WITHIN;
-            let shell = Shell::open(stream, &random_word()?, &tag, &login, deadline)
-                .await
-                .map_err(|error| {
-                    Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
-                        .hint("`ssh` to it as the same user and see what its login shell prints")
-                })?;
-            *slot = Some(shell);
+            *slot = Some(self.open_shell(host, &login).await?);
         }
         slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
+    }
+
+    async fn open_shell(&self, host: &HostName, login: &SqlLogin) -> Result<HostShell, Trouble> {
+        let link = self
+            .connect(host)
+            .await
+            .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+        let tag = random_word()?;
+        let stream = link
+            .stream(&wire::remote_command(&tag))
+            .await
+            .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+        let deadline = Instant::now() + CONNECT_WITHIN;
+        Shell::open(stream, &random_word()?, &tag, login, deadline)
+            .await
+            .map_err(|error| {
+                Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
+                    .hint("`ssh` to it as the same user and see what its login shell prints")
+            })
+    }
+
+    /// The SSH connection to a host, opened if it is not.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn connect(&self, host: &HostName) -> Result<Link, SshError> {
+        self.links.get(host.as_str()).await
     }
 
     fn sql_login(&self, host: &HostName, version: Option<Version>) -> Result<SqlLogin, Trouble> {
@@ -423,6 +492,7 @@ impl Fleet {
             user: logins.agent.user.clone(),
             password: logins.agent.password.expose_secret().to_owned(),
             socket: entry.mysql.socket.as_ref().map(|path| path.display().to_string()),
+            server: None,
             session: session.first().map(|statement| statement.wire()),
         })
     }
@@ -449,6 +519,20 @@ impl Fleet {
         self.render(host, duty, &context, within).await
     }
 
+    /// The commands that a duty would run as root on a host.
+    ///
+    /// # Errors
+    /// As [`Fleet::ready`].
+    pub fn root_commands(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+    ) -> Result<Vec<Command>, Trouble> {
+        let context = context::context(&self.entry, &self.vault, self.host_entry(host)?, errand);
+        playbook::root_commands(&self.playbook, duty, &context).map_err(|error| unready(host, duty, error))
+    }
+
     async fn render(
         &self,
         host: &HostName,
@@ -457,14 +541,8 @@ impl Fleet {
         within: Duration,
     ) -> Result<Script, Trouble> {
         let speaks = context::speaks(*self.reached(host)?.version.lock().await);
-        playbook::render(&self.playbook, duty, &speaks, context, within).map_err(|error| {
-            Trouble::new(
-                Kind::Usage,
-                format!("duty `{duty}` cannot be made ready for `{host}`"),
-                error,
-            )
-            .hint("`mmm validate` checks playbooks and inventory")
-        })
+        playbook::render(&self.playbook, duty, &speaks, context, within)
+            .map_err(|error| unready(host, duty, error))
     }
 
     fn host_entry(&self, host: &HostName) -> Result<&HostEntry, Trouble> {
@@ -495,6 +573,15 @@ fn wanted(name: &HostName, settings: &SshSettings, logins: &Logins) -> Wanted {
         max_channels: usize::try_from(settings.max_channels).unwrap_or(usize::MAX),
         ..Wanted::new(name.as_str(), &settings.address)
     }
+}
+
+fn unready(host: &HostName, duty: &str, error: playbook::RenderError) -> Trouble {
+    Trouble::new(
+        Kind::Usage,
+        format!("duty `{duty}` cannot be made ready for `{host}`"),
+        error,
+    )
+    .hint("`mmm validate` checks playbooks and inventory")
 }
 
 fn unknown_host(entry: &ClusterEntry, host: &HostName) -> Trouble {

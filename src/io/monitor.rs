@@ -208,6 +208,7 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
+<<<<<<< HEAD
         Effect::FailOver {
             incoming,
             rung,
@@ -219,6 +220,10 @@ async fn carry_out(
                 rung,
                 events,
             })
+=======
+        Effect::FailOver { outgoing, incoming, rung, events } => performer
+            .perform(&Request::Failover { outgoing: Some(outgoing), incoming, rung, events })
+>>>>>>> main
             .await
             .map(drop)
             .err(),

@@ -40,6 +40,8 @@ pub enum Request {
     },
     /// Replace a writer that evidence holds to be dead.
     Failover {
+        /// The writer that the evidence is about; none when no host is known to have been it.
+        outgoing: Option<HostName>,
         /// Who takes over.
         incoming: HostName,
         /// How the dead writer is held down.
@@ -102,7 +104,7 @@ impl Performer<'_> {
     /// Refused or usage: nothing was touched, and why. How a run that was begun ended is in the answer.
     pub async fn perform(&self, request: &Request) -> Result<Performed, Trouble> {
         let purpose = format!("{} of {}", request.operation(), self.fleet.entry().cluster.name);
-        let absent = self.absent(request);
+        let absent = Self::absent(request);
         let hold = if matches!(request, Request::Failover { .. }) {
             if let Err(trouble) = self.dir.prepare() {
                 self.alarm(&trouble);
@@ -118,9 +120,10 @@ impl Performer<'_> {
         performed
     }
 
-    /// Hosts that need not be asked: a dead writer that does not obey has been asked enough.
-    fn absent(&self, request: &Request) -> Vec<HostName> {
+    /// Hosts that are not waited for: a writer held to be dead has been asked enough.
+    fn absent(request: &Request) -> Vec<HostName> {
         match request {
+<<<<<<< HEAD
             Request::Failover {
                 rung: Rung::Fence | Rung::Silence,
                 incoming,
@@ -135,6 +138,10 @@ impl Performer<'_> {
             | Request::Switchover { .. }
             | Request::Reopen
             | Request::Rejoin { .. } => Vec::new(),
+=======
+            Request::Failover { outgoing, .. } => outgoing.iter().cloned().collect(),
+            Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => Vec::new(),
+>>>>>>> main
         }
     }
 
@@ -146,7 +153,7 @@ impl Performer<'_> {
     ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(cluster, &facts);
@@ -155,7 +162,7 @@ impl Performer<'_> {
         standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation())?;
         let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
-        prepared.shells = self.warm_seats(&seats, rung, absent).await?;
+        prepared.shells = self.warm_seats(&seats, rung, &facts).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -358,10 +365,9 @@ impl Performer<'_> {
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
-            Request::Failover { incoming, rung, .. } => {
-                let outgoing = standing.writer.clone().filter(|writer| writer != incoming);
+            Request::Failover { outgoing, incoming, rung, .. } => {
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                Ok((self.seats(outgoing, incoming.clone(), standing), Some(*rung)))
+                Ok((self.seats(outgoing.clone(), incoming.clone(), standing), Some(*rung)))
             }
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
@@ -409,16 +415,26 @@ impl Performer<'_> {
     }
 
     /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
-    /// replica that cannot be reached is repointed later and never keeps a role from moving.
+    /// replica that cannot be reached is repointed later and never keeps a role from moving, and the server of a dead
+    /// writer is not waited for.
     async fn warm_seats(
         &self,
         seats: &Seats,
         rung: Option<Rung>,
-        absent: &[HostName],
+        facts: &Facts,
     ) -> Result<Vec<(HostName, Trace)>, Trouble> {
-        let present = seats.everyone().into_iter().filter(|host| !absent.contains(host));
-        let warmed = join_all(present.map(|host| async {
-            let warmed = self.fleet.warm(&host).await;
+        let is_outgoing = |host: &HostName| seats.outgoing.as_ref() == Some(host);
+        let is_worth_it = |host: &HostName| match rung {
+            None | Some(Rung::Demote) if is_outgoing(host) => true,
+            None => true,
+            Some(_) => facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()),
+        };
+        let warmed = join_all(seats.everyone().into_iter().filter(is_worth_it).map(|host| async {
+            let warmed = if rung.is_some() && is_outgoing(&host) {
+                self.fleet.warm_shell(&host).await
+            } else {
+                self.fleet.warm(&host).await
+            };
             (host, warmed)
         }));
         let mut shells = Vec::new();
@@ -445,6 +461,8 @@ impl Performer<'_> {
     ) {
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
+        } else if report.in_doubt {
+            standing.writer = None;
         }
         match (&report.ending, request) {
             (Ending::Stuck { because }, _) => {

@@ -8,24 +8,25 @@ use std::time::Duration;
 
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
-use crate::core::guard::Facts;
-use crate::core::playbook::Section;
-use crate::core::run::{Ending, Happening, Next, Outcome, Run, Settled};
+use crate::core::guard::{self, Facts};
+use crate::core::run::{Ending, Next, Run};
+use crate::core::settlement::{self, CutOff, Sight, Verdict};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
+use crate::io::conductor::RunReport;
 use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
-/// Settles every run without an end, oldest first. Called with the lock held.
+/// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
 ///
 /// # Errors
 /// Stuck, when a run cannot be settled; the standing then says hands off.
 pub async fn open_runs(
     performer: &Performer<'_>,
     standing: &mut Standing,
-    facts: &Facts,
-) -> Result<(), Trouble> {
+    facts: Facts,
+) -> Result<Facts, Trouble> {
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::new(
             Kind::Refused,
@@ -33,10 +34,16 @@ pub async fn open_runs(
             error,
         )
     })?;
+    let mut facts = facts;
     for run in open {
-        settle(performer, run, standing, facts).await?;
+        settle(performer, run, standing, &facts).await?;
+        facts = performer.fleet.look_everywhere().await;
+        if standing.writer.is_none() {
+            standing.writer = guard::observed_writer(&performer.fleet.entry().cluster, &facts);
+            performer.remember(standing);
+        }
     }
-    Ok(())
+    Ok(facts)
 }
 
 async fn settle(
@@ -50,13 +57,6 @@ async fn settle(
         what: format!("run {name} was cut off; it is settled first"),
         hint: String::new(),
     });
-    let prepared = Prepared {
-        opening: open.opening.clone(),
-        address: performer.fleet.entry().cluster.writer_address(),
-        gtid: uses_gtid(facts),
-        given: open.registered.clone(),
-        shells: Vec::new(),
-    };
     if open.happenings.is_empty() {
         return close_untouched(performer, &open, standing);
     }
@@ -67,17 +67,15 @@ async fn settle(
             error,
         )
     })?;
-    let writable: Vec<&HostName> = facts
-        .iter()
-        .filter(|(_, facts)| facts.mysql.up().is_some_and(|mysql| mysql.is_writable()))
-        .map(|(host, _)| host)
-        .collect();
-    let mut verdict = judge(&open, &writable);
-    if let Err(because) = bury(performer, &open, facts).await {
-        verdict = Verdict::Stuck(because);
-    }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
-    match verdict {
+    let prepared = Prepared {
+        opening: open.opening.clone(),
+        address: performer.fleet.entry().cluster.writer_address(),
+        gtid: uses_gtid(facts),
+        given: open.registered.clone(),
+        shells: Vec::new(),
+    };
+    match verdict(performer, &open, &run, facts).await {
         Verdict::Overtaken(because) => {
             journal.append(Entry::End(Ending::Undone {
                 because: because.clone(),
@@ -86,9 +84,7 @@ async fn settle(
                 what: format!("run {name} is closed: {because}"),
                 hint: String::new(),
             });
-            if let [only] = writable.as_slice() {
-                standing.writer = Some((*only).clone());
-            }
+            standing.writer = None;
             performer.remember(standing);
             return Ok(());
         }
@@ -96,6 +92,9 @@ async fn settle(
             journal.append(Entry::End(Ending::Stuck {
                 because: because.clone(),
             }));
+            if run.is_in_doubt() {
+                standing.writer = None;
+            }
             standing.hands_off = Some(format!("run {name}: {because}"));
             performer.remember(standing);
             return Err(
@@ -103,28 +102,58 @@ async fn settle(
                     .hint("make sure by hand that one host at most takes writes, then `mmm clear`"),
             );
         }
-        Verdict::Committed => {
-            wait_for_expiry(&open, &run).await;
-            bring_to_commit(&mut run, &mut journal);
-        }
-        Verdict::NotCommitted => {
-            wait_for_expiry(&open, &run).await;
-            give_up_current(&mut run, &mut journal);
+        Verdict::GoOn(happenings) => {
+            for happening in happenings {
+                journal.append(Entry::Step(happening.clone()));
+                run.record(&happening);
+            }
         }
     }
     let report = performer
         .conduct_with(&prepared, run, open.registered.clone(), journal)
         .await;
-    conclude(&open, &report.ending, report.committed, standing);
+    conclude(&open, &report, standing);
     performer.remember(standing);
     match report.ending {
         Ending::Stuck { because } => Err(Trouble::new(
             Kind::Stuck,
             format!("run {name} cannot be settled"),
             because,
-        )),
+        )
+        .hint("make sure by hand that one host at most takes writes, then `mmm clear`")),
         Ending::Done { .. } | Ending::Undone { .. } => Ok(()),
     }
+}
+
+/// What is to be done, found after everything of the old program is gone: what it had begun by ending it, what it had
+/// only sent by waiting. Only then do the hosts show what will stay so.
+async fn verdict(performer: &Performer<'_>, open: &OpenRun, run: &Run, facts: &Facts) -> Verdict {
+    let haunted = match bury(performer, open, facts).await {
+        Ok(haunted) => haunted,
+        Err(because) => return Verdict::Stuck(because),
+    };
+    wait_for_expiry(open, run).await;
+    let facts = performer.fleet.look_everywhere().await;
+    let sights = facts
+        .iter()
+        .map(|(host, facts)| {
+            let sight = match facts.mysql.up() {
+                Some(mysql) if mysql.is_writable() => Sight::Writable,
+                Some(_) if !haunted.contains(host) => Sight::ReadOnly,
+                Some(_) | None => Sight::Unseen,
+            };
+            (host.clone(), sight)
+        })
+        .collect();
+    let opening = &open.opening;
+    let cut = CutOff {
+        run,
+        moves_writer: opening.operation != "rejoin",
+        is_failover: opening.rung.is_some(),
+        outgoing: opening.outgoing.as_ref(),
+        incoming: opening.incoming.as_ref(),
+    };
+    settlement::settle(cut, &sights)
 }
 
 /// A run that was cut off before its first step: nothing was touched.
@@ -144,53 +173,33 @@ fn close_untouched(
         because: "it was cut off before its first step".to_owned(),
     };
     journal.append(Entry::End(ending.clone()));
-    conclude(open, &ending, false, standing);
+    let report = RunReport {
+        ending,
+        committed: false,
+        in_doubt: false,
+        write_refused: None,
+        registered: open.registered.clone(),
+    };
+    conclude(open, &report, standing);
     performer.remember(standing);
     Ok(())
 }
 
-/// Verifies that the shells of the cut-off run are gone from every host that answers.
-async fn bury(performer: &Performer<'_>, open: &OpenRun, facts: &Facts) -> Result<(), String> {
+/// Verifies that the shells of the cut-off run are gone from every host that answers, and gives the hosts that do not.
+async fn bury(performer: &Performer<'_>, open: &OpenRun, facts: &Facts) -> Result<Vec<HostName>, String> {
+    let mut haunted = Vec::new();
     for (host, trace) in &open.shells {
-        if facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()) {
-            performer
-                .fleet
-                .bury(host, trace)
-                .await
-                .map_err(|why| format!("what it left running on {host} is not known to be gone: {why}"))?;
+        if facts.get(host).is_none_or(|facts| facts.ssh.up().is_none()) {
+            haunted.push(host.clone());
+            continue;
         }
+        performer
+            .fleet
+            .bury(host, trace)
+            .await
+            .map_err(|why| format!("what it left running on {host} is not known to be gone: {why}"))?;
     }
-    Ok(())
-}
-
-/// What the hosts and the journal together say about a run that was cut off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verdict {
-    /// The incoming host takes writes: go on.
-    Committed,
-    /// It does not, and cannot any more: take everything back.
-    NotCommitted,
-    /// Somebody else has moved the role since.
-    Overtaken(String),
-    /// Nothing can be concluded.
-    Stuck(String),
-}
-
-fn judge(open: &OpenRun, writable: &[&HostName]) -> Verdict {
-    let incoming = open.opening.incoming.as_ref();
-    let outgoing = open.opening.outgoing.as_ref();
-    let moves_writer = open.opening.operation != "rejoin";
-    match writable {
-        _ if !moves_writer => Verdict::NotCommitted,
-        [only] if Some(*only) == incoming => Verdict::Committed,
-        [only] if Some(*only) == outgoing => Verdict::NotCommitted,
-        [only] => Verdict::Overtaken(format!("{only} takes writes, which is neither of its hosts")),
-        [] => Verdict::NotCommitted,
-        several => {
-            let names: Vec<&str> = several.iter().map(|host| host.as_str()).collect();
-            Verdict::Stuck(format!("several hosts accept writes: {}", names.join(", ")))
-        }
-    }
+    Ok(haunted)
 }
 
 /// Nothing that the old process sent can start later than its stage's deadline on the host's clock.
@@ -204,51 +213,15 @@ async fn wait_for_expiry(open: &OpenRun, run: &Run) {
     }
 }
 
-/// The incoming host was seen writable: the fold is told that everything up to the commit has happened.
-fn bring_to_commit(run: &mut Run, journal: &mut Journal) {
-    while !run.is_committed() {
-        let happening = match run.next().clone() {
-            Next::Do(stage) => Happening::Did(stage, Outcome::Done),
-            Next::Look(stage) => Happening::Looked(stage, Settled::Happened),
-            Next::Undo(_) | Next::End(_) => return,
-        };
-        journal.append(Entry::Step(happening.clone()));
-        run.record(&happening);
-    }
-}
-
-/// The stage that was under way is given up, which makes the fold take back what was done.
-fn give_up_current(run: &mut Run, journal: &mut Journal) {
-    let mut happen = |run: &mut Run, happening: Happening| {
-        journal.append(Entry::Step(happening.clone()));
-        run.record(&happening);
-    };
-    if let Next::Do(stage) = *run.next() {
-        let before_secure = run
-            .stages()
-            .get(stage)
-            .is_some_and(|stage| stage.section <= Section::Commit);
-        if before_secure {
-            happen(
-                run,
-                Happening::Did(
-                    stage,
-                    Outcome::Unknown("the program that did it was cut off".to_owned()),
-                ),
-            );
-        }
-    }
-    if let Next::Look(stage) = *run.next() {
-        happen(run, Happening::Looked(stage, Settled::DidNotHappen));
-    }
-}
-
 /// What stands after the run was settled.
-fn conclude(open: &OpenRun, ending: &Ending, committed: bool, standing: &mut Standing) {
+fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
+    let (ending, committed) = (&report.ending, report.committed);
     let opening = &open.opening;
     let moves_writer = opening.operation != "rejoin";
     if committed && moves_writer {
         standing.writer.clone_from(&opening.incoming);
+    } else if report.in_doubt && moves_writer {
+        standing.writer = None;
     } else if moves_writer && opening.outgoing.is_some() && matches!(ending, Ending::Undone { .. }) {
         standing.writer.clone_from(&opening.outgoing);
     }
@@ -273,51 +246,5 @@ fn conclude(open: &OpenRun, ending: &Ending, committed: bool, standing: &mut Sta
     }
     if let Ending::Stuck { because } = ending {
         standing.hands_off = Some(format!("run {}: {because}", opening.run));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::moment::Moment;
-    use crate::io::conductor::Registered;
-    use crate::io::journal::Opening;
-
-    fn open(operation: &str) -> OpenRun {
-        OpenRun {
-            path: "/nonexistent".into(),
-            opening: Opening {
-                run: "r".into(),
-                operation: operation.into(),
-                outgoing: Some("db1".into()),
-                incoming: Some("db2".into()),
-                rung: None,
-                stages: vec![],
-            },
-            happenings: vec![],
-            registered: Registered::new(),
-            shells: vec![],
-            last_at: Moment(0),
-        }
-    }
-
-    #[test]
-    fn the_only_writable_host_is_the_writer() {
-        let (db1, db2, db3) = (
-            HostName::from("db1"),
-            HostName::from("db2"),
-            HostName::from("db3"),
-        );
-        assert_eq!(judge(&open("switchover"), &[&db2]), Verdict::Committed);
-        assert_eq!(judge(&open("switchover"), &[&db1]), Verdict::NotCommitted);
-        assert_eq!(judge(&open("switchover"), &[]), Verdict::NotCommitted);
-        assert!(matches!(
-            judge(&open("switchover"), &[&db3]),
-            Verdict::Overtaken(_)
-        ));
-        assert!(matches!(
-            judge(&open("switchover"), &[&db1, &db2]),
-            Verdict::Stuck(_)
-        ));
     }
 }

@@ -44,9 +44,8 @@ impl Performer<'_> {
     async fn start_up_held(&self) -> Result<Standing, Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         if standing.writer.is_none() {
-            let facts = self.fleet.look_everywhere().await;
             standing.writer = guard::observed_writer(&self.fleet.entry().cluster, &facts);
             if standing.writer.is_some() {
                 self.remember(&mut standing);
@@ -71,7 +70,7 @@ impl Performer<'_> {
     async fn repair_held(&self, online: &[HostName]) -> Result<(), Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         if standing.hands_off.is_some() {
             return Ok(());
         }
@@ -176,7 +175,7 @@ impl Performer<'_> {
     async fn take_back_held(&self, host: &HostName) -> Result<Performed, Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
-        settle::open_runs(self, &mut standing, &facts).await?;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         guard::rejoin(cluster, &standing, host)?;
         self.quarantine(

@@ -19,12 +19,6 @@ pub const PRIVILEGES: &str = "SELECT privilege_type AS privilege FROM informatio
     - CHAR_LENGTH(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)) - 1), '''@''', \
     SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''')";
 
-/// A shell command that prints the options of a server's configuration files, for [`configured_read_only`]. It reads
-/// files only; the server's own program knows the groups of its version.
-pub const PRINT_DEFAULTS: &str = "PATH=$PATH:/usr/sbin:/usr/local/sbin:/usr/libexec; \
-    for server in mariadbd mysqld; do command -v $server >/dev/null && exec $server --print-defaults; done; \
-    exec my_print_defaults mysqld server mariadbd";
-
 /// The settings in the answers to [`SETTINGS`], the replication status and the binary log status; the last two add
 /// the filters that are not variables everywhere.
 ///
@@ -53,7 +47,7 @@ pub fn privileges(rows: &[Row]) -> Vec<String> {
     rows.iter().filter_map(Row::first).map(str::to_owned).collect()
 }
 
-/// Whether the options that [`PRINT_DEFAULTS`] printed make a server start read-only; `None` when they do not mention
+/// Whether the options that a server's `--print-defaults` printed make a server start read-only; `None` when they do not mention
 /// it. The last mention counts, as it does for the server.
 pub fn configured_read_only(printed: &str) -> Option<bool> {
     printed.split_whitespace().rev().find_map(read_only_option)

@@ -7,8 +7,16 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod check;
 mod cluster;
+mod cutoff;
+mod errors;
+mod expiry;
+mod failover;
+mod halts;
 mod load;
+mod order;
 mod secrets;
 mod switchover;
 mod undo;
+mod watch;

@@ -83,6 +83,15 @@ fn anywhere(lab: &Lab, passwords: &[(&'static str, String)]) -> Vec<String> {
     findings
 }
 
+/// Ends the search, also when a command failed.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_password_is_visible_anywhere() {
     let lab = cluster();
@@ -103,6 +112,7 @@ fn no_password_is_visible_anywhere() {
             }
             (rounds, seen)
         });
+        let ended = Ends(&done);
         let mut said = String::new();
         let commands: [(&[&str], i32); 6] = [
             (&["-vv", "plan", "switchover", "--to", "db2"], 0),
@@ -120,7 +130,7 @@ fn no_password_is_visible_anywhere() {
             said.push_str(&output.stdout);
             said.push_str(&output.stderr);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ended);
         let (rounds, seen) = watching.join().unwrap();
         (rounds, seen, said)
     });

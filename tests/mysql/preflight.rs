@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use mmm::core::facts::{Flavour, Version};
+use mmm::core::playbook::Action;
 use mmm::core::preflight::{AccountKind, needs};
-use mmm::sql::preflight::{PRINT_DEFAULTS, configured_read_only};
+use mmm::sql::preflight::configured_read_only;
 
 use crate::server::{Mariadbd, SOON};
 
@@ -75,7 +76,15 @@ async fn the_agents_needs_are_grantable_and_enough() {
 
 #[test]
 fn the_servers_own_program_prints_its_options() {
-    let printed = Command::new("sh").args(["-c", PRINT_DEFAULTS]).output().unwrap();
+    let playbook = mmm::config::playbook::load(None).unwrap();
+    let mut steps = playbook.duties["preflight"].steps.iter();
+    let step = steps
+        .find(|step| step.register.names().contains(&"configuration"))
+        .unwrap();
+    let Action::Run(line) = &step.action else {
+        unreachable!("{step:?}")
+    };
+    let printed = Command::new("sh").args(["-c", line]).output().unwrap();
     assert!(printed.status.success());
     let text = String::from_utf8(printed.stdout).unwrap();
     assert!(text.contains("--"), "{text}");

@@ -36,6 +36,7 @@ fn login(server: &Server) -> SqlLogin {
         user: "agent".to_owned(),
         password: PASSWORD.to_owned(),
         socket: Some(server.socket()),
+        server: None,
         session: Some("SET SESSION lock_wait_timeout = 2, sql_mode = ''".to_owned()),
     }
 }
@@ -45,6 +46,7 @@ fn nowhere() -> SqlLogin {
         user: "agent".to_owned(),
         password: "x".to_owned(),
         socket: Some("/nonexistent/s".to_owned()),
+        server: None,
         session: None,
     }
 }

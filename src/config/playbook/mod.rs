@@ -4,6 +4,7 @@ mod grammar;
 mod page;
 mod reading;
 mod render;
+mod rights;
 mod rules;
 mod scene;
 mod shipped;
@@ -16,6 +17,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::core::playbook::Playbook;
 
 pub use render::{RenderError, Speaks, render, session};
+pub use rights::root_commands;
 pub use rules::missing_words;
 pub use scene::{AddressScene, HostScene, OldShell, ReplicationScene, Scene, SourceScene};
 pub use shipped::FILES;

@@ -1,18 +1,30 @@
 //! What stands in the way of a switchover or failover before anyone needs one. Facts of all hosts go in, named
 //! findings with a hint each come out; whatever could not be asked is a finding too, never a silent pass.
 
+mod accounts;
+mod addresses;
 mod grants;
 mod pairing;
+mod passed;
 mod settings;
+mod shell;
+mod sudo;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, Host, HostName};
-use super::facts::{MysqlFacts, Reach};
+use super::facts::{MysqlFacts, Reach, Refusal, Version};
+use super::latch::CheckResult;
 
 pub use grants::{AccountKind, Need, needs};
+pub use passed::{Passed, Topic, passed};
+pub use shell::{NoShell, ShellSeen, programs};
+pub use sudo::SudoAnswer;
+
+/// What findings about the box itself carry in place of a host's name.
+pub const BOX: &str = "box";
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,6 +62,26 @@ pub enum Name {
     NoGtid,
     PrivilegeMissing,
     ReplicationLoginRefused,
+    AccountRefused,
+    SshNotReached,
+    SshHostKeyUnknown,
+    SshHostKeyChanged,
+    SshLoginRefused,
+    ShellUnusable,
+    ProgramMissing,
+    WrongArping,
+    DeviceMissing,
+    UnitNotActive,
+    SudoRefused,
+    SudoWantsPassword,
+    SudoWantsTerminal,
+    ClockOff,
+    AddressHeldTwice,
+    WriterAddressMisplaced,
+    WriterAddressAbsent,
+    PingUnanswered,
+    CannotPing,
+    StateNotWritable,
 }
 
 impl fmt::Display for Name {
@@ -66,7 +98,7 @@ pub struct Finding {
     pub name: Name,
     /// How much it matters.
     pub severity: Severity,
-    /// The host it was found on.
+    /// The host it was found on; [`BOX`] for the box itself.
     pub host: HostName,
     /// What was seen.
     pub what: String,
@@ -112,6 +144,8 @@ pub struct Inspected {
     pub host: HostName,
     /// Its facts, asked by the monitor's account.
     pub facts: Reach<MysqlFacts>,
+    /// Its version, which is told even when the facts are not, for want of a privilege.
+    pub version: Option<Version>,
     /// Its variables.
     pub settings: Asked<Settings>,
     /// The global privileges of each account, as the server names them.
@@ -120,6 +154,22 @@ pub struct Inspected {
     pub read_only_at_start: Asked<Option<bool>>,
     /// Whether the replication account may log in here, tried from each of the other hosts.
     pub replication_logins: Vec<(HostName, Asked<LoginTrial>)>,
+    /// Whether the agent account may log in, from the box, which takes the lock there, and from the host itself.
+    pub agent_logins: Vec<(LoginFrom, Asked<LoginTrial>)>,
+    /// What was seen over SSH.
+    pub shell: Result<ShellSeen, NoShell>,
+    /// What the check `ping` says.
+    pub ping: CheckResult,
+}
+
+/// Where a login came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginFrom {
+    /// This box, over TCP.
+    Box,
+    /// The host itself, through the server's socket.
+    ItsHost,
 }
 
 /// What came of trying to log in.
@@ -130,6 +180,29 @@ pub enum LoginTrial {
     Accepted,
     /// It may not, in the server's words.
     Refused(String),
+}
+
+/// What one look at a whole cluster came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The cluster's name.
+    pub cluster: String,
+    /// What is in order.
+    pub passed: Vec<Passed>,
+    /// What is not.
+    pub findings: Vec<Finding>,
+    /// How long looking took.
+    pub took_ms: u64,
+}
+
+impl Checked {
+    /// How many findings are of that severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    }
 }
 
 /// Everything that stands in the way, errors first, in inventory order.
@@ -152,12 +225,16 @@ pub fn evaluate(cluster: &Cluster, inspected: &[Inspected]) -> Vec<Finding> {
     }
     for subject in &hosts {
         reached(subject, &mut findings);
+        shell::check(subject, &mut findings);
         settings::alone(subject, &mut findings);
+        accounts::check(subject, &mut findings);
         grants::check(subject, &mut findings);
         pairing::logins(subject, &mut findings);
     }
     settings::together(&hosts, &mut findings);
     pairing::check(&hosts, &mut findings);
+    addresses::check(cluster, &hosts, &mut findings);
+    echoes(&hosts, &mut findings);
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -171,6 +248,10 @@ struct Subject<'a> {
 impl Subject<'_> {
     fn facts(&self) -> Option<&MysqlFacts> {
         self.seen.facts.up()
+    }
+
+    fn shell(&self) -> Option<&ShellSeen> {
+        self.seen.shell.as_ref().ok()
     }
 
     fn settings(&self) -> Option<&Settings> {
@@ -206,6 +287,13 @@ fn not_asked(host: &HostName, what: &str, why: &str) -> Finding {
 fn reached(subject: &Subject, findings: &mut Vec<Finding>) {
     let (what, hint) = match &subject.seen.facts {
         Reach::Up(_) => return,
+        Reach::Refusing {
+            reason: Refusal::Login,
+            text,
+        } => {
+            findings.push(accounts::refused(subject, AccountKind::Monitor, "this box", text));
+            return;
+        }
         Reach::Refusing { reason, text } => (
             format!("its server refuses us ({reason}): {text}"),
             "mend the account or the limit that the message names",
@@ -235,6 +323,37 @@ fn reached(subject: &Subject, findings: &mut Vec<Finding>) {
         because,
         hint.to_owned(),
     ));
+}
+
+/// Silence matters only on a host that answers otherwise; being unable to ask is the box's own trouble, told once.
+fn echoes(hosts: &[Subject], findings: &mut Vec<Finding>) {
+    for subject in hosts {
+        if let (CheckResult::Error(text), true) = (&subject.seen.ping, subject.seen.facts.is_alive()) {
+            findings.push(subject.finding(
+                Name::PingUnanswered,
+                Severity::Warning,
+                format!("its server answers and ping does not: {text}"),
+                "the check `ping` would call it failed",
+                "let ICMP echo requests from this box through".to_owned(),
+            ));
+        }
+    }
+    let forbidden = hosts.iter().find_map(|subject| match &subject.seen.ping {
+        CheckResult::Unknown(text) => Some((subject, text)),
+        _ => None,
+    });
+    if let Some((subject, text)) = forbidden {
+        findings.push(Finding {
+            host: BOX.into(),
+            ..subject.finding(
+                Name::CannotPing,
+                Severity::Warning,
+                text.clone(),
+                "the check `ping` can tell nothing",
+                "`setcap cap_net_raw+ep` on the program, or widen `net.ipv4.ping_group_range`".to_owned(),
+            )
+        });
+    }
 }
 
 #[cfg(test)]

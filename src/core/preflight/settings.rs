@@ -52,6 +52,8 @@ pub(super) fn alone(subject: &Subject, findings: &mut Vec<Finding>) {
             "it would come back writable after a crash, next to the writer that replaced it",
             "set `read_only = 1` under `[mysqld]` in its configuration".to_owned(),
         )),
+        // That there is no way to look is a finding of its own.
+        Asked::NotTold(_) if subject.shell().is_none() => {}
         Asked::NotTold(why) => findings.push(not_asked(&subject.host.name, "its configuration files", why)),
     }
 }

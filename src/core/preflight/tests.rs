@@ -107,6 +107,7 @@ fn healthy(id: u32, source: u32) -> Inspected {
             semi_sync: None,
             prepared_xa: Some(0),
         }),
+        version: None,
         settings: Asked::Told(Settings {
             binlog_format: Some("ROW".to_owned()),
             auto_increment_increment: 2,
@@ -123,7 +124,39 @@ fn healthy(id: u32, source: u32) -> Inspected {
         ],
         read_only_at_start: Asked::Told(Some(true)),
         replication_logins: vec![("db3".into(), Asked::Told(LoginTrial::Accepted))],
+        agent_logins: vec![
+            (LoginFrom::Box, Asked::Told(LoginTrial::Accepted)),
+            (LoginFrom::ItsHost, Asked::Told(LoginTrial::Accepted)),
+        ],
+        shell: Ok(shell(id)),
+        ping: CheckResult::Ok("0.1 ms".to_owned()),
     }
+}
+
+/// What such a host offers; `db1` holds the writer address.
+fn shell(id: u32) -> ShellSeen {
+    let programs = programs([]);
+    let writer = "10.0.0.10".parse().unwrap();
+    ShellSeen {
+        wanted: programs.clone(),
+        programs,
+        arping: "arping from iputils 20221126".to_owned(),
+        device: ("eth0".to_owned(), true),
+        unit: Some(("mariadb.service".to_owned(), Asked::Told("active".to_owned()))),
+        sudo: Asked::Told(vec![SudoAnswer {
+            command: "ip address flush to 10.0.0.10/32".to_owned(),
+            status: 0,
+            said: "/usr/sbin/ip address flush to 10.0.0.10/32".to_owned(),
+        }]),
+        sudo_rules: String::new(),
+        unready: Vec::new(),
+        held: Ok((id == 1).then_some(writer).into_iter().collect()),
+        clock_ahead_s: 0,
+    }
+}
+
+fn seen(one: &mut Inspected) -> &mut ShellSeen {
+    one.shell.as_mut().unwrap()
 }
 
 fn trio() -> Vec<Inspected> {
@@ -253,7 +286,10 @@ fn one_master_writes() {
     );
     assert_eq!(
         found(|all| facts(&mut all[0]).read_only = true),
-        only(Name::NoWriter, "db1")
+        [
+            (Name::WriterAddressMisplaced, "db1".to_owned()),
+            (Name::NoWriter, "db1".to_owned())
+        ]
     );
     assert_eq!(
         found(|all| facts(&mut all[2]).read_only = false),
@@ -322,6 +358,22 @@ fn accounts_must_be_able() {
 }
 
 #[test]
+fn a_privilege_that_hides_the_facts_is_named() {
+    let blind = |all: &mut Vec<Inspected>| {
+        all[2].version = all[2].facts.up().map(|facts| facts.version);
+        all[2].facts = Reach::Refusing {
+            reason: Refusal::Privilege,
+            text: "error 1227".to_owned(),
+        };
+        all[2].grants[0].1 = Asked::Told(vec!["USAGE".to_owned()]);
+    };
+    let names: Vec<Name> = found(blind).into_iter().map(|(name, _)| name).collect();
+    // The second privilege is one that it can do without.
+    let missing = Name::PrivilegeMissing;
+    assert_eq!(names, [Name::ServerNotReached, missing, missing]);
+}
+
+#[test]
 fn what_was_not_asked_is_never_a_pass() {
     let why = || "no route".to_owned();
     assert_eq!(
@@ -351,7 +403,120 @@ fn what_was_not_asked_is_never_a_pass() {
             reason: Refusal::Login,
             text: why()
         }),
+        only(Name::AccountRefused, "db3")
+    );
+    assert_eq!(
+        found(|all| all[2].facts = Reach::Down(why())),
         only(Name::ServerNotReached, "db3")
+    );
+    assert_eq!(
+        found(|all| {
+            all[1].read_only_at_start = Asked::NotTold(why());
+            all[1].shell = Err(NoShell {
+                name: Name::SshLoginRefused,
+                what: why(),
+                because: why(),
+                hint: why(),
+            });
+        }),
+        only(Name::SshLoginRefused, "db2")
+    );
+}
+
+#[test]
+fn hosts_must_offer_what_duties_use() {
+    let lacks = |program: &'static str| {
+        move |all: &mut Vec<Inspected>| {
+            seen(&mut all[0]).programs.remove(program);
+        }
+    };
+    assert_eq!(found(lacks("arping")), only(Name::ProgramMissing, "db1"));
+    assert_eq!(found(lacks("mysql")), [], "one client is enough");
+    assert_eq!(
+        found(|all| seen(&mut all[0])
+            .programs
+            .retain(|one| !["mariadb", "mysql"].contains(&one.as_str()))),
+        only(Name::ProgramMissing, "db1")
+    );
+    assert_eq!(
+        found(|all| seen(&mut all[0]).arping = "ARPing 2.23, by Thomas Habets".to_owned()),
+        only(Name::WrongArping, "db1")
+    );
+    assert_eq!(
+        found(|all| seen(&mut all[0]).device.1 = false),
+        only(Name::DeviceMissing, "db1")
+    );
+    assert_eq!(
+        found(|all| seen(&mut all[0]).unit = Some(("mysql".to_owned(), Asked::Told("inactive".to_owned())))),
+        only(Name::UnitNotActive, "db1")
+    );
+    assert_eq!(
+        found(|all| seen(&mut all[0]).clock_ahead_s = -60),
+        only(Name::ClockOff, "db1")
+    );
+}
+
+#[test]
+fn sudo_must_allow_every_command_without_a_word() {
+    let answers = |status, said: &'static str| {
+        move |all: &mut Vec<Inspected>| {
+            if let Asked::Told(answers) = &mut seen(&mut all[1]).sudo {
+                answers[0].status = status;
+                answers[0].said = said.to_owned();
+            }
+        }
+    };
+    assert_eq!(found(answers(1, "")), only(Name::SudoRefused, "db2"));
+    assert_eq!(
+        found(answers(1, "sudo: a password is required")),
+        only(Name::SudoWantsPassword, "db2")
+    );
+    assert_eq!(
+        found(answers(1, "sudo: sorry, you must have a tty to run sudo")),
+        only(Name::SudoWantsTerminal, "db2")
+    );
+    assert_eq!(
+        found(|all| {
+            answers(127, "sh: sudo: not found")(all);
+            seen(&mut all[1]).programs.remove("sudo");
+        }),
+        only(Name::ProgramMissing, "db2")
+    );
+}
+
+#[test]
+fn floating_addresses_have_one_place() {
+    let writer = "10.0.0.10".parse().unwrap();
+    let hold = |one: &mut Inspected| {
+        seen(one).held.as_mut().unwrap().insert(writer);
+    };
+    assert_eq!(
+        found(|all| hold(&mut all[2])),
+        [
+            (Name::AddressHeldTwice, "db3".to_owned()),
+            (Name::WriterAddressMisplaced, "db3".to_owned())
+        ]
+    );
+    let nobody = |all: &mut Vec<Inspected>| {
+        seen(&mut all[0]).held.as_mut().unwrap().remove(&writer);
+    };
+    assert_eq!(found(nobody), only(Name::WriterAddressAbsent, "db1"));
+}
+
+#[test]
+fn what_passed_and_what_was_found_never_meet() {
+    let all = trio();
+    let clean = passed(&cluster(), &all, &[]);
+    assert_eq!(clean.iter().filter(|one| one.host.as_str() == "db1").count(), 14);
+    let mut broken = trio();
+    seen(&mut broken[0]).programs.remove("arping");
+    let findings = evaluate(&cluster(), &broken);
+    let left = passed(&cluster(), &broken, &findings);
+    assert_eq!(left.len(), clean.len() - 1);
+    assert!(
+        !left
+            .iter()
+            .any(|one| one.host.as_str() == "db1" && one.topic == Topic::Programs)
     );
 }
 

@@ -39,6 +39,8 @@ pub struct SqlLogin {
     pub password: String,
     /// The server's socket, when the client's own configuration does not name the right one.
     pub socket: Option<String>,
+    /// Another host's server, as address and port, instead of the host's own.
+    pub server: Option<(std::net::IpAddr, u16)>,
     /// A statement each new connection is given first.
     pub session: Option<String>,
 }
@@ -68,12 +70,18 @@ pub fn remote_command_for(shell: &str, tag: &str) -> String {
 /// The first thing sent: who we are, the prelude, and a question for its greeting.
 pub fn opening(marker: &str, login: &SqlLogin) -> Vec<u8> {
     let socket = login.socket.as_deref().unwrap_or("");
+    let (host, port) = login
+        .server
+        .map(|(host, port)| (host.to_string(), port.to_string()))
+        .unwrap_or_default();
     let session = login.session.as_deref().unwrap_or("");
     let values = [
         ("m_mark", marker.to_owned()),
         ("m_user", option_value(&login.user)),
         ("m_password", option_value(&login.password)),
         ("m_socket", socket.to_owned()),
+        ("m_host", host),
+        ("m_port", port),
         ("m_session", session.to_owned()),
     ];
     let mut text = String::from("{\n");

@@ -40,6 +40,7 @@ m_open() {
   printf '[client]\nuser="%s"\npassword="%s"\n' "$m_user" "$m_password" |
     HOME=/nonexistent "$m_client" --defaults-extra-file=/dev/fd/3 --batch --unbuffered --force --skip-reconnect \
       --no-auto-rehash --binary-mode --default-character-set=utf8mb4 ${m_socket:+"--socket=$m_socket"} \
+      ${m_host:+"--host=$m_host" "--port=$m_port" --protocol=TCP --connect-timeout=3} \
       3<&0 0</dev/fd/4 >/dev/fd/5 2>&1 4>&- 5>&- 6>&- 7<&- &
   m_sql=$!
   exec 4>&- 5>&-

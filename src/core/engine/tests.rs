@@ -1,0 +1,323 @@
+//! Short stories of one cluster: what goes in, second by second, and what must come out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::core::cluster::{
+    CheckTiming, Checks, FailoverPolicy, Host, HostMode, Role, RoleMode, Unfenced,
+};
+use crate::core::evidence::{HostView, MysqlView, PingView, WitnessView};
+use crate::core::facts::{
+    AddressFact, Flavour, GtidFacts, IoThread, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, ShellFacts,
+    SqlThread, UsingGtid, Version,
+};
+use crate::core::standing::{Mode, Owed};
+use crate::core::trouble::Kind;
+
+const WRITER_ADDRESS: &str = "10.0.0.100";
+
+fn cluster() -> Cluster {
+    let timing = CheckTiming {
+        every: Duration::from_secs(1),
+        trap_after: Duration::from_secs(4),
+        timeout: Duration::from_secs(1),
+        max_backlog: Duration::from_secs(60),
+    };
+    let host = |name: &str, last: u8, mode, peer: Option<&str>| Host {
+        name: name.into(),
+        address: [10, 0, 0, last].into(),
+        mode,
+        peer: peer.map(Into::into),
+    };
+    Cluster {
+        name: "c".into(),
+        hosts: vec![
+            host("db1", 1, HostMode::Master, Some("db2")),
+            host("db2", 2, HostMode::Master, Some("db1")),
+            host("db3", 3, HostMode::Slave, None),
+        ],
+        roles: vec![Role {
+            name: "writer".into(),
+            mode: RoleMode::Exclusive,
+            hosts: vec!["db1".into(), "db2".into()],
+            addresses: vec![WRITER_ADDRESS.parse().unwrap()],
+            prefer: None,
+        }],
+        writer_role: "writer".into(),
+        checks: Checks { ping: timing, mysql: timing, rep_threads: timing, rep_backlog: timing },
+        failover: FailoverPolicy { unfenced: Unfenced::IfSilentToAll, automatic: true },
+    }
+}
+
+fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
+    let channel = ReplicationFacts {
+        channel: String::new(),
+        source_host: "10.0.0.1".into(),
+        source_port: 3306,
+        source_user: "repl".into(),
+        source_server_id: Some(1),
+        io: IoThread::Yes,
+        sql: SqlThread::Yes,
+        lag: Some(Duration::ZERO),
+        io_error: None,
+        sql_error: None,
+        using_gtid: UsingGtid::SlavePos,
+        received: None,
+        executed: None,
+        received_gtid: ReceivedGtid::None,
+        relay_log_bytes: 0,
+        delay: Duration::ZERO,
+    };
+    HostFacts {
+        mysql: Reach::Up(MysqlFacts {
+            version: Version { flavour: Flavour::Mariadb, numbers: (10, 11, 6) },
+            server_id: 1,
+            server_uuid: None,
+            hostname: "h".into(),
+            read_only: !writable,
+            super_read_only: None,
+            uptime: Duration::from_secs(100),
+            log_bin: true,
+            log_slave_updates: true,
+            binlog: None,
+            gtid: GtidFacts::None,
+            replicas: vec![channel],
+            event_scheduler: EventScheduler::On,
+            semi_sync: None,
+            prepared_xa: Some(0),
+        }),
+        ssh: Reach::Up(ShellFacts {
+            addresses: addresses
+                .iter()
+                .map(|ip| AddressFact {
+                    ip: ip.parse().unwrap(),
+                    prefix: 32,
+                    device: "eth0".into(),
+                    expires_in: None,
+                })
+                .collect(),
+            uptime: Duration::from_secs(1000),
+        }),
+    }
+}
+
+/// An engine and the seconds that have passed.
+struct Story {
+    engine: Engine,
+    now_ms: u64,
+}
+
+impl Story {
+    fn new(standing: Standing) -> Story {
+        let means = Means { fence: false, unfenced: Unfenced::IfSilentToAll };
+        let means: BTreeMap<HostName, Means> =
+            ["db1", "db2", "db3"].into_iter().map(|host| (HostName::from(host), means)).collect();
+        Story { engine: Engine::new(cluster(), means, standing), now_ms: 1_000_000 }
+    }
+
+    /// db1 writes, everybody is well.
+    fn healthy() -> Story {
+        let mut story = Story::new(Standing { writer: Some("db1".into()), ..Standing::default() });
+        story.pass(1);
+        for host in ["db1", "db2", "db3"] {
+            for kind in CheckKind::ALL {
+                story.check(host, kind, CheckResult::Ok("fine".into()));
+            }
+        }
+        story.look("db1", facts(true, &[WRITER_ADDRESS]));
+        story.look("db2", facts(false, &[]));
+        story.look("db3", facts(false, &[]));
+        assert_eq!(story.engine.rule(), Rule::R03);
+        story
+    }
+
+    fn give(&mut self, input: Input) -> Vec<Effect> {
+        self.engine.step(Moment(self.now_ms), input)
+    }
+
+    fn pass(&mut self, seconds: u64) -> Vec<Effect> {
+        self.now_ms += seconds * 1000;
+        self.give(Input::Tick)
+    }
+
+    fn check(&mut self, host: &str, kind: CheckKind, result: CheckResult) -> Vec<Effect> {
+        self.give(Input::Checked { host: host.into(), kind, result })
+    }
+
+    fn look(&mut self, host: &str, facts: HostFacts) -> Vec<Effect> {
+        self.now_ms += 1;
+        self.give(Input::Looked(host.into(), Box::new(facts)))
+    }
+
+    /// The writer's check fails for the trap period; returns what is then asked for.
+    fn writer_dies(&mut self) -> Vec<Effect> {
+        self.check("db1", CheckKind::Mysql, CheckResult::Error("refused".into()));
+        assert_eq!(self.engine.rule(), Rule::R05);
+        self.pass(4)
+    }
+
+    fn evidence(&mut self, mysql: MysqlView, host: HostView, witnesses: WitnessView) -> Vec<Effect> {
+        let evidence = Evidence { mysql, ping: PingView::Silent, host, witnesses };
+        self.give(Input::Evidence { suspect: "db1".into(), evidence })
+    }
+}
+
+/// Effects other than telling.
+fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
+    effects.into_iter().filter(|effect| !matches!(effect, Effect::Tell(_))).collect()
+}
+
+#[test]
+fn a_dead_writer_on_an_obeying_host_is_replaced_after_the_trap_period() {
+    let mut story = Story::healthy();
+    assert_eq!(deeds(story.writer_dies()), [Effect::AskEvidence("db1".into())]);
+    let asked = deeds(story.evidence(MysqlView::PortClosed, HostView::ServerGone, WitnessView::Seen));
+    let (outgoing, incoming) = ("db1".into(), "db2".into());
+    assert_eq!(asked, [Effect::FailOver { outgoing, incoming, rung: Rung::Demote, events: Some(true) }]);
+    assert_eq!(deeds(story.pass(60)), [], "one thing at a time");
+}
+
+#[test]
+fn a_writer_that_comes_back_within_the_trap_period_keeps_its_role() {
+    let mut story = Story::healthy();
+    story.check("db1", CheckKind::Mysql, CheckResult::Error("refused".into()));
+    story.pass(3);
+    story.check("db1", CheckKind::Mysql, CheckResult::Ok("fine".into()));
+    assert_eq!(story.engine.rule(), Rule::R03);
+    assert_eq!(deeds(story.pass(10)), []);
+}
+
+#[test]
+fn being_cut_off_ourselves_is_refused_named_and_asked_about_again() {
+    let mut story = Story::healthy();
+    story.writer_dies();
+    let asked = deeds(story.evidence(MysqlView::Silent, HostView::NotReached, WitnessView::Seen));
+    assert_eq!(asked, []);
+    assert_eq!(story.engine.guard().map(|guard| guard.rule), Some(EvidenceRule::R27));
+    assert_eq!(deeds(story.pass(3)), [Effect::AskEvidence("db1".into())]);
+    // The network heals: nothing was done, and the guard is gone.
+    story.evidence(MysqlView::Answers, HostView::ServerAnswers, WitnessView::Seen);
+    story.check("db1", CheckKind::Mysql, CheckResult::Ok("fine".into()));
+    assert_eq!(story.engine.guard(), None);
+    assert_eq!(story.engine.rule(), Rule::R03);
+}
+
+#[test]
+fn refused_connections_never_start_a_failover() {
+    let mut story = Story::healthy();
+    for _ in 0..100 {
+        story.check("db1", CheckKind::Mysql, CheckResult::Unknown("too many connections".into()));
+        assert_eq!(deeds(story.pass(1)), []);
+    }
+    assert_eq!(story.engine.rule(), Rule::R03);
+}
+
+#[test]
+fn a_standby_that_does_not_apply_is_not_promoted() {
+    let mut story = Story::healthy();
+    let mut broken = facts(false, &[]);
+    if let Reach::Up(mysql) = &mut broken.mysql {
+        mysql.replicas[0].sql = SqlThread::No;
+    }
+    story.look("db2", broken);
+    assert_eq!(story.engine.rule(), Rule::R04);
+    assert_eq!(deeds(story.writer_dies()), []);
+    assert_eq!(story.engine.rule(), Rule::R07);
+}
+
+#[test]
+fn a_writer_found_read_only_is_opened_again() {
+    let mut story = Story::healthy();
+    let asked = deeds(story.look("db1", facts(false, &[WRITER_ADDRESS])));
+    assert_eq!(asked, [Effect::Reopen("db1".into())]);
+}
+
+#[test]
+fn old_facts_never_reopen_a_writer_that_has_just_been_opened() {
+    let mut story = Story::healthy();
+    story.writer_dies();
+    story.evidence(MysqlView::PortClosed, HostView::ServerGone, WitnessView::Seen);
+    story.now_ms += 100;
+    story.give(Input::Stands(Standing { writer: Some("db2".into()), generation: 1, ..Standing::default() }));
+    assert_eq!(deeds(story.give(Input::Finished)), [], "db2 was read-only when it was last looked at");
+    assert_eq!(deeds(story.look("db2", facts(true, &[WRITER_ADDRESS]))), []);
+}
+
+#[test]
+fn a_second_writable_host_is_repaired_and_repair_waits_for_fresh_facts_of_all() {
+    let mut story = Story::healthy();
+    assert_eq!(deeds(story.look("db2", facts(true, &[]))), [Effect::Repair]);
+    assert_eq!(deeds(story.give(Input::Finished)), []);
+    assert_eq!(deeds(story.look("db2", facts(true, &[]))), [], "db1 and db3 have not been looked at since");
+    story.look("db1", facts(true, &[WRITER_ADDRESS]));
+    assert_eq!(deeds(story.look("db3", facts(false, &[]))), [Effect::Repair]);
+}
+
+#[test]
+fn passive_mode_and_hands_off_do_nothing_whatever_happens() {
+    for standing in [
+        Standing { writer: Some("db1".into()), mode: Mode::Passive, ..Standing::default() },
+        Standing { writer: Some("db1".into()), hands_off: Some("stuck".into()), ..Standing::default() },
+    ] {
+        let mut story = Story::new(standing);
+        let mut done = Vec::new();
+        for host in ["db1", "db2", "db3"] {
+            done.extend(deeds(story.look(host, facts(true, &[WRITER_ADDRESS]))));
+            done.extend(deeds(story.check(host, CheckKind::Mysql, CheckResult::Error("gone".into()))));
+        }
+        done.extend(deeds(story.pass(100)));
+        assert_eq!(done, []);
+    }
+}
+
+#[test]
+fn manual_mode_repairs_but_leaves_a_failover_to_a_person() {
+    let standing = Standing { writer: Some("db1".into()), mode: Mode::Manual, ..Standing::default() };
+    let mut story = Story::healthy();
+    story.give(Input::Stands(standing));
+    assert_eq!(deeds(story.writer_dies()), []);
+    assert_eq!(story.engine.rule(), Rule::R11);
+}
+
+#[test]
+fn a_replaced_writer_is_quarantined_first_and_then_compared() {
+    let mut story = Story::healthy();
+    let owed = Owed { since: Moment(1), run: "r".into(), rung: Rung::Silence, progress: Return::Awaited };
+    let mut standing = Standing { writer: Some("db2".into()), generation: 2, ..Standing::default() };
+    standing.owed.insert("db1".into(), owed.clone());
+    story.give(Input::Stands(standing.clone()));
+    story.look("db2", facts(true, &[WRITER_ADDRESS]));
+    story.look("db3", facts(false, &[]));
+    story.give(Input::Finished);
+    story.look("db2", facts(true, &[WRITER_ADDRESS]));
+    story.look("db3", facts(false, &[]));
+    assert_eq!(deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))), [Effect::Repair]);
+    standing.owed.insert("db1".into(), Owed { progress: Return::Quarantined, ..owed });
+    story.give(Input::Stands(standing));
+    story.give(Input::Finished);
+    let mut quarantined = facts(false, &[]);
+    if let Reach::Up(mysql) = &mut quarantined.mysql {
+        mysql.replicas[0].io = IoThread::No;
+        mysql.replicas[0].sql = SqlThread::No;
+    }
+    story.now_ms += 5_000;
+    story.look("db2", facts(true, &[WRITER_ADDRESS]));
+    story.look("db3", facts(false, &[]));
+    assert_eq!(deeds(story.look("db1", quarantined)), [Effect::Rejoin("db1".into())]);
+}
+
+#[test]
+fn the_same_trouble_is_alarmed_about_once_until_something_succeeds() {
+    let mut story = Story::healthy();
+    let trouble = Trouble::new(Kind::Refused, "it failed", "because");
+    let alarms = |effects: Vec<Effect>| {
+        effects.iter().filter(|effect| matches!(effect, Effect::Tell(Event::Alarm { .. }))).count()
+    };
+    assert_eq!(alarms(story.give(Input::Failed(trouble.clone()))), 1);
+    story.give(Input::Finished);
+    assert_eq!(alarms(story.give(Input::Failed(trouble.clone()))), 0);
+    story.give(Input::Finished);
+    story.give(Input::Finished);
+    assert_eq!(alarms(story.give(Input::Failed(trouble))), 1);
+}

@@ -1,0 +1,224 @@
+//! What becomes of a run that was cut off: decided from its record and from what the hosts show now, once what the old
+//! program had left running is gone and what it had sent has expired.
+
+use std::collections::BTreeMap;
+
+use super::cluster::HostName;
+use super::playbook::Section;
+use super::run::{Happening, Next, Outcome, Run, Settled};
+
+/// What a host shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It takes writes.
+    Writable,
+    /// It refuses them, and nothing that the old program left there can open it any more.
+    ReadOnly,
+    /// It does not answer, or what was left there is not known to be gone.
+    Unseen,
+}
+
+/// A run that was cut off.
+#[derive(Debug, Clone, Copy)]
+pub struct CutOff<'r> {
+    /// As its record left it.
+    pub run: &'r Run,
+    /// Whether it moves the writer; false for one that opens nobody.
+    pub moves_writer: bool,
+    /// Whether it replaces a writer that was held to be dead.
+    pub is_failover: bool,
+    /// The host that gives the role away.
+    pub outgoing: Option<&'r HostName>,
+    /// The host that takes it.
+    pub incoming: Option<&'r HostName>,
+}
+
+/// What to do with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Record this, then perform the run from where it stands to its end: forward or back.
+    GoOn(Vec<Happening>),
+    /// Somebody has moved the role since: close it and touch nothing.
+    Overtaken(String),
+    /// Nothing can be concluded: close it, and nobody may act.
+    Stuck(String),
+}
+
+/// Settles a run that was cut off. Nothing is taken back, and so nobody opened, unless the incoming host is seen to
+/// refuse writes or was never told to take them.
+pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
+    if !cut.moves_writer {
+        return Verdict::GoOn(giving_up(cut.run));
+    }
+    let writable: Vec<&HostName> = sights
+        .iter()
+        .filter(|(_, sight)| **sight == Sight::Writable)
+        .map(|(host, _)| host)
+        .collect();
+    let incoming = cut
+        .incoming
+        .and_then(|host| sights.get(host))
+        .copied()
+        .unwrap_or(Sight::Unseen);
+    let commit = commit(cut.run);
+    match writable.as_slice() {
+        [only] if Some(*only) == cut.incoming => match commit {
+            Commit::InDoubt => Verdict::GoOn(succeeding(cut.run)),
+            Commit::Done => Verdict::GoOn(Vec::new()),
+            Commit::NotBegun => Verdict::Overtaken(format!("{only} takes writes, which this run had not told it to")),
+        },
+        [only] if Some(*only) != cut.outgoing => {
+            Verdict::Overtaken(format!("{only} takes writes, which is neither of its hosts"))
+        }
+        [] | [_] => match (commit, incoming) {
+            (Commit::NotBegun, _) | (Commit::InDoubt, Sight::ReadOnly) => Verdict::GoOn(giving_up(cut.run)),
+            (Commit::InDoubt, Sight::Unseen | Sight::Writable) => Verdict::Stuck(format!(
+                "{} was told to take writes, and it cannot be asked whether it does",
+                cut.incoming.map_or("the incoming host", HostName::as_str)
+            )),
+            (Commit::Done, _) => match writable.first() {
+                None => Verdict::GoOn(Vec::new()),
+                Some(outgoing) if cut.is_failover => {
+                    Verdict::Stuck(format!("{outgoing}, which was replaced, takes writes again"))
+                }
+                Some(outgoing) => Verdict::Overtaken(format!("{outgoing} takes writes again")),
+            },
+        },
+        several => {
+            let names: Vec<&str> = several.iter().map(|host| host.as_str()).collect();
+            Verdict::Stuck(format!("several hosts accept writes: {}", names.join(", ")))
+        }
+    }
+}
+
+/// How far the commit had come by the record.
+enum Commit {
+    /// The incoming host was never told to take writes, or was seen not to have done it.
+    NotBegun,
+    /// It was told; whether it did is not on record.
+    InDoubt,
+    Done,
+}
+
+fn commit(run: &Run) -> Commit {
+    if run.is_committed() {
+        return Commit::Done;
+    }
+    if run.is_in_doubt() {
+        Commit::InDoubt
+    } else {
+        Commit::NotBegun
+    }
+}
+
+/// The commit was begun and the incoming host was seen writable.
+fn succeeding(run: &Run) -> Vec<Happening> {
+    match *run.next() {
+        Next::Do(stage) => vec![Happening::Did(stage, Outcome::Done)],
+        Next::Look(stage) => vec![Happening::Looked(stage, Settled::Happened)],
+        Next::Undo(_) | Next::End(_) => Vec::new(),
+    }
+}
+
+/// The stage that was under way is given up, which takes back what was done. What comes after the commit, and taking
+/// back itself, is simply gone on with.
+fn giving_up(run: &Run) -> Vec<Happening> {
+    match *run.next() {
+        Next::Do(stage) if run.stages()[stage].section <= Section::Commit => vec![
+            Happening::Did(
+                stage,
+                Outcome::Unknown("the program that did it was cut off".to_owned()),
+            ),
+            Happening::Looked(stage, Settled::DidNotHappen),
+        ],
+        Next::Look(stage) => vec![Happening::Looked(stage, Settled::DidNotHappen)],
+        Next::Do(_) | Next::Undo(_) | Next::End(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::playbook::Seat;
+    use crate::core::run::Stage;
+
+    fn run(happenings: &[Happening]) -> Run {
+        let stage = |section, duty: &str, undo: Option<&str>| Stage {
+            section,
+            name: duty.into(),
+            seat: Seat::Outgoing,
+            hosts: vec!["db1".into()],
+            duty: duty.into(),
+            source: None,
+            with: BTreeMap::new(),
+            within: Duration::from_secs(1),
+            undo: undo.map(Into::into),
+            if_possible: false,
+        };
+        let stages = vec![
+            stage(Section::Prepare, "deny", Some("allow")),
+            stage(Section::Commit, "allow", None),
+            stage(Section::Secure, "announce", None),
+        ];
+        Run::replay(stages, happenings)
+    }
+
+    fn verdict(happenings: &[Happening], db1: Sight, db2: Sight) -> Verdict {
+        let run = run(happenings);
+        let (outgoing, incoming) = (HostName::from("db1"), HostName::from("db2"));
+        let cut = CutOff {
+            run: &run,
+            moves_writer: true,
+            is_failover: false,
+            outgoing: Some(&outgoing),
+            incoming: Some(&incoming),
+        };
+        settle(cut, &BTreeMap::from([(outgoing.clone(), db1), (incoming.clone(), db2)]))
+    }
+
+    const DENIED: [Happening; 2] = [Happening::Doing(0), Happening::Did(0, Outcome::Done)];
+
+    fn after_denying(more: &[Happening]) -> Vec<Happening> {
+        [&DENIED, more].concat()
+    }
+
+    #[test]
+    fn before_the_commit_everything_is_taken_back_even_when_the_incoming_host_is_silent() {
+        for incoming in [Sight::ReadOnly, Sight::Unseen] {
+            let verdict = verdict(&DENIED, Sight::ReadOnly, incoming);
+            assert!(matches!(&verdict, Verdict::GoOn(steps) if steps.len() == 2), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_commit_in_doubt_is_settled_by_what_the_incoming_host_shows_and_by_nothing_else() {
+        let begun = after_denying(&[Happening::Doing(1)]);
+        let went = verdict(&begun, Sight::ReadOnly, Sight::Writable);
+        assert_eq!(went, Verdict::GoOn(vec![Happening::Did(1, Outcome::Done)]));
+        let not = verdict(&begun, Sight::ReadOnly, Sight::ReadOnly);
+        assert!(matches!(not, Verdict::GoOn(steps) if steps.contains(&Happening::Looked(1, Settled::DidNotHappen))));
+        for outgoing in [Sight::ReadOnly, Sight::Unseen, Sight::Writable] {
+            assert!(matches!(verdict(&begun, outgoing, Sight::Unseen), Verdict::Stuck(_)));
+        }
+    }
+
+    #[test]
+    fn who_was_opened_by_somebody_else_overtakes() {
+        assert!(matches!(verdict(&DENIED, Sight::ReadOnly, Sight::Writable), Verdict::Overtaken(_)));
+        let undoing = after_denying(&[
+            Happening::Doing(1),
+            Happening::Did(1, Outcome::Failed("no".into())),
+            Happening::Looked(1, Settled::DidNotHappen),
+        ]);
+        assert!(matches!(verdict(&undoing, Sight::ReadOnly, Sight::Writable), Verdict::Overtaken(_)));
+        let committed = after_denying(&[Happening::Doing(1), Happening::Did(1, Outcome::Done)]);
+        assert!(matches!(verdict(&committed, Sight::Writable, Sight::ReadOnly), Verdict::Overtaken(_)));
+    }
+
+    #[test]
+    fn two_writers_are_never_judged() {
+        assert!(matches!(verdict(&DENIED, Sight::Writable, Sight::Writable), Verdict::Stuck(_)));
+    }
+}
