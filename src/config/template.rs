@@ -196,7 +196,10 @@ fn int(value: &Value) -> Result<Value, minijinja::Error> {
         return Ok(Value::from(text));
     }
     text.parse::<u64>().map(Value::from).map_err(|_| {
-        minijinja::Error::new(ErrorKind::BadSerialization, format!("`{text}` is not a whole number"))
+        minijinja::Error::new(
+            ErrorKind::BadSerialization,
+            format!("`{text}` is not a whole number"),
+        )
     })
 }
 

@@ -139,11 +139,10 @@ impl Fleet {
     pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
         let looks = self.hosts.keys().map(|host| async {
             let facts = if absent.contains(host) {
-<<<<<<< HEAD
-                HostFacts::default()
-=======
-                HostFacts { mysql: self.ask_within(host, ASK_AGAIN_WITHIN).await, ..HostFacts::default() }
->>>>>>> main
+                HostFacts {
+                    mysql: self.ask_within(host, ASK_AGAIN_WITHIN).await,
+                    ..HostFacts::default()
+                }
             } else {
                 self.look(host).await
             };

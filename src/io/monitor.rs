@@ -208,22 +208,18 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-<<<<<<< HEAD
         Effect::FailOver {
+            outgoing,
             incoming,
             rung,
             events,
-            ..
         } => performer
             .perform(&Request::Failover {
+                outgoing: Some(outgoing),
                 incoming,
                 rung,
                 events,
             })
-=======
-        Effect::FailOver { outgoing, incoming, rung, events } => performer
-            .perform(&Request::Failover { outgoing: Some(outgoing), incoming, rung, events })
->>>>>>> main
             .await
             .map(drop)
             .err(),

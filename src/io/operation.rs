@@ -123,25 +123,8 @@ impl Performer<'_> {
     /// Hosts that are not waited for: a writer held to be dead has been asked enough.
     fn absent(request: &Request) -> Vec<HostName> {
         match request {
-<<<<<<< HEAD
-            Request::Failover {
-                rung: Rung::Fence | Rung::Silence,
-                incoming,
-                ..
-            } => {
-                let writer = self.dir.load().ok().and_then(|standing| standing.writer);
-                writer.into_iter().filter(|writer| writer != incoming).collect()
-            }
-            Request::Failover {
-                rung: Rung::Demote, ..
-            }
-            | Request::Switchover { .. }
-            | Request::Reopen
-            | Request::Rejoin { .. } => Vec::new(),
-=======
             Request::Failover { outgoing, .. } => outgoing.iter().cloned().collect(),
             Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => Vec::new(),
->>>>>>> main
         }
     }
 
@@ -365,9 +348,17 @@ impl Performer<'_> {
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
-            Request::Failover { outgoing, incoming, rung, .. } => {
+            Request::Failover {
+                outgoing,
+                incoming,
+                rung,
+                ..
+            } => {
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                Ok((self.seats(outgoing.clone(), incoming.clone(), standing), Some(*rung)))
+                Ok((
+                    self.seats(outgoing.clone(), incoming.clone(), standing),
+                    Some(*rung),
+                ))
             }
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
@@ -429,14 +420,20 @@ impl Performer<'_> {
             None => true,
             Some(_) => facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()),
         };
-        let warmed = join_all(seats.everyone().into_iter().filter(is_worth_it).map(|host| async {
-            let warmed = if rung.is_some() && is_outgoing(&host) {
-                self.fleet.warm_shell(&host).await
-            } else {
-                self.fleet.warm(&host).await
-            };
-            (host, warmed)
-        }));
+        let warmed = join_all(
+            seats
+                .everyone()
+                .into_iter()
+                .filter(is_worth_it)
+                .map(|host| async {
+                    let warmed = if rung.is_some() && is_outgoing(&host) {
+                        self.fleet.warm_shell(&host).await
+                    } else {
+                        self.fleet.warm(&host).await
+                    };
+                    (host, warmed)
+                }),
+        );
         let mut shells = Vec::new();
         for (host, warmed) in warmed.await {
             let needed = seats.incoming.as_ref() == Some(&host)

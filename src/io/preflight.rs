@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::config::inventory::{HostEntry, Service};
+use crate::core::checks;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::facts::{Reach, Refusal, Version};
 use crate::core::playbook::Duty;
@@ -21,7 +22,6 @@ use crate::core::preflight::{
 use crate::core::reach::{Failure as ReachFailure, Mishap, refusal};
 use crate::core::script::{DutyOutcome, DutyReport, Failure};
 use crate::core::trouble::Trouble;
-use crate::core::checks;
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::mysql::{Login, Server};
@@ -148,7 +148,11 @@ type SocketLogin = (Asked<LoginTrial>, Option<Vec<String>>);
 async fn over_ssh(
     fleet: &Fleet,
     entry: &HostEntry,
-) -> (Result<ShellSeen, NoShell>, Asked<Option<bool>>, Option<SocketLogin>) {
+) -> (
+    Result<ShellSeen, NoShell>,
+    Asked<Option<bool>>,
+    Option<SocketLogin>,
+) {
     let host = &entry.name;
     let none = |why: NoShell| {
         let untold = Asked::NotTold(why.because.clone());
@@ -170,7 +174,10 @@ async fn over_ssh(
     let socket = fleet
         .glance(host, "account-rights", &Errands::default(), LOOK_WITHIN)
         .await
-        .map_or_else(|trouble| (Asked::NotTold(trouble.because), None), |report| login_of(&report));
+        .map_or_else(
+            |trouble| (Asked::NotTold(trouble.because), None),
+            |report| login_of(&report),
+        );
     let value = |name: &str| looked.registered.get(name).cloned().unwrap_or_default();
     let configuration = match looked.registered.get("configuration_status").map(String::as_str) {
         Some("0") => Asked::Told(configured_read_only(&value("configuration"))),
@@ -200,7 +207,9 @@ fn no_connection(error: &SshError) -> NoShell {
     let name = match error.kind() {
         HostKeyUnknown | KnownHostsUnreadable => Name::SshHostKeyUnknown,
         HostKeyChanged | HostKeyRevoked => Name::SshHostKeyChanged,
-        AuthRefused | KeyUnreadable | KeyEncrypted | BadPassphrase | AgentUnavailable => Name::SshLoginRefused,
+        AuthRefused | KeyUnreadable | KeyEncrypted | BadPassphrase | AgentUnavailable => {
+            Name::SshLoginRefused
+        }
         _ => Name::SshNotReached,
     };
     NoShell {
@@ -250,7 +259,10 @@ fn clock_ahead(report: &DutyReport) -> i64 {
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|since| i64::try_from(since.as_secs()).ok());
-    let there = report.registered.get("clock").and_then(|text| text.parse::<i64>().ok());
+    let there = report
+        .registered
+        .get("clock")
+        .and_then(|text| text.parse::<i64>().ok());
     there.zip(here).map_or(0, |(there, here)| there - here)
 }
 
@@ -264,7 +276,12 @@ async fn ask_sudo(
     }
     let report = match look(fleet, host, "sudo-rights", "commands", commands).await {
         Ok(report) if report.outcome == DutyOutcome::Done => report,
-        Ok(report) => return (Asked::NotTold(crate::io::conductor::describe(&report)), String::new()),
+        Ok(report) => {
+            return (
+                Asked::NotTold(crate::io::conductor::describe(&report)),
+                String::new(),
+            );
+        }
         Err(trouble) => return (Asked::NotTold(trouble.because), String::new()),
     };
     let value = |name: &str| report.registered.get(name).cloned().unwrap_or_default();
@@ -395,7 +412,12 @@ fn narrow(grants: &mut Vec<(AccountKind, Asked<Vec<String>>)>, held: Vec<String>
 fn root_commands(fleet: &Fleet, entry: &HostEntry) -> (BTreeSet<String>, Vec<(String, String)>) {
     let mut commands = BTreeSet::new();
     let mut unready = Vec::new();
-    for duty in fleet.playbook().duties.values().filter(|duty| concerns(fleet, entry, duty)) {
+    for duty in fleet
+        .playbook()
+        .duties
+        .values()
+        .filter(|duty| concerns(fleet, entry, duty))
+    {
         let with = said_with(fleet, &duty.name);
         for errand in errands(fleet, entry, duty, &with) {
             match fleet.root_commands(&entry.name, &duty.name, &errand) {
@@ -428,7 +450,11 @@ fn concerns(fleet: &Fleet, entry: &HostEntry, duty: &Duty) -> bool {
 
 /// What operations give a duty besides.
 fn said_with(fleet: &Fleet, duty: &str) -> BTreeMap<String, String> {
-    let steps = fleet.playbook().operations.values().flat_map(|operation| operation.steps());
+    let steps = fleet
+        .playbook()
+        .operations
+        .values()
+        .flat_map(|operation| operation.steps());
     steps
         .filter(|(_, step)| step.duty == duty)
         .flat_map(|(_, step)| step.with.clone())
@@ -450,7 +476,10 @@ fn errands<'a>(
         ..Errands::default()
     }];
     if needs("address") {
-        let roles = cluster.roles.iter().filter(|role| role.hosts.contains(&entry.name));
+        let roles = cluster
+            .roles
+            .iter()
+            .filter(|role| role.hosts.contains(&entry.name));
         let addresses = roles.flat_map(|role| &role.addresses);
         errands = addresses
             .flat_map(|address| {
@@ -478,7 +507,10 @@ fn errands<'a>(
 /// Proves that a journal could be written, in the state directory or where it would be made.
 fn try_state_dir(state_dir: &Path) -> Result<Passed, Box<Finding>> {
     let host = HostName::from(BOX);
-    let there = state_dir.ancestors().find(|path| path.exists()).unwrap_or(state_dir);
+    let there = state_dir
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(state_dir);
     let attempt = || -> std::io::Result<()> {
         let mut probe = tempfile::NamedTempFile::new_in(there)?;
         probe.write_all(&[0; 4096])?;
