@@ -52,12 +52,23 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
                 rule: rule.to_string(),
                 sentence: rule.sentence().to_owned(),
             });
-            allowed(rule, decision, what.allow_unfenced, writer.as_str(), &cluster.name)?
+            allowed(
+                rule,
+                decision,
+                what.allow_unfenced,
+                writer.as_str(),
+                &cluster.name,
+            )?
         }
         None => Rung::Silence,
     };
     let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
-    let request = Request::Failover { outgoing: outgoing.clone(), incoming, rung, events: None };
+    let request = Request::Failover {
+        outgoing: outgoing.clone(),
+        incoming,
+        rung,
+        events: None,
+    };
     let performed = performer.perform(&request).await;
     drop(performer);
     setting::all_told(reporting).await;
@@ -89,10 +100,16 @@ fn outgoing(
         return Ok(standing.writer.clone());
     }
     let refuse = |because: &str| {
-        Trouble::new(Kind::Refused, format!("failover of `{}` was not begun", cluster.name), because)
+        Trouble::new(
+            Kind::Refused,
+            format!("failover of `{}` was not begun", cluster.name),
+            because,
+        )
     };
     if !is_named {
-        return Err(refuse("no host is known to be the writer").hint("name the host to open with `--to HOST`"));
+        return Err(
+            refuse("no host is known to be the writer").hint("name the host to open with `--to HOST`")
+        );
     }
     match guard::possible_writers(cluster, facts, incoming).as_slice() {
         [] => Ok(None),

@@ -475,7 +475,15 @@ impl Engine {
                     sentence: rule.sentence().to_owned(),
                 }));
                 let events = self.events;
-                self.start(Effect::FailOver { outgoing: suspect, incoming, rung, events }, effects);
+                self.start(
+                    Effect::FailOver {
+                        outgoing: suspect,
+                        incoming,
+                        rung,
+                        events,
+                    },
+                    effects,
+                );
             }
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {

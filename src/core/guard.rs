@@ -111,7 +111,8 @@ pub fn holder_of_writer_address(cluster: &Cluster, facts: &Facts) -> Option<Host
         .filter(|(_, facts)| facts.ssh.up().is_some_and(|shell| shell.holds(address)))
         .map(|(host, _)| host);
     let only = holders.next().filter(|_| holders.next().is_none());
-    only.filter(|host| cluster.writer().is_some_and(|role| role.hosts.contains(host))).cloned()
+    only.filter(|host| cluster.writer().is_some_and(|role| role.hosts.contains(host)))
+        .cloned()
 }
 
 /// Hosts other than `incoming` that could be the writer although nobody knows of one: those of the writer role whose
@@ -123,8 +124,15 @@ pub fn possible_writers(cluster: &Cluster, facts: &Facts, incoming: &HostName) -
             .and_then(|facts| facts.mysql.up())
             .is_some_and(|mysql| !mysql.is_writable())
     };
-    let hosts = cluster.writer().map(|role| role.hosts.as_slice()).unwrap_or_default();
-    hosts.iter().filter(|host| *host != incoming && !refuses_writes(host)).cloned().collect()
+    let hosts = cluster
+        .writer()
+        .map(|role| role.hosts.as_slice())
+        .unwrap_or_default();
+    hosts
+        .iter()
+        .filter(|host| *host != incoming && !refuses_writes(host))
+        .cloned()
+        .collect()
 }
 
 /// Whether a planned move from the writer to `incoming` may begin.
@@ -234,14 +242,21 @@ pub fn failover(
         .hint(hint))
     };
     hands_off(cluster, standing)?;
-    if let Some(writer) = standing.writer.as_ref().filter(|writer| Some(*writer) != outgoing) {
+    if let Some(writer) = standing
+        .writer
+        .as_ref()
+        .filter(|writer| Some(*writer) != outgoing)
+    {
         return refuse(
             format!("`{writer}` has become the writer meanwhile"),
             "`mmm show` says who is the writer",
         );
     }
     if outgoing == Some(incoming) {
-        return refuse(format!("`{incoming}` is the writer"), "name another host with `--to HOST`");
+        return refuse(
+            format!("`{incoming}` is the writer"),
+            "name another host with `--to HOST`",
+        );
     }
     if let Some(outgoing) = outgoing
         && facts.get(outgoing).is_some_and(|facts| facts.mysql.is_alive())

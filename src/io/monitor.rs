@@ -214,8 +214,18 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-        Effect::FailOver { outgoing, incoming, rung, events } => performer
-            .perform(&Request::Failover { outgoing: Some(outgoing), incoming, rung, events })
+        Effect::FailOver {
+            outgoing,
+            incoming,
+            rung,
+            events,
+        } => performer
+            .perform(&Request::Failover {
+                outgoing: Some(outgoing),
+                incoming,
+                rung,
+                events,
+            })
             .await
             .map(drop)
             .err(),
@@ -319,10 +329,15 @@ fn start_looks(
                     continue;
                 }
                 let facts = fleet.look(&name).await;
-                if inputs.send(Input::Looked(name.clone(), Box::new(facts))).await.is_err() {
+                if inputs
+                    .send(Input::Looked(name.clone(), Box::new(facts)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
-                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY }).await;
+                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY })
+                    .await;
             }
         });
     }

@@ -129,7 +129,11 @@ impl Performer<'_> {
     }
 
     /// The operation itself, with the lock held.
-    pub(super) async fn perform_held(&self, request: &Request, absent: &[HostName]) -> Result<Performed, Trouble> {
+    pub(super) async fn perform_held(
+        &self,
+        request: &Request,
+        absent: &[HostName],
+    ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
@@ -200,7 +204,14 @@ impl Performer<'_> {
                 .as_deref()
                 .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
         };
-        let mut stages = plan::stages(self.fleet.playbook(), operation, seats, rung, fence.as_ref(), keep);
+        let mut stages = plan::stages(
+            self.fleet.playbook(),
+            operation,
+            seats,
+            rung,
+            fence.as_ref(),
+            keep,
+        );
         self.speak_to_service(&mut stages);
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(
@@ -230,7 +241,11 @@ impl Performer<'_> {
     /// told, and the server must be gone by itself.
     fn speak_to_service(&self, stages: &mut [Stage]) {
         let service = |stage: &Stage| {
-            stage.hosts.first().and_then(|host| self.fleet.entry().hosts.get(host)).map(|host| &host.service)
+            stage
+                .hosts
+                .first()
+                .and_then(|host| self.fleet.entry().hosts.get(host))
+                .map(|host| &host.service)
         };
         for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
             match service(stage) {
@@ -333,12 +348,19 @@ impl Performer<'_> {
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
-            Request::Failover { outgoing, incoming, rung, .. } => {
+            Request::Failover {
+                outgoing,
+                incoming,
+                rung,
+                ..
+            } => {
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
                 let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
                 // One that is down would be waited for while the old writer returns, with the lock held.
                 seats.replicas.retain(|host| {
-                    facts.get(host).is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
+                    facts
+                        .get(host)
+                        .is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
                 });
                 Ok((seats, Some(*rung)))
             }
@@ -402,14 +424,20 @@ impl Performer<'_> {
             None => true,
             Some(_) => facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()),
         };
-        let warmed = join_all(seats.everyone().into_iter().filter(is_worth_it).map(|host| async {
-            let warmed = if rung.is_some() && is_outgoing(&host) {
-                self.fleet.warm_shell(&host).await
-            } else {
-                self.fleet.warm(&host).await
-            };
-            (host, warmed)
-        }));
+        let warmed = join_all(
+            seats
+                .everyone()
+                .into_iter()
+                .filter(is_worth_it)
+                .map(|host| async {
+                    let warmed = if rung.is_some() && is_outgoing(&host) {
+                        self.fleet.warm_shell(&host).await
+                    } else {
+                        self.fleet.warm(&host).await
+                    };
+                    (host, warmed)
+                }),
+        );
         let mut shells = Vec::new();
         for (host, warmed) in warmed.await {
             let needed = seats.incoming.as_ref() == Some(&host)
@@ -521,7 +549,10 @@ pub fn uses_gtid(facts: &Facts) -> bool {
 
 /// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
 fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
-    let writer = standing.writer.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());
+    let writer = standing
+        .writer
+        .as_ref()
+        .and_then(|writer| facts.get(writer)?.mysql.up());
     let seen = writer
         .filter(|mysql| mysql.is_writable())
         .map(|mysql| mysql.event_scheduler == EventScheduler::On);

@@ -11,22 +11,22 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 
 use crate::config::inventory::{HostEntry, Service};
+use crate::core::checks;
 use crate::core::cluster::{HostMode, HostName};
-use crate::core::facts::{Reach, Refusal, Version};
+use crate::core::facts::{MysqlFacts, Reach, Refusal, Version};
 use crate::core::playbook::Duty;
 use crate::core::preflight::{
     self, AccountKind, Asked, BOX, Checked, Finding, Inspected, LoginFrom, LoginTrial, Name, NoShell, Passed,
-    Severity, ShellSeen, SudoAnswer, Topic,
+    Severity, ShellSeen, SudoAnswer, Tmp, Topic,
 };
 use crate::core::reach::{Failure as ReachFailure, Mishap, refusal};
 use crate::core::script::{DutyOutcome, DutyReport, Failure};
 use crate::core::trouble::Trouble;
-use crate::core::checks;
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::mysql::{Login, Server};
 use crate::io::ping::ping;
-use crate::io::ssh::{SshError, SshErrorKind};
+use crate::io::ssh::{Link, SshError, SshErrorKind};
 use crate::sql::preflight::configured_read_only;
 
 /// Asking one server as one account may take so long.
@@ -67,12 +67,15 @@ async fn one(fleet: &Fleet, name: &HostName) -> Option<Inspected> {
     let logins = fleet.logins(name)?;
     let timing = fleet.entry().cluster.checks.ping;
     // The version that the server tells decides how it is spoken to over SSH.
-    let facts = fleet.ask(name).await;
-    let (monitor, agent, echo, (shell, read_only_at_start, socket)) = tokio::join!(
-        as_monitor(entry, &logins.monitor),
-        as_agent(entry, &logins.agent),
-        ping(entry.address, timing.timeout),
-        over_ssh(fleet, entry),
+    let (facts, connected, echo) = tokio::join!(
+        fleet.ask(name),
+        fleet.connect(name),
+        ping(entry.address, timing.timeout)
+    );
+    let (monitor, agent, (shell, read_only_at_start, socket)) = tokio::join!(
+        as_monitor(entry, &logins.monitor, &facts),
+        as_agent(entry, &logins.agent, &facts),
+        over_ssh(fleet, entry, connected),
     );
     let (version, settings, monitor_rights) = monitor;
     let mut grants = Vec::new();
@@ -102,7 +105,10 @@ async fn one(fleet: &Fleet, name: &HostName) -> Option<Inspected> {
 /// What the monitor account learns about the server and about itself.
 type Learnt = (Option<Version>, Asked<preflight::Settings>, Asked<Vec<String>>);
 
-async fn as_monitor(entry: &HostEntry, login: &Login) -> Learnt {
+async fn as_monitor(entry: &HostEntry, login: &Login, facts: &Reach<MysqlFacts>) -> Learnt {
+    if let Some(why) = dead(facts) {
+        return (None, Asked::NotTold(why.clone()), Asked::NotTold(why));
+    }
     let mut server = Server::new(entry.address, entry.mysql.port, login.clone());
     let learnt = match server.version(ASK_WITHIN).await {
         Ok(version) => (
@@ -120,7 +126,10 @@ async fn as_monitor(entry: &HostEntry, login: &Login) -> Learnt {
 }
 
 /// From the box the agent account only takes locks, for which it needs to get in and nothing more.
-async fn as_agent(entry: &HostEntry, login: &Login) -> Asked<LoginTrial> {
+async fn as_agent(entry: &HostEntry, login: &Login, facts: &Reach<MysqlFacts>) -> Asked<LoginTrial> {
+    if let Some(why) = dead(facts) {
+        return Asked::NotTold(why);
+    }
     let mut server = Server::new(entry.address, entry.mysql.port, login.clone());
     let answer = server.query("SELECT 1", ASK_WITHIN).await;
     server.hang_up(ASK_WITHIN).await;
@@ -133,6 +142,11 @@ async fn as_agent(entry: &HostEntry, login: &Login) -> Asked<LoginTrial> {
         }) if refusal(number) == Refusal::Login => Asked::Told(LoginTrial::Refused(text)),
         Err(failure) => Asked::NotTold(failure.text),
     }
+}
+
+/// Why a server that did not answer a moment ago is not asked again; its deadline was spent on it already.
+fn dead(facts: &Reach<MysqlFacts>) -> Option<String> {
+    (!facts.is_alive()).then(|| facts.trouble().unwrap_or_default().to_owned())
 }
 
 fn asked<T>(answer: Result<T, ReachFailure>) -> Asked<T> {
@@ -148,13 +162,18 @@ type SocketLogin = (Asked<LoginTrial>, Option<Vec<String>>);
 async fn over_ssh(
     fleet: &Fleet,
     entry: &HostEntry,
-) -> (Result<ShellSeen, NoShell>, Asked<Option<bool>>, Option<SocketLogin>) {
+    connected: Result<Link, SshError>,
+) -> (
+    Result<ShellSeen, NoShell>,
+    Asked<Option<bool>>,
+    Option<SocketLogin>,
+) {
     let host = &entry.name;
     let none = |why: NoShell| {
         let untold = Asked::NotTold(why.because.clone());
         (Err(why), untold, None)
     };
-    if let Err(error) = fleet.connect(host).await {
+    if let Err(error) = connected {
         return none(no_connection(&error));
     }
     let (commands, unready) = root_commands(fleet, entry);
@@ -170,7 +189,10 @@ async fn over_ssh(
     let socket = fleet
         .glance(host, "account-rights", &Errands::default(), LOOK_WITHIN)
         .await
-        .map_or_else(|trouble| (Asked::NotTold(trouble.because), None), |report| login_of(&report));
+        .map_or_else(
+            |trouble| (Asked::NotTold(trouble.because), None),
+            |report| login_of(&report),
+        );
     let value = |name: &str| looked.registered.get(name).cloned().unwrap_or_default();
     let configuration = match looked.registered.get("configuration_status").map(String::as_str) {
         Some("0") => Asked::Told(configured_read_only(&value("configuration"))),
@@ -185,6 +207,10 @@ async fn over_ssh(
         wanted,
         arping: value("arping"),
         device: (entry.interface.clone(), value("device") == "0"),
+        tmp: Tmp {
+            room_kib: value("tmp_room").parse().ok(),
+            writable: value("tmp_writable") == "0",
+        },
         unit,
         sudo,
         sudo_rules,
@@ -200,7 +226,9 @@ fn no_connection(error: &SshError) -> NoShell {
     let name = match error.kind() {
         HostKeyUnknown | KnownHostsUnreadable => Name::SshHostKeyUnknown,
         HostKeyChanged | HostKeyRevoked => Name::SshHostKeyChanged,
-        AuthRefused | KeyUnreadable | KeyEncrypted | BadPassphrase | AgentUnavailable => Name::SshLoginRefused,
+        AuthRefused | KeyUnreadable | KeyEncrypted | BadPassphrase | AgentUnavailable => {
+            Name::SshLoginRefused
+        }
         _ => Name::SshNotReached,
     };
     NoShell {
@@ -250,7 +278,10 @@ fn clock_ahead(report: &DutyReport) -> i64 {
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|since| i64::try_from(since.as_secs()).ok());
-    let there = report.registered.get("clock").and_then(|text| text.parse::<i64>().ok());
+    let there = report
+        .registered
+        .get("clock")
+        .and_then(|text| text.parse::<i64>().ok());
     there.zip(here).map_or(0, |(there, here)| there - here)
 }
 
@@ -264,7 +295,12 @@ async fn ask_sudo(
     }
     let report = match look(fleet, host, "sudo-rights", "commands", commands).await {
         Ok(report) if report.outcome == DutyOutcome::Done => report,
-        Ok(report) => return (Asked::NotTold(crate::io::conductor::describe(&report)), String::new()),
+        Ok(report) => {
+            return (
+                Asked::NotTold(crate::io::conductor::describe(&report)),
+                String::new(),
+            );
+        }
         Err(trouble) => return (Asked::NotTold(trouble.because), String::new()),
     };
     let value = |name: &str| report.registered.get(name).cloned().unwrap_or_default();
@@ -395,7 +431,12 @@ fn narrow(grants: &mut Vec<(AccountKind, Asked<Vec<String>>)>, held: Vec<String>
 fn root_commands(fleet: &Fleet, entry: &HostEntry) -> (BTreeSet<String>, Vec<(String, String)>) {
     let mut commands = BTreeSet::new();
     let mut unready = Vec::new();
-    for duty in fleet.playbook().duties.values().filter(|duty| concerns(fleet, entry, duty)) {
+    for duty in fleet
+        .playbook()
+        .duties
+        .values()
+        .filter(|duty| concerns(fleet, entry, duty))
+    {
         let with = said_with(fleet, &duty.name);
         for errand in errands(fleet, entry, duty, &with) {
             match fleet.root_commands(&entry.name, &duty.name, &errand) {
@@ -428,7 +469,11 @@ fn concerns(fleet: &Fleet, entry: &HostEntry, duty: &Duty) -> bool {
 
 /// What operations give a duty besides.
 fn said_with(fleet: &Fleet, duty: &str) -> BTreeMap<String, String> {
-    let steps = fleet.playbook().operations.values().flat_map(|operation| operation.steps());
+    let steps = fleet
+        .playbook()
+        .operations
+        .values()
+        .flat_map(|operation| operation.steps());
     steps
         .filter(|(_, step)| step.duty == duty)
         .flat_map(|(_, step)| step.with.clone())
@@ -450,7 +495,10 @@ fn errands<'a>(
         ..Errands::default()
     }];
     if needs("address") {
-        let roles = cluster.roles.iter().filter(|role| role.hosts.contains(&entry.name));
+        let roles = cluster
+            .roles
+            .iter()
+            .filter(|role| role.hosts.contains(&entry.name));
         let addresses = roles.flat_map(|role| &role.addresses);
         errands = addresses
             .flat_map(|address| {
@@ -478,7 +526,10 @@ fn errands<'a>(
 /// Proves that a journal could be written, in the state directory or where it would be made.
 fn try_state_dir(state_dir: &Path) -> Result<Passed, Box<Finding>> {
     let host = HostName::from(BOX);
-    let there = state_dir.ancestors().find(|path| path.exists()).unwrap_or(state_dir);
+    let there = state_dir
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(state_dir);
     let attempt = || -> std::io::Result<()> {
         let mut probe = tempfile::NamedTempFile::new_in(there)?;
         probe.write_all(&[0; 4096])?;

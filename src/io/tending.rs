@@ -137,9 +137,18 @@ impl Performer<'_> {
         let mut fixes = vec![Fix::Quarantine(host.clone())];
         let cluster = &self.fleet.entry().cluster;
         let held = |ip: &IpAddr| seen.ssh.up().is_some_and(|shell| shell.holds(*ip));
-        for ip in cluster.roles.iter().flat_map(|role| role.addresses.iter().copied()).filter(held) {
+        for ip in cluster
+            .roles
+            .iter()
+            .flat_map(|role| role.addresses.iter().copied())
+            .filter(held)
+        {
             fixes.push(Fix::RemoveAddress(host.clone(), ip));
-            if let Some(writer) = standing.writer.clone().filter(|_| cluster.writer_address() == Some(ip)) {
+            if let Some(writer) = standing
+                .writer
+                .clone()
+                .filter(|_| cluster.writer_address() == Some(ip))
+            {
                 fixes.push(Fix::Announce(writer, ip));
             }
         }
@@ -153,7 +162,10 @@ impl Performer<'_> {
             match self.apply(&fix).await {
                 Ok(()) => {
                     if let Fix::Quarantine(host) = &fix
-                        && standing.owed.get(host).is_some_and(|owed| owed.progress == Return::Awaited)
+                        && standing
+                            .owed
+                            .get(host)
+                            .is_some_and(|owed| owed.progress == Return::Awaited)
                     {
                         self.progress(standing, host, Return::Quarantined);
                     }
@@ -249,20 +261,14 @@ impl Performer<'_> {
                     )
                     .hint("point it to the writer by hand, then `mmm rejoin`"));
                 }
-                self.perform_held(&Request::Rejoin { host: host.clone() }, &[]).await
+                self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
+                    .await
             }
             Compared::Extra(surplus) => {
                 let surplus = surplus.to_string();
-                let known = standing.owed.get(host).map(|owed| owed.progress.clone());
                 let kept_out = Return::KeptOut {
                     surplus: surplus.clone(),
                 };
-                if known.as_ref() != Some(&kept_out) {
-                    self.teller.tell(Event::Alarm {
-                        what: format!("{host} is kept out: it has transactions that the writer {writer} has not: {surplus}"),
-                        hint: "save what you need from it, rebuild it from the writer, then `mmm rejoin`".to_owned(),
-                    });
-                }
                 self.progress(&mut standing, host, kept_out);
                 Err(Trouble::new(
                     Kind::Refused,
@@ -299,15 +305,23 @@ impl Performer<'_> {
                 .map_err(refuse)?;
         }
         if server_is_up {
-            return self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN).await.map_err(refuse);
+            return self
+                .duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
+                .await
+                .map_err(refuse);
         }
         match self.fleet.entry().hosts.get(host).map(|host| &host.service) {
-            Some(Service::Systemd { .. }) => {
-                self.duty(host, "start-demoted", &Errands::default(), START_WITHIN).await.map_err(refuse)
-            }
+            Some(Service::Systemd { .. }) => self
+                .duty(host, "start-demoted", &Errands::default(), START_WITHIN)
+                .await
+                .map_err(refuse),
             Some(Service::Duties { allow_start, .. }) => {
-                self.duty(host, allow_start, &Errands::default(), START_WITHIN).await.map_err(refuse)?;
-                self.duty(host, "demote-server", &Errands::default(), START_WITHIN).await.map_err(refuse)
+                self.duty(host, allow_start, &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)?;
+                self.duty(host, "demote-server", &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)
             }
             Some(Service::None) | None => {
                 let because = "its server is stopped, and the inventory declares nothing that starts it";

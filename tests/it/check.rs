@@ -21,7 +21,13 @@ fn found(lab: &Lab, code: i32) -> BTreeSet<(String, String, String)> {
     }
     findings
         .iter()
-        .map(|finding| (field(finding, "severity"), field(finding, "name"), field(finding, "host")))
+        .map(|finding| {
+            (
+                field(finding, "severity"),
+                field(finding, "name"),
+                field(finding, "host"),
+            )
+        })
         .collect()
 }
 
@@ -78,7 +84,8 @@ fn sh(host: &Host, line: &str) {
 /// Performs statements that stay on this server alone.
 #[track_caller]
 fn sql(host: &Host, statements: &str) {
-    host.sql(&format!("SET SESSION sql_log_bin = 0; {statements}")).unwrap();
+    host.sql(&format!("SET SESSION sql_log_bin = 0; {statements}"))
+        .unwrap();
 }
 
 #[test]
@@ -91,7 +98,9 @@ fn a_healthy_cluster_passes_and_a_dead_host_is_a_finding() {
     }
     assert!(output.stdout.contains("all is well"), "{}", output.stdout);
     assert!(
-        output.stdout.contains("OK db2 the replication account gets in from db1, db3"),
+        output
+            .stdout
+            .contains("OK db2 the replication account gets in from db1, db3"),
         "{}",
         output.stdout
     );
@@ -153,6 +162,8 @@ fn what_a_host_lacks_is_found() {
         "sed -i 's/env_reset/env_reset, requiretty/' /etc/sudoers \
          && sed -i 's/^read_only.*/read_only = OFF/' /etc/mysql/my.cnf",
     );
+    lab.db2().fill_tmp().unwrap();
+    lab.db3().make_tmp_read_only().unwrap();
     let before = Unchanged::since_now(&lab);
     assert_eq!(
         found(&lab, 3),
@@ -161,6 +172,8 @@ fn what_a_host_lacks_is_found() {
             ("error", "sudo-wants-password", "db1"),
             ("error", "writable-at-start", "db1"),
             ("error", "program-missing", "db2"),
+            ("warning", "tmp-unusable", "db2"),
+            ("warning", "tmp-unusable", "db3"),
             ("error", "sudo-wants-terminal", "db3"),
             ("warning", "writable-at-start", "db3"),
         ])
@@ -225,7 +238,10 @@ fn settings_that_do_not_suit_a_cluster_are_found() {
         "sed -i -e 's/^log_slave_updates.*/log_slave_updates = OFF/' \
          -e 's/^relay_log_recovery.*/relay_log_recovery = OFF/' /etc/mysql/my.cnf && systemctl restart mariadb",
     );
-    lab::wait::until(super::cluster::SOON, "replication to run again", || lab.replication_runs()).unwrap();
+    lab::wait::until(super::cluster::SOON, "replication to run again", || {
+        lab.replication_runs()
+    })
+    .unwrap();
     sql(lab.db2(), "SET GLOBAL auto_increment_increment = 1;");
     sql(
         lab.db3(),

@@ -20,7 +20,11 @@ const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 fn never_runs_late(halt: &Halt) {
     let lab = cluster_halting(halt);
     let load = lab
-        .start_load(Writers { every: Duration::from_millis(10), anew: false, ..Writers::default() })
+        .start_load(Writers {
+            every: Duration::from_millis(10),
+            anew: false,
+            ..Writers::default()
+        })
         .unwrap();
     let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
     halt.until_reached(&lab);
@@ -72,7 +76,11 @@ fn comes_to_order(lab: &Lab, code: i32, said: &str) -> String {
                     && lab.replication_runs()
             });
             if let Err(error) = ordered {
-                panic!("{error}\n{}\n{}\nafter {said}", monitor.stdout(), monitor.stderr());
+                panic!(
+                    "{error}\n{}\n{}\nafter {said}",
+                    monitor.stdout(),
+                    monitor.stderr()
+                );
             }
             assert_eq!(monitor.stop(SOON).unwrap().code, 0);
         }
@@ -80,7 +88,11 @@ fn comes_to_order(lab: &Lab, code: i32, said: &str) -> String {
     let writers = lab.writable_hosts();
     assert_eq!(writers.len(), 1, "{said}");
     if let [writer] = writable[..] {
-        assert_eq!(writers, [writer], "the only host that took writes is the writer: {said}");
+        assert_eq!(
+            writers,
+            [writer],
+            "the only host that took writes is the writer: {said}"
+        );
     }
     writers[0].to_owned()
 }

@@ -117,7 +117,11 @@ pub fn needs(account: AccountKind, version: Version) -> Vec<Need> {
 }
 
 pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
-    let Some(version) = subject.facts().map(|facts| facts.version).or(subject.seen.version) else {
+    let Some(version) = subject
+        .facts()
+        .map(|facts| facts.version)
+        .or(subject.seen.version)
+    else {
         return;
     };
     for (account, grants) in &subject.seen.grants {
