@@ -12,7 +12,7 @@ use super::facts::{EventScheduler, HostFacts};
 use super::hosts::{self, HostRecord, HostState, Verdicts};
 use super::latch::{CheckResult, Latch, Verdict};
 use super::moment::Moment;
-use super::repair;
+use super::repair::{self, Fix};
 use super::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use super::standing::{Mode, Return, Standing};
 use super::trouble::Trouble;
@@ -21,6 +21,8 @@ use super::trouble::Trouble;
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Pause between attempts to point replicas to the writer, which take long when they fail.
+const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Pause between attempts to make a replaced writer harmless; other work gets its turn in between.
 const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
@@ -121,6 +123,7 @@ pub struct Engine {
     ask_again_at: Moment,
     try_again_at: Moment,
     quarantine_again_at: Moment,
+    follow_again_at: Moment,
 }
 
 impl Engine {
@@ -149,6 +152,7 @@ impl Engine {
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
             quarantine_again_at: Moment(0),
+            follow_again_at: Moment(0),
         }
     }
 
@@ -432,20 +436,34 @@ impl Engine {
 
     /// With the writer in place: mend what is out of place, then bring replaced writers in.
     fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if !self.cluster.hosts.iter().all(|host| self.is_fresh(&host.name)) {
+        // A replaced writer is met by itself, and until then it is only pinged: nobody waits for a look at it.
+        let is_waited_for = |host: &HostName| !self.standing.owed.contains_key(host);
+        let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
+        if !hosts.all(|host| self.is_fresh(host) || !is_waited_for(host)) {
             return;
         }
         let online = self.online();
-        if !repair::fixes(&self.cluster, &self.standing, &online, &self.facts).is_empty() {
+        let fresh = self.facts.iter().filter(|(host, _)| self.is_fresh(host));
+        let fresh = fresh.map(|(host, facts)| (host.clone(), facts.clone())).collect();
+        let mut fixes = repair::fixes(&self.cluster, &self.standing, &online, &fresh);
+        if now < self.follow_again_at {
+            fixes.retain(|fix| !matches!(fix, Fix::Follow(..)));
+        }
+        if fixes.iter().any(|fix| matches!(fix, Fix::Follow(..))) {
+            self.follow_again_at = now.after(FOLLOW_AGAIN_AFTER);
+        }
+        if !fixes.is_empty() {
             self.start(Effect::Repair, effects);
             return;
         }
+        // One whose server runs is made harmless first; one that was stopped for good is started that way.
         let back = self.standing.owed.iter().find(|(host, owed)| {
-            let ssh = self
-                .facts
-                .get(*host)
-                .is_some_and(|facts| facts.ssh.up().is_some());
-            ssh && !matches!(owed.progress, Return::KeptOut { .. })
+            let seen = self.facts.get(*host).filter(|_| self.is_fresh(host));
+            seen.is_some_and(|seen| {
+                seen.ssh.up().is_some()
+                    && !matches!(owed.progress, Return::KeptOut { .. })
+                    && !repair::must_be_quarantined(&self.standing, host, seen)
+            })
         });
         if let Some((host, _)) = back.filter(|_| now >= self.try_again_at) {
             self.try_again_at = now.after(TRY_AGAIN_AFTER);

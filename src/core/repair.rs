@@ -8,7 +8,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName};
-use super::facts::{HostFacts, IoThread, SqlThread};
+use super::facts::{HostFacts, IoThread, SqlThread, UsingGtid};
+use super::gtid::{self, Compared};
 use super::roles::{self, Holders};
 use super::standing::{Return, Standing};
 
@@ -25,6 +26,8 @@ pub enum Fix {
     AddAddress(HostName, IpAddr),
     /// An address was on two hosts: its holder says again where it is, or clients would go on asking the other.
     Announce(HostName, IpAddr),
+    /// A replica follows a host that is not the writer, and has nothing that the writer has not: point it there.
+    Follow(HostName, HostName),
 }
 
 impl Fix {
@@ -35,7 +38,8 @@ impl Fix {
             | Fix::DenyWrites(host)
             | Fix::RemoveAddress(host, _)
             | Fix::AddAddress(host, _)
-            | Fix::Announce(host, _) => host,
+            | Fix::Announce(host, _)
+            | Fix::Follow(host, _) => host,
         }
     }
 }
@@ -49,6 +53,10 @@ impl fmt::Display for Fix {
             Fix::DenyWrites(_) => f.write_str("refused writes, since it is not the writer"),
             Fix::RemoveAddress(_, ip) => write!(f, "took {ip} away, since it belongs elsewhere"),
             Fix::AddAddress(_, ip) => write!(f, "brought {ip} up, since it was missing"),
+            Fix::Follow(_, writer) => write!(
+                f,
+                "pointed to the writer {writer}, since it followed another host"
+            ),
             Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
         }
     }
@@ -121,7 +129,43 @@ pub fn fixes(
             fixes.push(Fix::AddAddress(host.clone(), *address));
         }
     }
+    for (host, seen) in facts {
+        let reached = seen.ssh.up().is_some() && !standing.owed.contains_key(host);
+        if reached && follows_another(cluster, writer, host, facts) == Some(Compared::Nothing) {
+            fixes.push(Fix::Follow(host.clone(), writer.clone()));
+        }
+    }
     fixes
+}
+
+/// When `host` replicates by GTID from a host of the cluster that is not the writer: what it has that the writer has
+/// not. A replica that was away during a failover would take up what only the old writer has.
+pub fn follows_another(
+    cluster: &Cluster,
+    writer: &HostName,
+    host: &HostName,
+    facts: &BTreeMap<HostName, HostFacts>,
+) -> Option<Compared> {
+    let seen = |name: &HostName| facts.get(name).and_then(|facts| facts.mysql.up());
+    let (replica, leading) = (seen(host)?, seen(writer)?);
+    let [channel] = replica.replicas.as_slice() else {
+        return None;
+    };
+    let source = cluster
+        .hosts
+        .iter()
+        .find(|other| other.address.to_string() == channel.source_host)?;
+    if host == writer
+        || source.name == *writer
+        || channel.using_gtid == UsingGtid::No
+        || !leading.is_writable()
+    {
+        return None;
+    }
+    Some(gtid::compare(
+        &replica.history(leading),
+        &leading.history(replica),
+    ))
 }
 
 /// Whether this is a replaced writer that answers and has not been made harmless, or is harmless no more.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::inventory::Service;
-use crate::core::cluster::HostName;
+use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::gtid::{self, Compared};
 use crate::core::guard;
@@ -20,6 +20,8 @@ use crate::io::settle;
 
 /// One fix may take so long.
 const FIX_WITHIN: Duration = Duration::from_secs(5);
+/// Pointing a replica to another host may take so long.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(8);
 /// Starting a server that was kept stopped may take so long: it recovers first.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -95,6 +97,20 @@ impl Performer<'_> {
                     ..Errands::default()
                 };
                 self.duty(host, "remove-address", &errand, FIX_WITHIN).await
+            }
+            Fix::Follow(host, writer) => {
+                let errand = Errands {
+                    source: Some(writer),
+                    gtid: true,
+                    ..Errands::default()
+                };
+                let mode = self.fleet.entry().cluster.host(host).map(|host| host.mode);
+                let duty = if mode == Some(HostMode::Master) {
+                    "follow-demoted"
+                } else {
+                    "follow"
+                };
+                self.duty(host, duty, &errand, FOLLOW_WITHIN).await
             }
             Fix::Announce(host, ip) => {
                 let errand = Errands {
