@@ -160,33 +160,33 @@ impl Hands for World {
             why: Failure::Unexpected("no".to_owned()),
         };
         let unknown = || DutyOutcome::Unknown { why: "the link died".to_owned() };
-        let roll = self.model.borrow_mut().dice.roll(32);
+        let roll = self.model.borrow_mut().dice.roll(96);
         let late = || {
             self.tell_story(format!("sent: {} at {}", errand.duty, errand.host));
             self.model.borrow_mut().late.push((errand.host.clone(), errand.duty.to_owned()));
         };
         let outcome = match roll {
-            31 => failed(),
-            30 => {
+            95 => failed(),
+            94 => {
                 self.apply(errand.host, errand.duty, "half");
                 failed()
             }
-            29 => unknown(),
-            28 => {
+            93 => unknown(),
+            92 => {
                 self.apply(errand.host, errand.duty, "unseen");
                 unknown()
             }
-            27 | 26 => {
+            91 | 90 => {
                 late();
                 unknown()
             }
             // The program is killed: before, after, and while what it sent is on its way.
-            25 => std::future::pending().await,
-            24 => {
+            89 => std::future::pending().await,
+            88 => {
                 self.apply(errand.host, errand.duty, "last");
                 std::future::pending().await
             }
-            23 => {
+            87 => {
                 late();
                 std::future::pending().await
             }

@@ -183,7 +183,7 @@ fn configuration_and_names_that_are_wrong() {
     let right = lab.box_().read(INVENTORY).unwrap();
     for (fault, wrong, place, words) in [
         ("not YAML", right.replace("    writer_role: writer", "    writer_role: [writer"), ":12:10", "not YAML"),
-        ("unknown key", right.replace("writer_role:", "writer_rolle:"), ":9:5", "writer_rolle"),
+        ("unknown key", right.replace("writer_role:", "writer_rolle:"), ":11:5", "writer_rolle"),
         ("unit missing", right.replace("every: 1s", "every: 1"), "inventory.yaml:", "every"),
     ] {
         assert_ne!(wrong, right, "{fault}");
