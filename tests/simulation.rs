@@ -1,11 +1,7 @@
 //! The shipped operations, performed by the real conductor in a small world full of faults: duties that fail, or whose
 //! end is not known, or that happen late; looks that tell nothing; programs killed at any moment and runs settled by
 //! whoever comes next. Whatever happens, two hosts never take writes at once.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +59,10 @@ fn effect(duty: &str) -> Effect {
         Action::Duty(nested) => effect(nested),
         _ => Effect::None,
     });
-    effects.into_iter().find(|effect| *effect != Effect::None).unwrap_or(Effect::None)
+    effects
+        .into_iter()
+        .find(|effect| *effect != Effect::None)
+        .unwrap_or(Effect::None)
 }
 
 struct Model {
@@ -119,7 +118,12 @@ impl World {
             "read-position" => model.noted = Some(model.written),
             _ => {}
         }
-        assert!(model.writable.len() <= 1, "two writers: {:?}\n{}", model.writable, model.story.join("\n"));
+        assert!(
+            model.writable.len() <= 1,
+            "two writers: {:?}\n{}",
+            model.writable,
+            model.story.join("\n")
+        );
     }
 
     /// Whether a duty that only looks would be content.
@@ -159,11 +163,16 @@ impl Hands for World {
             step: errand.duty.to_owned(),
             why: Failure::Unexpected("no".to_owned()),
         };
-        let unknown = || DutyOutcome::Unknown { why: "the link died".to_owned() };
+        let unknown = || DutyOutcome::Unknown {
+            why: "the link died".to_owned(),
+        };
         let roll = self.model.borrow_mut().dice.roll(96);
         let late = || {
             self.tell_story(format!("sent: {} at {}", errand.duty, errand.host));
-            self.model.borrow_mut().late.push((errand.host.clone(), errand.duty.to_owned()));
+            self.model
+                .borrow_mut()
+                .late
+                .push((errand.host.clone(), errand.duty.to_owned()));
         };
         let outcome = match roll {
             95 => failed(),
@@ -207,7 +216,10 @@ impl Hands for World {
             _ => {}
         }
         // Nobody looks before the old shell is verified gone.
-        self.model.borrow_mut().late.retain(|(host, _)| host != errand.host);
+        self.model
+            .borrow_mut()
+            .late
+            .retain(|(host, _)| host != errand.host);
         if self.holds(errand.host, errand.duty) {
             Settled::Happened
         } else {
@@ -246,7 +258,9 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     context.set("replication", serde_json::json!({ "gtid": gtid }));
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
     let keep = |step: &mmm::core::playbook::OperationStep| {
-        step.when.as_deref().is_none_or(|when| template::holds(when, &context).unwrap())
+        step.when
+            .as_deref()
+            .is_none_or(|when| template::holds(when, &context).unwrap())
     };
     Opening {
         run: "simulated".to_owned(),
@@ -254,7 +268,14 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         outgoing: seats.outgoing.clone(),
         incoming: seats.incoming.clone(),
         rung,
-        stages: plan::stages(&PLAYBOOK, &PLAYBOOK.operations[operation], &seats, rung, None, keep),
+        stages: plan::stages(
+            &PLAYBOOK,
+            &PLAYBOOK.operations[operation],
+            &seats,
+            rung,
+            None,
+            keep,
+        ),
     }
 }
 
@@ -368,9 +389,16 @@ fn keeps_the_laws(operation: &str, rung: Option<Rung>, gtid: bool, dice: Vec<u8>
     let open = |host: &str| model.writable.contains(&HostName::from(host));
     match &report.ending {
         Ending::Done { .. } => {
-            assert!(report.committed && open(INCOMING) && !open(OUTGOING), "{report:?}\n{story}");
+            assert!(
+                report.committed && open(INCOMING) && !open(OUTGOING),
+                "{report:?}\n{story}"
+            );
             let lost = operation == "switchover" && model.written != model.arrived;
-            assert!(!lost, "{} transactions lost without a word\n{story}", model.written - model.arrived);
+            assert!(
+                !lost,
+                "{} transactions lost without a word\n{story}",
+                model.written - model.arrived
+            );
         }
         Ending::Undone { .. } => {
             assert!(!report.committed && !open(INCOMING), "{report:?}\n{story}");
@@ -426,7 +454,12 @@ proptest! {
 fn a_world_without_faults_hands_over() {
     let opening = opening("switchover", None, true);
     let world = world("switchover", Vec::new());
-    let End::Ended(report) = live_through(&world, &opening) else { panic!("it was not cut off") };
+    let End::Ended(report) = live_through(&world, &opening) else {
+        panic!("it was not cut off")
+    };
     assert_eq!(report.ending, Ending::Done { warnings: vec![] });
-    assert_eq!(world.model.borrow().writable, BTreeSet::from([HostName::from(INCOMING)]));
+    assert_eq!(
+        world.model.borrow().writable,
+        BTreeSet::from([HostName::from(INCOMING)])
+    );
 }

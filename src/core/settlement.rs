@@ -65,7 +65,9 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
         [only] if Some(*only) == cut.incoming => match commit {
             Commit::InDoubt => Verdict::GoOn(succeeding(cut.run)),
             Commit::Done => Verdict::GoOn(Vec::new()),
-            Commit::NotBegun => Verdict::Overtaken(format!("{only} takes writes, which this run had not told it to")),
+            Commit::NotBegun => {
+                Verdict::Overtaken(format!("{only} takes writes, which this run had not told it to"))
+            }
         },
         [only] if Some(*only) != cut.outgoing => {
             Verdict::Overtaken(format!("{only} takes writes, which is neither of its hosts"))
@@ -175,7 +177,10 @@ mod tests {
             outgoing: Some(&outgoing),
             incoming: Some(&incoming),
         };
-        settle(cut, &BTreeMap::from([(outgoing.clone(), db1), (incoming.clone(), db2)]))
+        settle(
+            cut,
+            &BTreeMap::from([(outgoing.clone(), db1), (incoming.clone(), db2)]),
+        )
     }
 
     const DENIED: [Happening; 2] = [Happening::Doing(0), Happening::Did(0, Outcome::Done)];
@@ -188,7 +193,10 @@ mod tests {
     fn before_the_commit_everything_is_taken_back_even_when_the_incoming_host_is_silent() {
         for incoming in [Sight::ReadOnly, Sight::Unseen] {
             let verdict = verdict(&DENIED, Sight::ReadOnly, incoming);
-            assert!(matches!(&verdict, Verdict::GoOn(steps) if steps.len() == 2), "{verdict:?}");
+            assert!(
+                matches!(&verdict, Verdict::GoOn(steps) if steps.len() == 2),
+                "{verdict:?}"
+            );
         }
     }
 
@@ -198,27 +206,44 @@ mod tests {
         let went = verdict(&begun, Sight::ReadOnly, Sight::Writable);
         assert_eq!(went, Verdict::GoOn(vec![Happening::Did(1, Outcome::Done)]));
         let not = verdict(&begun, Sight::ReadOnly, Sight::ReadOnly);
-        assert!(matches!(not, Verdict::GoOn(steps) if steps.contains(&Happening::Looked(1, Settled::DidNotHappen))));
+        assert!(
+            matches!(not, Verdict::GoOn(steps) if steps.contains(&Happening::Looked(1, Settled::DidNotHappen)))
+        );
         for outgoing in [Sight::ReadOnly, Sight::Unseen, Sight::Writable] {
-            assert!(matches!(verdict(&begun, outgoing, Sight::Unseen), Verdict::Stuck(_)));
+            assert!(matches!(
+                verdict(&begun, outgoing, Sight::Unseen),
+                Verdict::Stuck(_)
+            ));
         }
     }
 
     #[test]
     fn who_was_opened_by_somebody_else_overtakes() {
-        assert!(matches!(verdict(&DENIED, Sight::ReadOnly, Sight::Writable), Verdict::Overtaken(_)));
+        assert!(matches!(
+            verdict(&DENIED, Sight::ReadOnly, Sight::Writable),
+            Verdict::Overtaken(_)
+        ));
         let undoing = after_denying(&[
             Happening::Doing(1),
             Happening::Did(1, Outcome::Failed("no".into())),
             Happening::Looked(1, Settled::DidNotHappen),
         ]);
-        assert!(matches!(verdict(&undoing, Sight::ReadOnly, Sight::Writable), Verdict::Overtaken(_)));
+        assert!(matches!(
+            verdict(&undoing, Sight::ReadOnly, Sight::Writable),
+            Verdict::Overtaken(_)
+        ));
         let committed = after_denying(&[Happening::Doing(1), Happening::Did(1, Outcome::Done)]);
-        assert!(matches!(verdict(&committed, Sight::Writable, Sight::ReadOnly), Verdict::Overtaken(_)));
+        assert!(matches!(
+            verdict(&committed, Sight::Writable, Sight::ReadOnly),
+            Verdict::Overtaken(_)
+        ));
     }
 
     #[test]
     fn two_writers_are_never_judged() {
-        assert!(matches!(verdict(&DENIED, Sight::Writable, Sight::Writable), Verdict::Stuck(_)));
+        assert!(matches!(
+            verdict(&DENIED, Sight::Writable, Sight::Writable),
+            Verdict::Stuck(_)
+        ));
     }
 }

@@ -129,12 +129,12 @@ async fn settle(
     conclude(&open, &report, standing);
     performer.remember(standing);
     match report.ending {
-        Ending::Stuck { because } => Err(Trouble::new(
-            Kind::Stuck,
-            format!("run {name} cannot be settled"),
-            because,
-        )
-        .hint("make sure by hand that one host at most takes writes, then `mmm clear`")),
+        Ending::Stuck { because } => {
+            Err(
+                Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
+                    .hint("make sure by hand that one host at most takes writes, then `mmm clear`"),
+            )
+        }
         Ending::Done { .. } | Ending::Undone { .. } => Ok(()),
     }
 }

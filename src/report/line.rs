@@ -90,10 +90,14 @@ fn ended(
         (Ending::Done { .. }, Some(writer)) => (past(operation), format!("{writer} is the writer{refused}")),
         (Ending::Done { .. }, None) => (past(operation), format!("done{refused}")),
         (Ending::Undone { because }, writer) => {
-            let how = writer.map_or("as before".to_owned(), |writer| format!("{writer} is still the writer"));
+            let how = writer.map_or("as before".to_owned(), |writer| {
+                format!("{writer} is still the writer")
+            });
             (
                 "Undone",
-                format!("{how}{refused}\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"),
+                format!(
+                    "{how}{refused}\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
+                ),
             )
         }
         (Ending::Stuck { because }, writer) => {

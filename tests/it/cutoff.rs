@@ -26,7 +26,10 @@ fn settles_by_a_switchover(halt: &Halt) {
     let committed = lab.writable_hosts() == ["db2"];
     let (to, code) = if committed { ("db1", 0) } else { ("db2", 0) };
     let output = mmm(&lab, &["switchover", "--to", to], code);
-    assert!(output.stderr.contains("was cut off") || output.stdout.contains("was cut off"), "{halt}: {output:?}");
+    assert!(
+        output.stderr.contains("was cut off") || output.stdout.contains("was cut off"),
+        "{halt}: {output:?}"
+    );
     order::is_the_writer(&lab, to);
     order::leaves_no_shell(&lab, SOON);
     let back = if committed { "db2" } else { "db1" };
@@ -46,7 +49,11 @@ fn settles_by_a_monitor(halt: &Halt) {
     });
     let writer = lab.writable_hosts();
     if before.is_empty() {
-        assert_eq!(writer, ["db1"], "{halt}: the commit had not begun, so the old writer is opened again");
+        assert_eq!(
+            writer,
+            ["db1"],
+            "{halt}: the commit had not begun, so the old writer is opened again"
+        );
     } else {
         assert_eq!(writer, before, "{halt}: the only writable host is the writer");
     }
@@ -64,7 +71,11 @@ impl Monitor {
     #[track_caller]
     fn until(&self, what: &str, holds: impl FnMut() -> bool) {
         if let Err(error) = wait::until(SOON, what, holds) {
-            panic!("{error}\n--- stdout\n{}\n--- stderr\n{}", self.0.stdout(), self.0.stderr());
+            panic!(
+                "{error}\n--- stdout\n{}\n--- stderr\n{}",
+                self.0.stdout(),
+                self.0.stderr()
+            );
         }
     }
 
@@ -130,7 +141,12 @@ fn killed_within_every_step_and_a_monitor_starts() {
 
 /// The one journal that the box holds.
 fn journal(lab: &Lab) -> String {
-    let listed = lab.box_().sh("ls /var/lib/mmm/test_mmm/runs/*.jsonl").unwrap().ok().unwrap();
+    let listed = lab
+        .box_()
+        .sh("ls /var/lib/mmm/test_mmm/runs/*.jsonl")
+        .unwrap()
+        .ok()
+        .unwrap();
     let files: Vec<&str> = listed.stdout.lines().collect();
     assert_eq!(files.len(), 1, "{files:?}");
     files[0].to_owned()
@@ -140,7 +156,11 @@ fn journal(lab: &Lab) -> String {
 fn a_tail_that_was_never_written_whole_is_left_out() {
     let lab = cut_off(&Halt::Within(step("catch-up")));
     let journal = journal(&lab);
-    lab.box_().sh(&format!("printf '{{\"at\": 17, \"step\": {{\"do' >>{journal}")).unwrap().ok().unwrap();
+    lab.box_()
+        .sh(&format!("printf '{{\"at\": 17, \"step\": {{\"do' >>{journal}"))
+        .unwrap()
+        .ok()
+        .unwrap();
     mmm(&lab, &["switchover", "--to", "db2"], 0);
     order::is_the_writer(&lab, "db2");
     mmm(&lab, &["switchover", "--to", "db1"], 0);
@@ -151,7 +171,11 @@ fn a_tail_that_was_never_written_whole_is_left_out() {
 fn a_tail_of_zeros_as_a_crashed_disk_leaves_is_left_out() {
     let lab = cut_off(&Halt::Within(step("catch-up")));
     let journal = journal(&lab);
-    lab.box_().sh(&format!("head -c 512 /dev/zero >>{journal}")).unwrap().ok().unwrap();
+    lab.box_()
+        .sh(&format!("head -c 512 /dev/zero >>{journal}"))
+        .unwrap()
+        .ok()
+        .unwrap();
     mmm(&lab, &["switchover", "--to", "db2"], 0);
     order::is_the_writer(&lab, "db2");
     mmm(&lab, &["switchover", "--to", "db1"], 0);
@@ -164,12 +188,14 @@ fn of_two_switchovers_at_the_same_instant_one_is_refused() {
     let asked = ["switchover", "--to", "db2", "--lock-wait", "0s"];
     let start = || lab.box_().spawn_mmm(asked).unwrap();
     let both = [start(), start()];
-    let mut codes = both.map(|run| run.wait(Duration::from_secs(60)).unwrap()).map(|output| {
-        if output.code == 4 {
-            assert!(output.stderr.contains("lock"), "{output:?}");
-        }
-        output.code
-    });
+    let mut codes = both
+        .map(|run| run.wait(Duration::from_secs(60)).unwrap())
+        .map(|output| {
+            if output.code == 4 {
+                assert!(output.stderr.contains("lock"), "{output:?}");
+            }
+            output.code
+        });
     codes.sort_unstable();
     assert_eq!(codes, [0, 4]);
     order::is_the_writer(&lab, "db2");

@@ -49,7 +49,12 @@ fn ssh_that_must_not_or_cannot_be_used() {
     let box_ = lab.box_();
     let known = box_.read(KNOWN_HOSTS).unwrap();
 
-    sh(box_, &format!("ssh-keygen -q -t ed25519 -N '' -f /root/other && sed -i \"/10.77.0.12/s|AAAA.*|$(cut -d ' ' -f 2 /root/other.pub)|\" {KNOWN_HOSTS}"));
+    sh(
+        box_,
+        &format!(
+            "ssh-keygen -q -t ed25519 -N '' -f /root/other && sed -i \"/10.77.0.12/s|AAAA.*|$(cut -d ' ' -f 2 /root/other.pub)|\" {KNOWN_HOSTS}"
+        ),
+    );
     changes_nothing(&lab, "wrong host key", &SWITCHOVER, 4, &["db2", "host key"]);
     changes_nothing(&lab, "wrong host key, shown", &["show"], 3, &["db2", "host key"]);
 
@@ -73,13 +78,25 @@ fn rights_and_programs_that_hosts_lack() {
     for (role, host) in [("standby", lab.db2()), ("writer", lab.db1())] {
         let sudoers = host.read("/etc/sudoers").unwrap();
         sh(host, "sed -i '/bin\\/ip address/d' /etc/sudoers");
-        changes_nothing(&lab, &format!("no sudo right for ip on the {role}"), &SWITCHOVER, 5, &[host.name(), "sudo"]);
+        changes_nothing(
+            &lab,
+            &format!("no sudo right for ip on the {role}"),
+            &SWITCHOVER,
+            5,
+            &[host.name(), "sudo"],
+        );
         sh(host, &format!("cat >/etc/sudoers <<'END'\n{sudoers}END"));
     }
     let standby = lab.db2();
     let sudoers = standby.read("/etc/sudoers").unwrap();
     sh(standby, "sed -i '/arping/d' /etc/sudoers");
-    changes_nothing(&lab, "no sudo right for arping", &SWITCHOVER, 5, &["db2", "sudo", "arping"]);
+    changes_nothing(
+        &lab,
+        "no sudo right for arping",
+        &SWITCHOVER,
+        5,
+        &["db2", "sudo", "arping"],
+    );
     sh(standby, &format!("cat >/etc/sudoers <<'END'\n{sudoers}END"));
 
     sh(standby, "mv $(command -v arping) /root/arping");
@@ -99,7 +116,13 @@ fn accounts_that_servers_do_not_take() {
         let file = format!("/etc/mmm/{account}.password");
         let right = box_.read(&file).unwrap();
         box_.write(&file, "not-the-password\n").unwrap();
-        let output = changes_nothing(&lab, &format!("wrong password of {account}"), &SWITCHOVER, 4, &words);
+        let output = changes_nothing(
+            &lab,
+            &format!("wrong password of {account}"),
+            &SWITCHOVER,
+            4,
+            &words,
+        );
         assert!(!output.stderr.contains("not-the-password"), "{output:?}");
         box_.write(&file, &right).unwrap();
     }
@@ -110,16 +133,46 @@ fn accounts_that_servers_do_not_take() {
 fn grants_that_accounts_lack() {
     let lab = cluster();
     let revoke = |host: &Host, what: &str, from: &str| {
-        host.sql(&format!("SET SESSION sql_log_bin = 0; REVOKE {what} ON *.* FROM '{from}'@'%'")).unwrap();
+        host.sql(&format!(
+            "SET SESSION sql_log_bin = 0; REVOKE {what} ON *.* FROM '{from}'@'%'"
+        ))
+        .unwrap();
     };
     let grant = |host: &Host, what: &str, to: &str| {
-        host.sql(&format!("SET SESSION sql_log_bin = 0; GRANT {what} ON *.* TO '{to}'@'%'")).unwrap();
+        host.sql(&format!(
+            "SET SESSION sql_log_bin = 0; GRANT {what} ON *.* TO '{to}'@'%'"
+        ))
+        .unwrap();
     };
     for (fault, host, what, account, code) in [
-        ("the writer may not be closed", lab.db1(), "READ_ONLY ADMIN", "mmm_agent", 5),
-        ("the standby may not be opened", lab.db2(), "READ_ONLY ADMIN", "mmm_agent", 5),
-        ("sessions may not be ended", lab.db1(), "CONNECTION ADMIN, SUPER", "mmm_agent", 5),
-        ("replication may not be watched", lab.db2(), "SLAVE MONITOR", "mmm_monitor", 4),
+        (
+            "the writer may not be closed",
+            lab.db1(),
+            "READ_ONLY ADMIN",
+            "mmm_agent",
+            5,
+        ),
+        (
+            "the standby may not be opened",
+            lab.db2(),
+            "READ_ONLY ADMIN",
+            "mmm_agent",
+            5,
+        ),
+        (
+            "sessions may not be ended",
+            lab.db1(),
+            "CONNECTION ADMIN, SUPER",
+            "mmm_agent",
+            5,
+        ),
+        (
+            "replication may not be watched",
+            lab.db2(),
+            "SLAVE MONITOR",
+            "mmm_monitor",
+            4,
+        ),
     ] {
         revoke(host, what, account);
         changes_nothing(&lab, fault, &SWITCHOVER, code, &[host.name(), "privilege"]);
@@ -133,7 +186,10 @@ fn hosts_that_are_off() {
     let lab = cluster();
     lab.db2().power_off().unwrap();
     let refused = mmm(&lab, &SWITCHOVER, 4);
-    assert!(refused.stderr.contains("db2") && refused.stderr.contains("hint: "), "{refused:?}");
+    assert!(
+        refused.stderr.contains("db2") && refused.stderr.contains("hint: "),
+        "{refused:?}"
+    );
     assert_eq!(lab.writable_hosts(), ["db1"]);
     assert_eq!(lab.who_has(lab::roster::WRITER_ADDRESS).unwrap(), ["db1"]);
     mmm(&lab, &["show"], 3);
@@ -143,7 +199,9 @@ fn hosts_that_are_off() {
     lab.db3().power_off().unwrap();
     let output = mmm(&lab, &SWITCHOVER, 0);
     let said = format!("{}{}", output.stdout, output.stderr);
-    let named = said.lines().any(|line| line.contains("db3") && line.contains("Follow the new writer"));
+    let named = said
+        .lines()
+        .any(|line| line.contains("db3") && line.contains("Follow the new writer"));
     assert!(named, "what was not repointed is not said:\n{said}");
     assert_eq!(lab.writable_hosts(), ["db2"]);
     assert_eq!(lab.who_has(lab::roster::WRITER_ADDRESS).unwrap(), ["db2"]);
@@ -155,11 +213,29 @@ fn hosts_that_are_off() {
 #[test]
 fn a_state_directory_that_cannot_be_written() {
     let lab = cluster();
-    sh(lab.box_(), "mkdir -p /var/lib/mmm && mount -t tmpfs -o ro none /var/lib/mmm");
-    changes_nothing(&lab, "state directory read-only", &SWITCHOVER, 4, &["/var/lib/mmm", "state directory"]);
+    sh(
+        lab.box_(),
+        "mkdir -p /var/lib/mmm && mount -t tmpfs -o ro none /var/lib/mmm",
+    );
+    changes_nothing(
+        &lab,
+        "state directory read-only",
+        &SWITCHOVER,
+        4,
+        &["/var/lib/mmm", "state directory"],
+    );
     sh(lab.box_(), "umount /var/lib/mmm");
-    sh(lab.box_(), "mount -t tmpfs -o size=4k none /var/lib/mmm && head -c 4k /dev/zero >/var/lib/mmm/filler");
-    changes_nothing(&lab, "state directory full", &SWITCHOVER, 4, &["/var/lib/mmm", "state directory"]);
+    sh(
+        lab.box_(),
+        "mount -t tmpfs -o size=4k none /var/lib/mmm && head -c 4k /dev/zero >/var/lib/mmm/filler",
+    );
+    changes_nothing(
+        &lab,
+        "state directory full",
+        &SWITCHOVER,
+        4,
+        &["/var/lib/mmm", "state directory"],
+    );
     sh(lab.box_(), "umount /var/lib/mmm");
     works_again(&lab);
 }
@@ -177,21 +253,43 @@ fn configuration_and_names_that_are_wrong() {
         let output = mmm(&lab, arguments, 2);
         let named = arguments.last().unwrap();
         assert!(output.stderr.contains("error: "), "{output:?}");
-        assert!(output.stderr.contains(named) || output.stderr.contains("no_such_cluster"), "{output:?}");
+        assert!(
+            output.stderr.contains(named) || output.stderr.contains("no_such_cluster"),
+            "{output:?}"
+        );
         assert_eq!(order::settings(&lab), before);
     }
     let right = lab.box_().read(INVENTORY).unwrap();
     for (fault, wrong, place, words) in [
-        ("not YAML", right.replace("    writer_role: writer", "    writer_role: [writer"), ":12:10", "not YAML"),
-        ("unknown key", right.replace("writer_role:", "writer_rolle:"), ":11:5", "writer_rolle"),
-        ("unit missing", right.replace("every: 1s", "every: 1"), "inventory.yaml:", "every"),
+        (
+            "not YAML",
+            right.replace("    writer_role: writer", "    writer_role: [writer"),
+            ":12:10",
+            "not YAML",
+        ),
+        (
+            "unknown key",
+            right.replace("writer_role:", "writer_rolle:"),
+            ":11:5",
+            "writer_rolle",
+        ),
+        (
+            "unit missing",
+            right.replace("every: 1s", "every: 1"),
+            "inventory.yaml:",
+            "every",
+        ),
     ] {
         assert_ne!(wrong, right, "{fault}");
         lab.write_inventory(&wrong).unwrap();
         for arguments in [&SWITCHOVER[..], &["validate"], &["show"]] {
             let output = mmm(&lab, arguments, 2);
             for word in ["inventory.yaml:", place, words, "^"] {
-                assert!(output.stderr.contains(word), "{fault}: `{word}` is not in:\n{}", output.stderr);
+                assert!(
+                    output.stderr.contains(word),
+                    "{fault}: `{word}` is not in:\n{}",
+                    output.stderr
+                );
             }
         }
     }
@@ -208,7 +306,13 @@ fn configuration_and_names_that_are_wrong() {
 #[test]
 fn a_tmp_that_is_full_or_read_only_is_no_obstacle() {
     let lab = cluster();
-    let files = |host: &Host| host.sh("ls -A /tmp /var/tmp /dev/shm /home/mmm").unwrap().ok().unwrap().stdout;
+    let files = |host: &Host| {
+        host.sh("ls -A /tmp /var/tmp /dev/shm /home/mmm")
+            .unwrap()
+            .ok()
+            .unwrap()
+            .stdout
+    };
     let before: Vec<String> = lab.databases().map(files).collect();
     works_again(&lab);
     let after: Vec<String> = lab.databases().map(files).collect();
@@ -226,8 +330,10 @@ fn a_tmp_that_is_full_or_read_only_is_no_obstacle() {
 /// A server keeps its own temporary tables in /tmp unless told otherwise, and cannot list its sessions without one.
 fn tables_of_servers_stand_elsewhere(lab: &Lab) {
     lab.each(lab.databases(), |host| {
-        host.sh("printf '[mysqld]\\ntmpdir=/var/lib/mysql\\n' >>/etc/mysql/my.cnf && systemctl restart mariadb")?
-            .ok()?;
+        host.sh(
+            "printf '[mysqld]\\ntmpdir=/var/lib/mysql\\n' >>/etc/mysql/my.cnf && systemctl restart mariadb",
+        )?
+        .ok()?;
         Ok(())
     })
     .unwrap();

@@ -21,7 +21,11 @@ const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
 fn never_runs_late(halt: &Halt) {
     let lab = cluster_halting(halt);
     let load = lab
-        .start_load(Writers { every: Duration::from_millis(10), anew: false, ..Writers::default() })
+        .start_load(Writers {
+            every: Duration::from_millis(10),
+            anew: false,
+            ..Writers::default()
+        })
         .unwrap();
     let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
     halt.until_reached(&lab);
@@ -29,13 +33,25 @@ fn never_runs_late(halt: &Halt) {
     lab.partition(&[step.host()], &["box"]).unwrap();
     if let Halt::Before(_) = halt {
         halt.release(&lab);
-        let given_up = || run.stderr().lines().any(|line| line.contains(&step.name) && !line.contains("DONE"));
-        wait::until(GIVEN_UP_WITHIN, &format!("the step to be given up {halt}"), given_up).unwrap();
+        let given_up = || {
+            run.stderr()
+                .lines()
+                .any(|line| line.contains(&step.name) && !line.contains("DONE"))
+        };
+        wait::until(
+            GIVEN_UP_WITHIN,
+            &format!("the step to be given up {halt}"),
+            given_up,
+        )
+        .unwrap();
         lab.heal().unwrap();
     }
     let output = run.wait(GIVEN_UP_WITHIN).unwrap();
     let said = format!("{halt}: {output:?}");
-    eprintln!("--- {halt}: exit code {}\n{}{}", output.code, output.stderr, output.stdout);
+    eprintln!(
+        "--- {halt}: exit code {}\n{}{}",
+        output.code, output.stderr, output.stdout
+    );
     let expected: &[i32] = match step.section {
         Section::Prepare | Section::Commit => &[5, 6],
         Section::Secure => &[0, 6],
@@ -70,7 +86,11 @@ fn comes_to_order(lab: &Lab, code: i32, said: &str) -> &'static str {
             until_a_monitor_has_repaired(lab, said);
         }
     }
-    let writer = if code == 5 || writable != ["db2"] { "db1" } else { "db2" };
+    let writer = if code == 5 || writable != ["db2"] {
+        "db1"
+    } else {
+        "db2"
+    };
     order::is_the_writer(lab, writer);
     writer
 }
@@ -82,7 +102,11 @@ fn until_a_monitor_has_repaired(lab: &Lab, said: &str) {
         lab.who_has(lab::roster::WRITER_ADDRESS).unwrap() == lab.writable_hosts() && lab.replication_runs()
     });
     if let Err(error) = repaired {
-        panic!("{error}\n{}\n{}\nafter {said}", monitor.stdout(), monitor.stderr());
+        panic!(
+            "{error}\n{}\n{}\nafter {said}",
+            monitor.stdout(),
+            monitor.stderr()
+        );
     }
     assert_eq!(monitor.stop(SOON).unwrap().code, 0);
 }

@@ -116,7 +116,12 @@ impl Halt {
 
 /// A cluster whose switchover halts there.
 pub fn cluster_halting(halt: &Halt) -> Lab {
-    let lab = cluster_with(&|yaml| yaml.replace("    writer_role:", &format!("    playbooks: {FOLDER}\n    writer_role:")));
+    let lab = cluster_with(&|yaml| {
+        yaml.replace(
+            "    writer_role:",
+            &format!("    playbooks: {FOLDER}\n    writer_role:"),
+        )
+    });
     let box_ = lab.box_();
     box_.sh(&format!("mkdir -p {FOLDER}/duties {FOLDER}/operations"))
         .unwrap()
@@ -126,13 +131,29 @@ pub fn cluster_halting(halt: &Halt) -> Lab {
     let step = halt.step();
     match halt {
         Halt::Before(_) => {
-            let seat = if step.seat == Seat::Outgoing { Seat::Incoming } else { Seat::Outgoing };
-            write(box_, "operations/switchover.yaml", &with_line_before(operation, step, seat));
+            let seat = if step.seat == Seat::Outgoing {
+                Seat::Incoming
+            } else {
+                Seat::Outgoing
+            };
+            write(
+                box_,
+                "operations/switchover.yaml",
+                &with_line_before(operation, step, seat),
+            );
             write(box_, "duties/halt.yaml", &halting_duty(&waiting()));
         }
         Halt::Within(_) => {
-            write(box_, "operations/switchover.yaml", &with_duty_halted(operation, step));
-            write(box_, &format!("duties/halted-{}.yaml", step.duty), &halted_duty(&step.duty, &waiting()));
+            write(
+                box_,
+                "operations/switchover.yaml",
+                &with_duty_halted(operation, step),
+            );
+            write(
+                box_,
+                &format!("duties/halted-{}.yaml", step.duty),
+                &halted_duty(&step.duty, &waiting()),
+            );
         }
     }
     lab
@@ -146,7 +167,11 @@ pub fn lift(lab: &Lab, halt: &Halt) {
     match halt {
         Halt::Before(_) => write(box_, "duties/halt.yaml", &halting_duty("true")),
         Halt::Within(Step { duty, .. }) => {
-            write(box_, &format!("duties/halted-{duty}.yaml"), &halted_duty(duty, "true"));
+            write(
+                box_,
+                &format!("duties/halted-{duty}.yaml"),
+                &halted_duty(duty, "true"),
+            );
         }
     }
 }
@@ -165,14 +190,20 @@ fn waiting() -> String {
 }
 
 fn halting_duty(run: &str) -> String {
-    format!("duty: halt\nsays: wait\nundo: nothing\nwithin: 15s\nsteps:\n  - {{ name: Wait, run: '{run}' }}\n")
+    format!(
+        "duty: halt\nsays: wait\nundo: nothing\nwithin: 15s\nsteps:\n  - {{ name: Wait, run: '{run}' }}\n"
+    )
 }
 
 /// The shipped duty with the wait in front of its steps.
 fn halted_duty(name: &str, run: &str) -> String {
     let text = shipped(&format!("duties/{name}.yaml"));
     let text = text.replace(&format!("duty: {name}\n"), &format!("duty: halted-{name}\n"));
-    text.replacen("steps:\n", &format!("steps:\n  - {{ name: Wait, run: '{run}', within: 60s }}\n"), 1)
+    text.replacen(
+        "steps:\n",
+        &format!("steps:\n  - {{ name: Wait, run: '{run}', within: 60s }}\n"),
+        1,
+    )
 }
 
 fn with_duty_halted(operation: &str, step: &Step) -> String {

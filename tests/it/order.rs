@@ -13,8 +13,15 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 #[track_caller]
 pub fn is_the_writer(lab: &Lab, writer: &str) {
     assert_eq!(lab.writable_hosts(), [writer], "who takes writes");
-    assert_eq!(lab.who_has(WRITER_ADDRESS).unwrap(), [writer], "who holds the writer address");
-    wait::until(SETTLED_WITHIN, "replication to run everywhere", || lab.replication_runs()).unwrap();
+    assert_eq!(
+        lab.who_has(WRITER_ADDRESS).unwrap(),
+        [writer],
+        "who holds the writer address"
+    );
+    wait::until(SETTLED_WITHIN, "replication to run everywhere", || {
+        lab.replication_runs()
+    })
+    .unwrap();
 }
 
 /// Everything that a duty can change on one host.
@@ -33,7 +40,11 @@ pub fn settings(lab: &Lab) -> BTreeMap<&'static str, Setting> {
             let setting = Setting {
                 read_only: host.value("SELECT @@global.read_only").unwrap(),
                 events: host.value("SELECT @@global.event_scheduler").unwrap(),
-                source: host.replication().unwrap().map(|it| it.source).unwrap_or_default(),
+                source: host
+                    .replication()
+                    .unwrap()
+                    .map(|it| it.source)
+                    .unwrap_or_default(),
                 addresses: host.addresses().unwrap(),
             };
             (host.name(), setting)
