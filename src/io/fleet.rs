@@ -209,7 +209,7 @@ impl Fleet {
     pub async fn look_over_ssh(&self, host: &HostName) -> Reach<ShellFacts> {
         let report = match self.glance(host, "facts", &Errands::default(), LOOK_WITHIN).await {
             Ok(report) => report,
-            Err(trouble) => return Reach::Silent(trouble.because),
+            Err(trouble) => return Reach::Silent(format!("{}: {}", trouble.what, trouble.because)),
         };
         match &report.outcome {
             DutyOutcome::Done => match shell_facts::parse(&report.registered) {
