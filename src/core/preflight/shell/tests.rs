@@ -1,6 +1,9 @@
 //! What hosts offer, and where addresses are.
 
-use super::*;
+use crate::core::facts::Reach;
+use crate::core::latch::CheckResult;
+use crate::core::preflight::tests::{cluster, found, only, seen, trio};
+use crate::core::preflight::*;
 
 #[test]
 fn hosts_must_offer_what_duties_use() {

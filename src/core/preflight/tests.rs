@@ -1,7 +1,5 @@
 //! The preflight findings, each provoked by one change to a cluster as it should be.
 
-mod hosts;
-
 use std::time::Duration;
 
 use super::*;
@@ -11,7 +9,7 @@ use crate::core::facts::{
     UsingGtid, Version,
 };
 
-fn cluster() -> Cluster {
+pub(super) fn cluster() -> Cluster {
     let second = Duration::from_secs(1);
     let timing = CheckTiming {
         every: second,
@@ -161,11 +159,11 @@ fn shell(id: u32) -> ShellSeen {
     }
 }
 
-fn seen(one: &mut Inspected) -> &mut ShellSeen {
+pub(super) fn seen(one: &mut Inspected) -> &mut ShellSeen {
     one.shell.as_mut().unwrap()
 }
 
-fn trio() -> Vec<Inspected> {
+pub(super) fn trio() -> Vec<Inspected> {
     vec![healthy(1, 2), healthy(2, 1), healthy(3, 1)]
 }
 
@@ -184,7 +182,7 @@ fn settings(one: &mut Inspected) -> &mut Settings {
 }
 
 /// What is found after one change: names and hosts, errors first.
-fn found(change: impl FnOnce(&mut Vec<Inspected>)) -> Vec<(Name, String)> {
+pub(super) fn found(change: impl FnOnce(&mut Vec<Inspected>)) -> Vec<(Name, String)> {
     let mut inspected = trio();
     change(&mut inspected);
     let findings = evaluate(&cluster(), &inspected);
@@ -199,7 +197,7 @@ fn found(change: impl FnOnce(&mut Vec<Inspected>)) -> Vec<(Name, String)> {
         .collect()
 }
 
-fn only(name: Name, host: &str) -> Vec<(Name, String)> {
+pub(super) fn only(name: Name, host: &str) -> Vec<(Name, String)> {
     vec![(name, host.to_owned())]
 }
 
