@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -67,6 +68,8 @@ struct Reached {
     acting: Mutex<Option<HostShell>>,
     /// A shell that was lost while acting, until it is verified gone.
     lost: Mutex<Option<Trace>>,
+    /// Whether nothing at all came back when it was last looked at.
+    silent: AtomicBool,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -100,6 +103,7 @@ impl Fleet {
                     looking: Mutex::new(None),
                     acting: Mutex::new(None),
                     lost: Mutex::new(None),
+                    silent: AtomicBool::new(false),
                 },
             );
         }
@@ -135,12 +139,18 @@ impl Fleet {
     }
 
     /// Looks at every host at once. Some are not waited for: they are only asked whether their server answers after
-    /// all.
+    /// all. Nor is a host that was silent when it was last looked at.
     pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
         let looks = self.hosts.keys().map(|host| async {
-            let facts = if absent.contains(host) {
+            let is_absent = absent.contains(host);
+            if !is_absent && !self.is_silent(host) {
+                return (host.clone(), self.look(host).await);
+            }
+            let mysql = self.ask_within(host, ASK_AGAIN_WITHIN).await;
+            let is_still_silent = matches!(mysql, Reach::Silent(_) | Reach::Unasked(_));
+            let facts = if is_absent || is_still_silent {
                 HostFacts {
-                    mysql: self.ask_within(host, ASK_AGAIN_WITHIN).await,
+                    mysql,
                     ..HostFacts::default()
                 }
             } else {
@@ -154,7 +164,22 @@ impl Fleet {
     /// Looks at one host, over the MySQL protocol and over SSH at once.
     pub async fn look(&self, host: &HostName) -> HostFacts {
         let (mysql, ssh) = tokio::join!(self.ask(host), self.look_over_ssh(host));
+        if let Some(reached) = self
+            .hosts
+            .get(host)
+            .filter(|_| !matches!(mysql, Reach::Unasked(_)))
+        {
+            let silent = matches!(mysql, Reach::Silent(_)) && ssh.up().is_none();
+            reached.silent.store(silent, Ordering::Relaxed);
+        }
         HostFacts { mysql, ssh }
+    }
+
+    /// Whether nothing at all came back when the host was last looked at.
+    pub fn is_silent(&self, host: &HostName) -> bool {
+        self.hosts
+            .get(host)
+            .is_some_and(|reached| reached.silent.load(Ordering::Relaxed))
     }
 
     /// What a server says of itself.
@@ -166,7 +191,15 @@ impl Fleet {
         let Some(reached) = self.hosts.get(host) else {
             return Reach::default();
         };
-        let facts = reached.server.lock().await.facts(within).await;
+        // Whoever holds the server now waits for an answer himself.
+        let deadline = Instant::now() + within;
+        let Ok(mut server) = tokio::time::timeout_at(deadline, reached.server.lock()).await else {
+            return Reach::Unasked("an earlier question to it is still open".to_owned());
+        };
+        let facts = server
+            .facts(deadline.saturating_duration_since(Instant::now()))
+            .await;
+        drop(server);
         if let Reach::Up(facts) = &facts {
             *reached.version.lock().await = Some(facts.version);
         }

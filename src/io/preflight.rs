@@ -13,11 +13,11 @@ use futures_util::stream::{self, StreamExt as _};
 use crate::config::inventory::{HostEntry, Service};
 use crate::core::checks;
 use crate::core::cluster::{HostMode, HostName};
-use crate::core::facts::{Reach, Refusal, Version};
+use crate::core::facts::{MysqlFacts, Reach, Refusal, Version};
 use crate::core::playbook::Duty;
 use crate::core::preflight::{
     self, AccountKind, Asked, BOX, Checked, Finding, Inspected, LoginFrom, LoginTrial, Name, NoShell, Passed,
-    Severity, ShellSeen, SudoAnswer, Topic,
+    Severity, ShellSeen, SudoAnswer, Tmp, Topic,
 };
 use crate::core::reach::{Failure as ReachFailure, Mishap, refusal};
 use crate::core::script::{DutyOutcome, DutyReport, Failure};
@@ -26,7 +26,7 @@ use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::mysql::{Login, Server};
 use crate::io::ping::ping;
-use crate::io::ssh::{SshError, SshErrorKind};
+use crate::io::ssh::{Link, SshError, SshErrorKind};
 use crate::sql::preflight::configured_read_only;
 
 /// Asking one server as one account may take so long.
@@ -67,12 +67,15 @@ async fn one(fleet: &Fleet, name: &HostName) -> Option<Inspected> {
     let logins = fleet.logins(name)?;
     let timing = fleet.entry().cluster.checks.ping;
     // The version that the server tells decides how it is spoken to over SSH.
-    let facts = fleet.ask(name).await;
-    let (monitor, agent, echo, (shell, read_only_at_start, socket)) = tokio::join!(
-        as_monitor(entry, &logins.monitor),
-        as_agent(entry, &logins.agent),
-        ping(entry.address, timing.timeout),
-        over_ssh(fleet, entry),
+    let (facts, connected, echo) = tokio::join!(
+        fleet.ask(name),
+        fleet.connect(name),
+        ping(entry.address, timing.timeout)
+    );
+    let (monitor, agent, (shell, read_only_at_start, socket)) = tokio::join!(
+        as_monitor(entry, &logins.monitor, &facts),
+        as_agent(entry, &logins.agent, &facts),
+        over_ssh(fleet, entry, connected),
     );
     let (version, settings, monitor_rights) = monitor;
     let mut grants = Vec::new();
@@ -102,7 +105,10 @@ async fn one(fleet: &Fleet, name: &HostName) -> Option<Inspected> {
 /// What the monitor account learns about the server and about itself.
 type Learnt = (Option<Version>, Asked<preflight::Settings>, Asked<Vec<String>>);
 
-async fn as_monitor(entry: &HostEntry, login: &Login) -> Learnt {
+async fn as_monitor(entry: &HostEntry, login: &Login, facts: &Reach<MysqlFacts>) -> Learnt {
+    if let Some(why) = dead(facts) {
+        return (None, Asked::NotTold(why.clone()), Asked::NotTold(why));
+    }
     let mut server = Server::new(entry.address, entry.mysql.port, login.clone());
     let learnt = match server.version(ASK_WITHIN).await {
         Ok(version) => (
@@ -120,7 +126,10 @@ async fn as_monitor(entry: &HostEntry, login: &Login) -> Learnt {
 }
 
 /// From the box the agent account only takes locks, for which it needs to get in and nothing more.
-async fn as_agent(entry: &HostEntry, login: &Login) -> Asked<LoginTrial> {
+async fn as_agent(entry: &HostEntry, login: &Login, facts: &Reach<MysqlFacts>) -> Asked<LoginTrial> {
+    if let Some(why) = dead(facts) {
+        return Asked::NotTold(why);
+    }
     let mut server = Server::new(entry.address, entry.mysql.port, login.clone());
     let answer = server.query("SELECT 1", ASK_WITHIN).await;
     server.hang_up(ASK_WITHIN).await;
@@ -133,6 +142,11 @@ async fn as_agent(entry: &HostEntry, login: &Login) -> Asked<LoginTrial> {
         }) if refusal(number) == Refusal::Login => Asked::Told(LoginTrial::Refused(text)),
         Err(failure) => Asked::NotTold(failure.text),
     }
+}
+
+/// Why a server that did not answer a moment ago is not asked again; its deadline was spent on it already.
+fn dead(facts: &Reach<MysqlFacts>) -> Option<String> {
+    (!facts.is_alive()).then(|| facts.trouble().unwrap_or_default().to_owned())
 }
 
 fn asked<T>(answer: Result<T, ReachFailure>) -> Asked<T> {
@@ -148,6 +162,7 @@ type SocketLogin = (Asked<LoginTrial>, Option<Vec<String>>);
 async fn over_ssh(
     fleet: &Fleet,
     entry: &HostEntry,
+    connected: Result<Link, SshError>,
 ) -> (
     Result<ShellSeen, NoShell>,
     Asked<Option<bool>>,
@@ -158,7 +173,7 @@ async fn over_ssh(
         let untold = Asked::NotTold(why.because.clone());
         (Err(why), untold, None)
     };
-    if let Err(error) = fleet.connect(host).await {
+    if let Err(error) = connected {
         return none(no_connection(&error));
     }
     let (commands, unready) = root_commands(fleet, entry);
@@ -192,6 +207,10 @@ async fn over_ssh(
         wanted,
         arping: value("arping"),
         device: (entry.interface.clone(), value("device") == "0"),
+        tmp: Tmp {
+            room_kib: value("tmp_room").parse().ok(),
+            writable: value("tmp_writable") == "0",
+        },
         unit,
         sudo,
         sudo_rules,

@@ -213,16 +213,9 @@ impl Performer<'_> {
             }
             Compared::Extra(surplus) => {
                 let surplus = surplus.to_string();
-                let known = standing.owed.get(host).map(|owed| owed.progress.clone());
                 let kept_out = Return::KeptOut {
                     surplus: surplus.clone(),
                 };
-                if known.as_ref() != Some(&kept_out) {
-                    self.teller.tell(Event::Alarm {
-                        what: format!("{host} is kept out: it has transactions that the writer {writer} has not: {surplus}"),
-                        hint: "save what you need from it, rebuild it from the writer, then `mmm rejoin`".to_owned(),
-                    });
-                }
                 self.progress(&mut standing, host, kept_out);
                 Err(Trouble::new(
                     Kind::Refused,

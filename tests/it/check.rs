@@ -162,6 +162,8 @@ fn what_a_host_lacks_is_found() {
         "sed -i 's/env_reset/env_reset, requiretty/' /etc/sudoers \
          && sed -i 's/^read_only.*/read_only = OFF/' /etc/mysql/my.cnf",
     );
+    lab.db2().fill_tmp().unwrap();
+    lab.db3().make_tmp_read_only().unwrap();
     let before = Unchanged::since_now(&lab);
     assert_eq!(
         found(&lab, 3),
@@ -170,6 +172,8 @@ fn what_a_host_lacks_is_found() {
             ("error", "sudo-wants-password", "db1"),
             ("error", "writable-at-start", "db1"),
             ("error", "program-missing", "db2"),
+            ("warning", "tmp-unusable", "db2"),
+            ("warning", "tmp-unusable", "db3"),
             ("error", "sudo-wants-terminal", "db3"),
             ("warning", "writable-at-start", "db3"),
         ])

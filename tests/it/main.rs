@@ -17,6 +17,7 @@ mod halts;
 mod load;
 mod order;
 mod secrets;
+mod silence;
 mod switchover;
 mod undo;
 mod watch;

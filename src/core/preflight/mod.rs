@@ -20,7 +20,7 @@ use super::latch::CheckResult;
 
 pub use grants::{AccountKind, Need, needs};
 pub use passed::{Passed, Topic, passed};
-pub use shell::{NoShell, ShellSeen, programs};
+pub use shell::{NoShell, ShellSeen, Tmp, programs};
 pub use sudo::SudoAnswer;
 
 /// What findings about the box itself carry in place of a host's name.
@@ -71,6 +71,7 @@ pub enum Name {
     ProgramMissing,
     WrongArping,
     DeviceMissing,
+    TmpUnusable,
     UnitNotActive,
     SudoRefused,
     SudoWantsPassword,

@@ -16,6 +16,7 @@ pub enum Topic {
     Programs,
     Sudo,
     Service,
+    Tmp,
     Clock,
     Server,
     Accounts,
@@ -42,6 +43,7 @@ impl Name {
             Name::ProgramMissing | Name::WrongArping => Topic::Programs,
             Name::SudoRefused | Name::SudoWantsPassword | Name::SudoWantsTerminal => Topic::Sudo,
             Name::UnitNotActive => Topic::Service,
+            Name::TmpUnusable => Topic::Tmp,
             Name::ClockOff => Topic::Clock,
             Name::ServerNotReached | Name::MixedFlavours => Topic::Server,
             Name::AccountRefused => Topic::Accounts,
@@ -121,6 +123,7 @@ fn over_ssh(seen: &Inspected, shell: &ShellSeen) -> Vec<(Topic, String)> {
             Topic::Programs,
             format!("every program of the duties is there; {}", shell.arping),
         ),
+        (Topic::Tmp, "its `/tmp` can be written".to_owned()),
         (Topic::Clock, "its clock agrees with that of this box".to_owned()),
     ];
     if let Asked::Told(answers) = &shell.sudo {

@@ -142,6 +142,10 @@ fn shell(id: u32) -> ShellSeen {
         programs,
         arping: "arping from iputils 20221126".to_owned(),
         device: ("eth0".to_owned(), true),
+        tmp: Tmp {
+            room_kib: Some(1024),
+            writable: true,
+        },
         unit: Some(("mariadb.service".to_owned(), Asked::Told("active".to_owned()))),
         sudo: Asked::Told(vec![SudoAnswer {
             command: "ip address flush to 10.0.0.10/32".to_owned(),
@@ -451,9 +455,33 @@ fn hosts_must_offer_what_duties_use() {
         only(Name::UnitNotActive, "db1")
     );
     assert_eq!(
+        found(|all| seen(&mut all[0]).tmp.room_kib = Some(0)),
+        only(Name::TmpUnusable, "db1")
+    );
+    assert_eq!(
         found(|all| seen(&mut all[0]).clock_ahead_s = -60),
         only(Name::ClockOff, "db1")
     );
+}
+
+#[test]
+fn silence_to_ping_matters_on_a_host_that_answers_otherwise() {
+    let silent = |one: &mut Inspected| one.ping = CheckResult::Error("no answer".to_owned());
+    assert_eq!(
+        found(|all| silent(&mut all[1])),
+        only(Name::PingUnanswered, "db2")
+    );
+    let dead = |all: &mut Vec<Inspected>| {
+        silent(&mut all[2]);
+        all[2].facts = Reach::Silent("no answer".to_owned());
+    };
+    assert_eq!(found(dead), only(Name::ServerNotReached, "db3"));
+    let forbidden = |all: &mut Vec<Inspected>| {
+        for one in all {
+            one.ping = CheckResult::Unknown("not permitted".to_owned());
+        }
+    };
+    assert_eq!(found(forbidden), only(Name::CannotPing, BOX));
 }
 
 #[test]
@@ -507,7 +535,7 @@ fn floating_addresses_have_one_place() {
 fn what_passed_and_what_was_found_never_meet() {
     let all = trio();
     let clean = passed(&cluster(), &all, &[]);
-    assert_eq!(clean.iter().filter(|one| one.host.as_str() == "db1").count(), 14);
+    assert_eq!(clean.iter().filter(|one| one.host.as_str() == "db1").count(), 15);
     let mut broken = trio();
     seen(&mut broken[0]).programs.remove("arping");
     let findings = evaluate(&cluster(), &broken);
