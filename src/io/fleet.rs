@@ -149,10 +149,14 @@ impl Fleet {
             let mysql = self.ask_within(host, ASK_AGAIN_WITHIN).await;
             let is_still_silent = matches!(mysql, Reach::Silent(_) | Reach::Unasked(_));
             let facts = if is_absent || is_still_silent {
+<<<<<<< HEAD
                 HostFacts {
                     mysql,
                     ..HostFacts::default()
                 }
+=======
+                HostFacts { mysql, ..HostFacts::default() }
+>>>>>>> main
             } else {
                 self.look(host).await
             };
