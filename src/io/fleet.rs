@@ -150,7 +150,10 @@ impl Fleet {
             let mysql = self.ask_within(host, ASK_AGAIN_WITHIN).await;
             let is_still_silent = matches!(mysql, Reach::Silent(_) | Reach::Unasked(_));
             let facts = if is_absent || is_still_silent {
-                HostFacts { mysql, ..HostFacts::default() }
+                HostFacts {
+                    mysql,
+                    ..HostFacts::default()
+                }
             } else {
                 self.look(host).await
             };
@@ -162,7 +165,11 @@ impl Fleet {
     /// Looks at one host, over the MySQL protocol and over SSH at once.
     pub async fn look(&self, host: &HostName) -> HostFacts {
         let (mysql, ssh) = tokio::join!(self.ask(host), self.look_over_ssh(host));
-        if let Some(reached) = self.hosts.get(host).filter(|_| !matches!(mysql, Reach::Unasked(_))) {
+        if let Some(reached) = self
+            .hosts
+            .get(host)
+            .filter(|_| !matches!(mysql, Reach::Unasked(_)))
+        {
             let silent = matches!(mysql, Reach::Silent(_)) && ssh.up().is_none();
             reached.silent.store(silent, Ordering::Relaxed);
         }
@@ -190,7 +197,9 @@ impl Fleet {
         let Ok(mut server) = tokio::time::timeout_at(deadline, reached.server.lock()).await else {
             return Reach::Unasked("an earlier question to it is still open".to_owned());
         };
-        let facts = server.facts(deadline.saturating_duration_since(Instant::now())).await;
+        let facts = server
+            .facts(deadline.saturating_duration_since(Instant::now()))
+            .await;
         drop(server);
         if let Reach::Up(facts) = &facts {
             *reached.version.lock().await = Some(facts.version);

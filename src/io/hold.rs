@@ -91,11 +91,12 @@ async fn take_remote(fleet: &Fleet, absent: &[HostName]) -> Result<Vec<Lock>, Tr
         .iter()
         .filter(|host| !absent.contains(&host.name))
     {
-        let within = if fleet.is_silent(&host.name) { GRANT_SILENT_WITHIN } else { GRANT_WITHIN };
-        match fleet
-            .take_lock(&host.name, &name, REMOTE_PATIENCE, within)
-            .await
-        {
+        let within = if fleet.is_silent(&host.name) {
+            GRANT_SILENT_WITHIN
+        } else {
+            GRANT_WITHIN
+        };
+        match fleet.take_lock(&host.name, &name, REMOTE_PATIENCE, within).await {
             Some(Ok(Taking::Taken(lock))) => held.push(lock),
             Some(Ok(Taking::Held(holder))) => {
                 for lock in held {

@@ -9,7 +9,9 @@ use lab::{Lab, inventory};
 use mmm::core::hosts::HostState;
 
 use super::cluster::{SOON, cluster, cluster_with, mmm};
-use super::failover::{back_or_kept_out, count_of, kept_out, one_writer_at_a_time, rows_only_on, surplus_of, unplanned};
+use super::failover::{
+    back_or_kept_out, count_of, kept_out, one_writer_at_a_time, rows_only_on, surplus_of, unplanned,
+};
 use super::watch::{ACTS_WITHIN, WRITER, Watch, host, long, tell, until_shown, warns};
 
 /// Nothing is done about a silent writer for so long before a test believes that nothing will be.
@@ -36,7 +38,10 @@ fn without_power(lab: &Lab, watch: &Watch, story: &str) -> Report {
     if let Err(error) = load.until_acknowledged("db2", 200, ACTS_WITHIN) {
         panic!("{error:#}\n{}", watch.said());
     }
-    let survivors: Vec<_> = [lab.db2(), lab.db3()].into_iter().filter(|host| host.is_on()).collect();
+    let survivors: Vec<_> = [lab.db2(), lab.db3()]
+        .into_iter()
+        .filter(|host| host.is_on())
+        .collect();
     let report = load.stop_and_judge(&survivors, unplanned(1)).unwrap();
     tell(story, &report);
     one_writer_at_a_time(&report);
@@ -49,8 +54,12 @@ fn comes_back(lab: &Lab, watch: &Watch) {
     lab.db1().boot().unwrap();
     back_or_kept_out(lab, watch, "db1", "db2");
     let said = watch.said();
-    let harmless = said.find("made the replaced writer read-only").expect("it was made harmless");
-    let judged = said.find("rejoin test_mmm").or_else(|| said.find("db1 is kept out"));
+    let harmless = said
+        .find("made the replaced writer read-only")
+        .expect("it was made harmless");
+    let judged = said
+        .find("rejoin test_mmm")
+        .or_else(|| said.find("db1 is kept out"));
     assert!(harmless < judged.expect("it was compared"), "{said}");
 }
 
@@ -81,7 +90,9 @@ fn one_dead_witness_more_does_not_block() {
     let lab = cluster();
     let watch = Watch::start(&lab);
     lab.db3().power_off().unwrap();
-    watch.until("db3 to be known to be off", |view| host(view, "db3").state == HostState::HardOffline);
+    watch.until("db3 to be known to be off", |view| {
+        host(view, "db3").state == HostState::HardOffline
+    });
     without_power(&lab, &watch, "power-off of the writer, db3 off before");
     eprintln!("{}", watch.said());
 }
@@ -97,9 +108,14 @@ fn with_both_masters_dead_nothing_is_opened() {
     assert_eq!(lab.writable_hosts(), [""; 0]);
     // The writer returns first: it is opened again, because nobody has taken over from it.
     lab.db1().boot().unwrap();
-    until(ACTS_WITHIN, "the writer to be opened again", || lab.writable_hosts() == ["db1"]).unwrap();
+    until(ACTS_WITHIN, "the writer to be opened again", || {
+        lab.writable_hosts() == ["db1"]
+    })
+    .unwrap();
     lab.db2().boot().unwrap();
-    watch.until("all to be well", |view| view.rule == "R03" && view.warnings.is_empty());
+    watch.until("all to be well", |view| {
+        view.rule == "R03" && view.warnings.is_empty()
+    });
     assert_eq!(lab.who_has(WRITER).unwrap(), ["db1"]);
 }
 
@@ -109,7 +125,9 @@ fn refuses(lab: &Lab, story: &str, rule: &str, hide: impl Fn(), find: impl Fn())
     let watch = Watch::start(lab);
     let load = lab.start_load(Writers::default()).unwrap();
     hide();
-    let view = watch.until("the guard to be named", |view| warns(view, &format!("{rule} holds failover back")));
+    let view = watch.until("the guard to be named", |view| {
+        warns(view, &format!("{rule} holds failover back"))
+    });
     assert_eq!(view.writer.as_ref().map(|writer| writer.as_str()), Some("db1"));
     let refused = mmm(lab, &["failover"], 4);
     assert!(refused.stderr.contains(rule), "{}", refused.stderr);
@@ -121,11 +139,15 @@ fn refuses(lab: &Lab, story: &str, rule: &str, hide: impl Fn(), find: impl Fn())
     // A look into the hosts' own network: nobody else holds the address.
     assert_eq!(lab.who_has(WRITER).unwrap(), ["db1"], "{}", watch.said());
     find();
-    watch.until("all to be well", |view| view.rule == "R03" && view.warnings.is_empty());
+    watch.until("all to be well", |view| {
+        view.rule == "R03" && view.warnings.is_empty()
+    });
     load.until_acknowledged("db1", 50, SOON).unwrap();
     let mut expect = unplanned(0);
     expect.blind_at_most = Duration::from_secs(60);
-    let report = load.stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], expect).unwrap();
+    let report = load
+        .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], expect)
+        .unwrap();
     tell(story, &report);
     assert_eq!(report.verdict(), [], "{report}");
 }
@@ -134,14 +156,18 @@ fn refuses(lab: &Lab, story: &str, rule: &str, hide: impl Fn(), find: impl Fn())
 fn a_writer_cut_off_from_the_box_alone_stays() {
     let lab = cluster();
     let hide = || lab.partition(&["db1"], &["box"]).unwrap();
-    refuses(&lab, "the writer cut off from the box alone", "R27", hide, || lab.heal().unwrap());
+    refuses(&lab, "the writer cut off from the box alone", "R27", hide, || {
+        lab.heal().unwrap()
+    });
 }
 
 #[test]
 fn a_frozen_writer_whose_kernel_answers_stays() {
     let lab = cluster();
     let hide = || lab.db1().freeze().unwrap();
-    refuses(&lab, "the writer's host frozen", "R26", hide, || lab.db1().thaw().unwrap());
+    refuses(&lab, "the writer's host frozen", "R26", hide, || {
+        lab.db1().thaw().unwrap()
+    });
 }
 
 #[test]
@@ -150,7 +176,9 @@ fn a_silent_writer_that_nobody_can_fence_stays_when_the_policy_says_never() {
     let watch = Watch::start(&lab);
     let load = lab.start_load(Writers::default()).unwrap();
     lab.db1().power_off().unwrap();
-    watch.until("the guard to be named", |view| warns(view, "R31 holds failover back"));
+    watch.until("the guard to be named", |view| {
+        warns(view, "R31 holds failover back")
+    });
     let refused = mmm(&lab, &["failover"], 4);
     assert!(refused.stderr.contains("R31"), "{}", refused.stderr);
     assert_eq!(lab.writable_hosts(), [""; 0]);
@@ -158,8 +186,13 @@ fn a_silent_writer_that_nobody_can_fence_stays_when_the_policy_says_never() {
     // Who has made sure himself may say so.
     mmm(&lab, &["failover", "--allow-unfenced"], 0);
     load.until_acknowledged("db2", 50, SOON).unwrap();
-    let report = load.stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1)).unwrap();
-    tell("power-off of the writer, `unfenced: never`, then --allow-unfenced", &report);
+    let report = load
+        .stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1))
+        .unwrap();
+    tell(
+        "power-off of the writer, `unfenced: never`, then --allow-unfenced",
+        &report,
+    );
     one_writer_at_a_time(&report);
     comes_back(&lab, &watch);
 }
@@ -173,10 +206,16 @@ fn darkness() -> Duration {
 fn a_dark_link_makes_no_second_writer_when_the_policy_says_never() {
     let lab = cluster_with(&never);
     let hide = || lab.db1().link_down().unwrap();
-    refuses(&lab, "the writer's link down, `unfenced: never`", "R31", hide, || {
-        std::thread::sleep(darkness().saturating_sub(PATIENCE));
-        lab.db1().link_up().unwrap();
-    });
+    refuses(
+        &lab,
+        "the writer's link down, `unfenced: never`",
+        "R31",
+        hide,
+        || {
+            std::thread::sleep(darkness().saturating_sub(PATIENCE));
+            lab.db1().link_up().unwrap();
+        },
+    );
 }
 
 /// A client on the writer's own host writes on while the link is down.
@@ -189,9 +228,17 @@ fn a_dark_link_has_its_price_under_the_default_policy() {
     let lab = cluster();
     let watch = Watch::start(&lab);
     let load = lab.start_load(Writers::default()).unwrap();
-    lab.db1().write("/root/app.password", &format!("{}\n", lab.password("app").unwrap())).unwrap();
+    lab.db1()
+        .write(
+            "/root/app.password",
+            &format!("{}\n", lab.password("app").unwrap()),
+        )
+        .unwrap();
     let local = lab.db1().spawn(["sh", "-c", LOCAL_CLIENT]).unwrap();
-    until(SOON, "the local client to write", || local.stdout().lines().count() > 20).unwrap();
+    until(SOON, "the local client to write", || {
+        local.stdout().lines().count() > 20
+    })
+    .unwrap();
     let dark = Instant::now();
     lab.db1().link_down().unwrap();
     if let Err(error) = load.until_acknowledged("db2", 100, ACTS_WITHIN) {
@@ -211,14 +258,21 @@ fn a_dark_link_has_its_price_under_the_default_policy() {
     })
     .unwrap();
     let closed = up.elapsed();
-    until(SOON, "the old writer's addresses to be gone", || lab.who_has(WRITER).unwrap() == ["db2"]).unwrap();
+    until(SOON, "the old writer's addresses to be gone", || {
+        lab.who_has(WRITER).unwrap() == ["db2"]
+    })
+    .unwrap();
     let moved = up.elapsed();
     drop(local);
-    let view = watch.until("the old writer to be kept out", |view| surplus_of(view, "db1").is_some());
+    let view = watch.until("the old writer to be kept out", |view| {
+        surplus_of(view, "db1").is_some()
+    });
     kept_out(&lab, "db1");
     let surplus = surplus_of(&view, "db1").unwrap();
     assert_eq!(count_of(&surplus), rows_only_on(&lab, "db1", "db2"), "{surplus}");
-    let report = load.stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1)).unwrap();
+    let report = load
+        .stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1))
+        .unwrap();
     tell("the writer's link down, default policy", &report);
     eprintln!(
         "the price of `unfenced: if_silent_to_all`: two writable hosts for {:.1} s, {during} rows acknowledged by the old \
@@ -231,5 +285,8 @@ fn a_dark_link_has_its_price_under_the_default_policy() {
     assert!(closed < Duration::from_secs(3), "{}", watch.said());
     assert_eq!(report.duplicated(), 0, "{report}");
     eprintln!("{}", watch.said());
-    until_shown(&lab, "the exposure to be named", SOON, |view| warns(view, &surplus)).unwrap();
+    until_shown(&lab, "the exposure to be named", SOON, |view| {
+        warns(view, &surplus)
+    })
+    .unwrap();
 }
