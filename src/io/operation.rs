@@ -359,10 +359,12 @@ impl Performer<'_> {
                 ..
             } => {
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                Ok((
-                    self.seats(outgoing.clone(), incoming.clone(), standing),
-                    Some(*rung),
-                ))
+                let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
+                // One that is down would be waited for while the old writer returns, with the lock held.
+                seats.replicas.retain(|host| {
+                    facts.get(host).is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
+                });
+                Ok((seats, Some(*rung)))
             }
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
