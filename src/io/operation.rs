@@ -326,11 +326,15 @@ impl Performer<'_> {
         facts: &Facts,
     ) -> Result<(Seats, Option<Rung>), Trouble> {
         let cluster = &self.fleet.entry().cluster;
+        guard::hands_off(cluster, standing)?;
         let no_writer = || {
+            let silent = facts
+                .iter()
+                .filter_map(|(host, facts)| Some(format!("; `{host}`: {}", facts.mysql.trouble()?)));
             Trouble::new(
                 Kind::Refused,
                 format!("nothing was done to `{}`", cluster.name),
-                "no host is known to be the writer",
+                format!("no host is known to be the writer{}", silent.collect::<String>()),
             )
             .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
         };
@@ -355,10 +359,12 @@ impl Performer<'_> {
                 ..
             } => {
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                Ok((
-                    self.seats(outgoing.clone(), incoming.clone(), standing),
-                    Some(*rung),
-                ))
+                let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
+                // One that is down would be waited for while the old writer returns, with the lock held.
+                seats.replicas.retain(|host| {
+                    facts.get(host).is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
+                });
+                Ok((seats, Some(*rung)))
             }
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;

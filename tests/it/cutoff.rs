@@ -120,14 +120,21 @@ fn killed_after_the_commit_and_a_monitor_starts() {
     settles_by_a_monitor(&Halt::Within(step("announce")));
 }
 
-/// Everywhere, when there is time for it.
+/// Whether there is time for every step.
+fn is_long() -> bool {
+    std::env::var_os("MMM_LONG").is_some()
+}
+
 #[test]
-fn killed_at_every_step() {
-    if std::env::var_os("MMM_LONG").is_none() {
-        return;
+fn killed_before_every_step() {
+    for step in steps().into_iter().filter(|_| is_long()) {
+        settles_by_a_switchover(&Halt::Before(step));
     }
-    for step in steps() {
-        settles_by_a_switchover(&Halt::Before(step.clone()));
+}
+
+#[test]
+fn killed_within_every_step_and_a_monitor_starts() {
+    for step in steps().into_iter().filter(|_| is_long()) {
         settles_by_a_monitor(&Halt::Within(step));
     }
 }

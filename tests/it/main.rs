@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod beside;
 mod check;
 mod cluster;
 mod cutoff;
@@ -16,6 +17,7 @@ mod failover;
 mod halts;
 mod load;
 mod order;
+mod returning;
 mod secrets;
 mod silence;
 mod switchover;

@@ -46,9 +46,13 @@ impl<'l> Watch<'l> {
         self.monitor.stderr()
     }
 
-    /// The program's pid, as the machine counts.
-    pub fn pid(&self) -> u32 {
-        self.monitor.pid().unwrap()
+    /// Kills it, as a machine that is out of memory would.
+    pub fn kill(mut self) {
+        self.monitor.signal(rustix::process::Signal::KILL).unwrap();
+        lab::wait::until(ACTS_WITHIN, "the monitor to be gone", || {
+            !self.monitor.is_running()
+        })
+        .unwrap();
     }
 
     /// Waits until what `mmm show` tells is as `wanted`.

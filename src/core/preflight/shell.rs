@@ -218,3 +218,6 @@ fn unit(subject: &Subject, seen: &ShellSeen, findings: &mut Vec<Finding>) {
         Some(_) | None => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
