@@ -111,7 +111,10 @@ pub fn fixes(
         for address in &addresses {
             if holds(seen, *address) && wanted.get(address) != Some(host) {
                 fixes.push(Fix::RemoveAddress(host.clone(), *address));
-                if let Some(holder) = wanted.get(address).filter(|holder| holds_it(facts, holder, *address)) {
+                if let Some(holder) = wanted
+                    .get(address)
+                    .filter(|holder| holds_it(facts, holder, *address))
+                {
                     fixes.push(Fix::Announce(holder.clone(), *address));
                 }
             }
@@ -158,7 +161,11 @@ fn astray(
 
 /// Whether this is a replaced writer that answers and has not been made harmless, or is harmless no more.
 pub fn must_be_quarantined(standing: &Standing, host: &HostName, seen: &HostFacts) -> bool {
-    let Some(owed) = standing.owed.get(host).filter(|_| standing.writer.as_ref() != Some(host)) else {
+    let Some(owed) = standing
+        .owed
+        .get(host)
+        .filter(|_| standing.writer.as_ref() != Some(host))
+    else {
         return false;
     };
     owed.progress == Return::Awaited && seen.mysql.up().is_some() || is_active(seen)

@@ -143,9 +143,18 @@ impl Performer<'_> {
         let mut fixes = vec![Fix::Quarantine(host.clone())];
         let cluster = &self.fleet.entry().cluster;
         let held = |ip: &IpAddr| seen.ssh.up().is_some_and(|shell| shell.holds(*ip));
-        for ip in cluster.roles.iter().flat_map(|role| role.addresses.iter().copied()).filter(held) {
+        for ip in cluster
+            .roles
+            .iter()
+            .flat_map(|role| role.addresses.iter().copied())
+            .filter(held)
+        {
             fixes.push(Fix::RemoveAddress(host.clone(), ip));
-            if let Some(writer) = standing.writer.clone().filter(|_| cluster.writer_address() == Some(ip)) {
+            if let Some(writer) = standing
+                .writer
+                .clone()
+                .filter(|_| cluster.writer_address() == Some(ip))
+            {
                 fixes.push(Fix::Announce(writer, ip));
             }
         }
@@ -159,7 +168,10 @@ impl Performer<'_> {
             match self.apply(&fix).await {
                 Ok(()) => {
                     if let Fix::Quarantine(host) = &fix
-                        && standing.owed.get(host).is_some_and(|owed| owed.progress == Return::Awaited)
+                        && standing
+                            .owed
+                            .get(host)
+                            .is_some_and(|owed| owed.progress == Return::Awaited)
                     {
                         self.progress(standing, host, Return::Quarantined);
                     }

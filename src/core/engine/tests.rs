@@ -380,8 +380,17 @@ fn a_replaced_writer_is_quarantined_first_and_then_compared() {
     story.look("db2", facts(true, &[WRITER_ADDRESS]));
     story.look("db3", facts(false, &[]));
     story.now_ms += 1_000;
-    assert_eq!(deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))), [Effect::Quarantine("db1".into())]);
-    standing.owed.insert("db1".into(), Owed { progress: Return::Quarantined, ..owed });
+    assert_eq!(
+        deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))),
+        [Effect::Quarantine("db1".into())]
+    );
+    standing.owed.insert(
+        "db1".into(),
+        Owed {
+            progress: Return::Quarantined,
+            ..owed
+        },
+    );
     story.give(Input::Stands(standing));
     story.give(Input::Finished);
     let mut quarantined = facts(false, &[]);
@@ -400,15 +409,27 @@ fn a_replaced_writer_is_quarantined_first_and_then_compared() {
 
 #[test]
 fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itself_never() {
-    let owed = Owed { since: Moment(1), run: "r".into(), rung: Rung::Silence, progress: Return::Awaited };
-    let mut standing = Standing { writer: Some("db2".into()), generation: 2, ..Standing::default() };
+    let owed = Owed {
+        since: Moment(1),
+        run: "r".into(),
+        rung: Rung::Silence,
+        progress: Return::Awaited,
+    };
+    let mut standing = Standing {
+        writer: Some("db2".into()),
+        generation: 2,
+        ..Standing::default()
+    };
     standing.owed.insert("db1".into(), owed.clone());
     let mut story = Story::new(standing.clone());
     story.check("db2", CheckKind::Mysql, CheckResult::Error("gone".into()));
     story.pass(10);
     assert_eq!(story.engine.rule(), Rule::R07);
     // Nobody else has been looked at.
-    assert_eq!(deeds(story.look("db1", facts(true, &[]))), [Effect::Quarantine("db1".into())]);
+    assert_eq!(
+        deeds(story.look("db1", facts(true, &[]))),
+        [Effect::Quarantine("db1".into())]
+    );
     // It did not obey: another attempt at once would leave no turn to anything else.
     story.give(Input::Finished);
     assert_eq!(deeds(story.look("db1", facts(true, &[]))), []);
