@@ -61,6 +61,8 @@ Exit codes:
 pub enum Verb {
     /// Read the inventory and the playbooks, and say everything that is wrong with them.
     Validate,
+    /// Look at everything an operation will need, and say what stands in the way. Changes nothing.
+    Check(ClusterArgument),
     /// Show the clusters: who holds which role, and what is wrong.
     Show(ClusterArgument),
     /// Show what the checks of each host say.

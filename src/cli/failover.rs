@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::args::{FailoverArguments, Settings};
 use super::setting;
+use crate::core::cluster::{Cluster, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
-use crate::core::guard;
+use crate::core::guard::{self, Facts};
 use crate::core::run::Ending;
+use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::operation::Request;
 use crate::io::socket::{Ask, ask};
@@ -28,11 +30,13 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     let mut standing = dir.load()?;
     let facts = fleet.look_everywhere().await;
     if standing.writer.is_none() {
-        standing.writer = guard::observed_writer(cluster, &facts);
+        standing.writer = guard::observed_writer(cluster, &facts)
+            .or_else(|| guard::holder_of_writer_address(cluster, &facts));
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let (teller, reporting) = setting::telling(settings, &cluster.name);
-    let rung = match &standing.writer {
+    let outgoing = outgoing(cluster, &standing, &facts, &incoming, what.to.is_some())?;
+    let rung = match &outgoing {
         Some(writer) => {
             let found = inquest::gather(&fleet, writer).await;
             let means = monitor::means(entry).remove(writer);
@@ -56,19 +60,16 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
                 &cluster.name,
             )?
         }
-        None if what.to.is_some() => Rung::Silence,
-        None => {
-            return Err(Trouble::new(
-                Kind::Refused,
-                format!("failover of `{}` was not begun", cluster.name),
-                "no host is known to be the writer",
-            )
-            .hint("name the host to open with `--to HOST`"));
-        }
+        None => Rung::Silence,
     };
-    let outgoing = standing.writer.clone();
     let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
-    let performed = performer.perform(&Request::Failover { incoming, rung, events: None }).await;
+    let request = Request::Failover {
+        outgoing: outgoing.clone(),
+        incoming,
+        rung,
+        events: None,
+    };
+    let performed = performer.perform(&request).await;
     drop(performer);
     setting::all_told(reporting).await;
     let performed = performed?;
@@ -84,6 +85,38 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         ));
     }
     Ok(setting::exit_code(&performed))
+}
+
+/// Whom the evidence must be about: the writer, or else the one host that could be it. None when every other host of
+/// the writer role was seen to refuse writes.
+fn outgoing(
+    cluster: &Cluster,
+    standing: &Standing,
+    facts: &Facts,
+    incoming: &HostName,
+    is_named: bool,
+) -> Result<Option<HostName>, Trouble> {
+    if standing.writer.is_some() {
+        return Ok(standing.writer.clone());
+    }
+    let refuse = |because: &str| {
+        Trouble::new(
+            Kind::Refused,
+            format!("failover of `{}` was not begun", cluster.name),
+            because,
+        )
+    };
+    if !is_named {
+        return Err(
+            refuse("no host is known to be the writer").hint("name the host to open with `--to HOST`")
+        );
+    }
+    match guard::possible_writers(cluster, facts, incoming).as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some(only.clone())),
+        _ => Err(refuse("no host is known to be the writer, and several could be")
+            .hint("make sure that none of the others accepts writes, and that they can be asked")),
+    }
 }
 
 /// What holds the writer down while another host is opened, or why nothing may.

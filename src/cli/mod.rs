@@ -1,6 +1,7 @@
 //! One file a verb. Arguments become a call, the result becomes words and an exit code.
 
 mod args;
+mod check;
 mod checks;
 mod explain;
 mod failover;
@@ -65,6 +66,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
     let settings = arguments.settings;
     match arguments.verb {
         Verb::Validate => validate::run(&settings).await,
+        Verb::Check(which) => check::run(&settings, which.name.as_deref()).await,
         Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
         Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
         Verb::Plan(what) => plan::run(&settings, &what).await,

@@ -195,8 +195,15 @@ fn int(value: &Value) -> Result<Value, minijinja::Error> {
     if text.starts_with('<') && text.ends_with(" at that moment>") {
         return Ok(Value::from(text));
     }
+    // Limits come as seconds with a fraction; a registered value must be a whole number.
+    if value.kind() == ValueKind::Number {
+        return Ok(Value::from(f64::try_from(value.clone())?.trunc() as u64));
+    }
     text.parse::<u64>().map(Value::from).map_err(|_| {
-        minijinja::Error::new(ErrorKind::BadSerialization, format!("`{text}` is not a whole number"))
+        minijinja::Error::new(
+            ErrorKind::BadSerialization,
+            format!("`{text}` is not a whole number"),
+        )
     })
 }
 

@@ -14,13 +14,15 @@ use super::latch::{CheckResult, Latch, Verdict};
 use super::moment::Moment;
 use super::repair;
 use super::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
-use super::standing::{Return, Standing};
+use super::standing::{Mode, Return, Standing};
 use super::trouble::Trouble;
 
 /// Pause before evidence about the same writer is gathered again after a refusal.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Pause between attempts to make a replaced writer harmless; other work gets its turn in between.
+const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
 /// What the engine is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +73,8 @@ pub enum Effect {
     },
     /// Let this writer take writes again.
     Reopen(HostName),
+    /// Make this replaced writer, which has just been met, harmless.
+    Quarantine(HostName),
     /// Put back what is out of place.
     Repair,
     /// Compare this quarantined writer, and let it follow if it has nothing extra.
@@ -116,6 +120,7 @@ pub struct Engine {
     has_failed: bool,
     ask_again_at: Moment,
     try_again_at: Moment,
+    quarantine_again_at: Moment,
 }
 
 impl Engine {
@@ -143,6 +148,7 @@ impl Engine {
             has_failed: false,
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
+            quarantine_again_at: Moment(0),
         }
     }
 
@@ -342,6 +348,11 @@ impl Engine {
         if !writer_failed {
             self.guard = None;
         }
+        if let Some(host) = self.returning().filter(|_| now >= self.quarantine_again_at) {
+            self.quarantine_again_at = now.after(QUARANTINE_AGAIN_AFTER);
+            self.start(Effect::Quarantine(host), effects);
+            return;
+        }
         match rule.verb() {
             Verb::Watch => {}
             Verb::Tend => self.tend(now, effects),
@@ -406,6 +417,19 @@ impl Engine {
         }
     }
 
+    /// A replaced writer that answers and is not harmless yet. Whatever else is wrong with the cluster, it comes first.
+    fn returning(&self) -> Option<HostName> {
+        if self.busy || self.standing.hands_off.is_some() || self.standing.mode == Mode::Passive {
+            return None;
+        }
+        let mut met = self.standing.owed.keys().filter(|host| self.is_fresh(host));
+        met.find(|host| {
+            let seen = self.facts.get(*host);
+            seen.is_some_and(|seen| repair::must_be_quarantined(&self.standing, host, seen))
+        })
+        .cloned()
+    }
+
     /// With the writer in place: mend what is out of place, then bring replaced writers in.
     fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if !self.cluster.hosts.iter().all(|host| self.is_fresh(&host.name)) {
@@ -451,7 +475,15 @@ impl Engine {
                     sentence: rule.sentence().to_owned(),
                 }));
                 let events = self.events;
-                self.start(Effect::FailOver { outgoing: suspect, incoming, rung, events }, effects);
+                self.start(
+                    Effect::FailOver {
+                        outgoing: suspect,
+                        incoming,
+                        rung,
+                        events,
+                    },
+                    effects,
+                );
             }
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {

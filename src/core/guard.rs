@@ -102,6 +102,39 @@ pub fn observed_writer(cluster: &Cluster, facts: &Facts) -> Option<HostName> {
     }
 }
 
+/// Who was the writer before its server died: the only host that holds the writer address, among those that could be
+/// looked at. Good enough to be replaced, never to be opened.
+pub fn holder_of_writer_address(cluster: &Cluster, facts: &Facts) -> Option<HostName> {
+    let address = cluster.writer_address()?;
+    let mut holders = facts
+        .iter()
+        .filter(|(_, facts)| facts.ssh.up().is_some_and(|shell| shell.holds(address)))
+        .map(|(host, _)| host);
+    let only = holders.next().filter(|_| holders.next().is_none());
+    only.filter(|host| cluster.writer().is_some_and(|role| role.hosts.contains(host)))
+        .cloned()
+}
+
+/// Hosts other than `incoming` that could be the writer although nobody knows of one: those of the writer role whose
+/// server was not seen to refuse writes.
+pub fn possible_writers(cluster: &Cluster, facts: &Facts, incoming: &HostName) -> Vec<HostName> {
+    let refuses_writes = |host: &HostName| {
+        facts
+            .get(host)
+            .and_then(|facts| facts.mysql.up())
+            .is_some_and(|mysql| !mysql.is_writable())
+    };
+    let hosts = cluster
+        .writer()
+        .map(|role| role.hosts.as_slice())
+        .unwrap_or_default();
+    hosts
+        .iter()
+        .filter(|host| *host != incoming && !refuses_writes(host))
+        .cloned()
+        .collect()
+}
+
 /// Whether a planned move from the writer to `incoming` may begin.
 ///
 /// # Errors
@@ -188,7 +221,8 @@ pub fn switchover(
     }
 }
 
-/// Whether a dead writer may be replaced by `incoming`, as far as the living hosts are concerned.
+/// Whether a dead writer may be replaced by `incoming`: it is still the writer and still does not answer, and nothing is
+/// wrong with the living hosts.
 ///
 /// # Errors
 /// Refused, with what stands in the way.
@@ -208,6 +242,30 @@ pub fn failover(
         .hint(hint))
     };
     hands_off(cluster, standing)?;
+    if let Some(writer) = standing
+        .writer
+        .as_ref()
+        .filter(|writer| Some(*writer) != outgoing)
+    {
+        return refuse(
+            format!("`{writer}` has become the writer meanwhile"),
+            "`mmm show` says who is the writer",
+        );
+    }
+    if outgoing == Some(incoming) {
+        return refuse(
+            format!("`{incoming}` is the writer"),
+            "name another host with `--to HOST`",
+        );
+    }
+    if let Some(outgoing) = outgoing
+        && facts.get(outgoing).is_some_and(|facts| facts.mysql.is_alive())
+    {
+        return refuse(
+            format!("the server on `{outgoing}` answers again"),
+            "`mmm switchover` moves the role from a living writer",
+        );
+    }
     if let Some(barred) = election::barred(standing, facts, incoming) {
         return refuse(
             format!("`{incoming}` cannot take over: {barred}"),

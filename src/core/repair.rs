@@ -23,6 +23,8 @@ pub enum Fix {
     RemoveAddress(HostName, IpAddr),
     /// An address is missing where it belongs: bring it up and announce it.
     AddAddress(HostName, IpAddr),
+    /// An address was on two hosts: its holder says again where it is, or clients would go on asking the other.
+    Announce(HostName, IpAddr),
 }
 
 impl Fix {
@@ -32,7 +34,8 @@ impl Fix {
             Fix::Quarantine(host)
             | Fix::DenyWrites(host)
             | Fix::RemoveAddress(host, _)
-            | Fix::AddAddress(host, _) => host,
+            | Fix::AddAddress(host, _)
+            | Fix::Announce(host, _) => host,
         }
     }
 }
@@ -46,6 +49,7 @@ impl fmt::Display for Fix {
             Fix::DenyWrites(_) => f.write_str("refused writes, since it is not the writer"),
             Fix::RemoveAddress(_, ip) => write!(f, "took {ip} away, since it belongs elsewhere"),
             Fix::AddAddress(_, ip) => write!(f, "brought {ip} up, since it was missing"),
+            Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
         }
     }
 }
@@ -61,6 +65,10 @@ pub fn held(cluster: &Cluster, facts: &BTreeMap<HostName, HostFacts>) -> Holders
         }
     }
     holders
+}
+
+fn holds_it(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, address: IpAddr) -> bool {
+    facts.get(host).is_some_and(|seen| holds(seen, address))
 }
 
 fn holds(facts: &HostFacts, address: IpAddr) -> bool {
@@ -86,11 +94,11 @@ pub fn fixes(
         .collect();
     let mut fixes = Vec::new();
     for (host, seen) in facts {
-        if let Some(owed) = standing.owed.get(host) {
-            if owed.progress == Return::Awaited && seen.mysql.up().is_some() || is_active(seen) {
-                fixes.push(Fix::Quarantine(host.clone()));
-            }
-        } else if host != writer && seen.mysql.up().is_some_and(|mysql| mysql.is_writable()) {
+        if must_be_quarantined(standing, host, seen) {
+            fixes.push(Fix::Quarantine(host.clone()));
+        }
+        let is_due = standing.owed.contains_key(host);
+        if !is_due && host != writer && seen.mysql.up().is_some_and(|mysql| mysql.is_writable()) {
             fixes.push(Fix::DenyWrites(host.clone()));
         }
     }
@@ -98,6 +106,9 @@ pub fn fixes(
         for address in &addresses {
             if holds(seen, *address) && wanted.get(address) != Some(host) {
                 fixes.push(Fix::RemoveAddress(host.clone(), *address));
+                if let Some(holder) = wanted.get(address).filter(|holder| holds_it(facts, holder, *address)) {
+                    fixes.push(Fix::Announce(holder.clone(), *address));
+                }
             }
         }
     }
@@ -108,6 +119,14 @@ pub fn fixes(
         }
     }
     fixes
+}
+
+/// Whether this is a replaced writer that answers and has not been made harmless, or is harmless no more.
+pub fn must_be_quarantined(standing: &Standing, host: &HostName, seen: &HostFacts) -> bool {
+    let Some(owed) = standing.owed.get(host).filter(|_| standing.writer.as_ref() != Some(host)) else {
+        return false;
+    };
+    owed.progress == Return::Awaited && seen.mysql.up().is_some() || is_active(seen)
 }
 
 /// Whether a replaced writer could write or replicate: it restarted by itself after it had been made harmless.

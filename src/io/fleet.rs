@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -33,6 +34,8 @@ use crate::sql::shell_facts;
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 /// Looking at one server over the MySQL protocol may take so long.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
+/// Asking a server that has not answered for a while, once more.
+const ASK_AGAIN_WITHIN: Duration = Duration::from_millis(500);
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);
 /// Opening a shell and its SQL client may take so long.
@@ -42,7 +45,8 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 /// Closing a shell may take so long.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
-type HostShell = Shell<crate::io::ssh::Stream>;
+/// A shell on a host, over its SSH connection.
+pub type HostShell = Shell<crate::io::ssh::Stream>;
 
 /// Every host of one cluster, within reach.
 pub struct Fleet {
@@ -65,6 +69,8 @@ struct Reached {
     acting: Mutex<Option<HostShell>>,
     /// A shell that was lost while acting, until it is verified gone.
     lost: Mutex<Option<Trace>>,
+    /// Whether nothing at all came back when it was last looked at.
+    silent: AtomicBool,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -98,6 +104,7 @@ impl Fleet {
                     looking: Mutex::new(None),
                     acting: Mutex::new(None),
                     lost: Mutex::new(None),
+                    silent: AtomicBool::new(false),
                 },
             );
         }
@@ -132,10 +139,24 @@ impl Fleet {
         self.look_except(&[]).await
     }
 
-    /// Looks at every host at once, but for some that need not be waited for.
+    /// Looks at every host at once. Some are not waited for: they are only asked whether their server answers after
+    /// all. Nor is a host that was silent when it was last looked at.
     pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
         let looks = self.hosts.keys().map(|host| async {
-            let facts = if absent.contains(host) { HostFacts::default() } else { self.look(host).await };
+            let is_absent = absent.contains(host);
+            if !is_absent && !self.is_silent(host) {
+                return (host.clone(), self.look(host).await);
+            }
+            let mysql = self.ask_within(host, ASK_AGAIN_WITHIN).await;
+            let is_still_silent = matches!(mysql, Reach::Silent(_) | Reach::Unasked(_));
+            let facts = if is_absent || is_still_silent {
+                HostFacts {
+                    mysql,
+                    ..HostFacts::default()
+                }
+            } else {
+                self.look(host).await
+            };
             (host.clone(), facts)
         });
         join_all(looks).await.into_iter().collect()
@@ -144,15 +165,42 @@ impl Fleet {
     /// Looks at one host, over the MySQL protocol and over SSH at once.
     pub async fn look(&self, host: &HostName) -> HostFacts {
         let (mysql, ssh) = tokio::join!(self.ask(host), self.look_over_ssh(host));
+        if let Some(reached) = self
+            .hosts
+            .get(host)
+            .filter(|_| !matches!(mysql, Reach::Unasked(_)))
+        {
+            let silent = matches!(mysql, Reach::Silent(_)) && ssh.up().is_none();
+            reached.silent.store(silent, Ordering::Relaxed);
+        }
         HostFacts { mysql, ssh }
+    }
+
+    /// Whether nothing at all came back when the host was last looked at.
+    pub fn is_silent(&self, host: &HostName) -> bool {
+        self.hosts
+            .get(host)
+            .is_some_and(|reached| reached.silent.load(Ordering::Relaxed))
     }
 
     /// What a server says of itself.
     pub async fn ask(&self, host: &HostName) -> Reach<MysqlFacts> {
+        self.ask_within(host, ASK_WITHIN).await
+    }
+
+    async fn ask_within(&self, host: &HostName, within: Duration) -> Reach<MysqlFacts> {
         let Some(reached) = self.hosts.get(host) else {
             return Reach::default();
         };
-        let facts = reached.server.lock().await.facts(ASK_WITHIN).await;
+        // Whoever holds the server now waits for an answer himself.
+        let deadline = Instant::now() + within;
+        let Ok(mut server) = tokio::time::timeout_at(deadline, reached.server.lock()).await else {
+            return Reach::Unasked("an earlier question to it is still open".to_owned());
+        };
+        let facts = server
+            .facts(deadline.saturating_duration_since(Instant::now()))
+            .await;
+        drop(server);
         if let Reach::Up(facts) = &facts {
             *reached.version.lock().await = Some(facts.version);
         }
@@ -201,40 +249,6 @@ impl Fleet {
             Ok(shell.run(&script, Instant::now() + within).await)
         });
         looked.await.unwrap_or_else(|_| Err(out_of_time(host, within)))
-    }
-
-    /// Performs a duty that only looks, on `from`, with the SQL of it going to the server of `to` as the account that
-    /// replicates from there. The shell is a new one and is closed again.
-    ///
-    /// # Errors
-    /// As [`Fleet::glance`].
-    pub async fn glance_as_replica(
-        &self,
-        from: &HostName,
-        to: &HostName,
-        duty: &str,
-        within: Duration,
-    ) -> Result<DutyReport, Trouble> {
-        let script = self.ready(from, duty, &Errands::default(), within).await?;
-        let entry = self.host_entry(to)?;
-        let logins = self
-            .vault
-            .logins(to)
-            .ok_or_else(|| unknown_host(&self.entry, to))?;
-        let login = SqlLogin {
-            user: logins.replication.user.clone(),
-            password: logins.replication.password.expose_secret().to_owned(),
-            socket: None,
-            server: Some((entry.address, entry.mysql.port)),
-            session: None,
-        };
-        let looked = timeout(within + GRACE, async {
-            let mut shell = self.open_shell(from, &login).await?;
-            let report = shell.run(&script, Instant::now() + within).await;
-            shell.close(CLOSE_WITHIN).await;
-            Ok(report)
-        });
-        looked.await.unwrap_or_else(|_| Err(out_of_time(from, within)))
     }
 
     /// Performs a duty on the host's acting shell. No step starts later than `within` and a little from now, the time
@@ -387,6 +401,18 @@ impl Fleet {
             .unwrap_or_else(|_| Err(out_of_time(host, CONNECT_WITHIN)))
     }
 
+    /// As [`Fleet::warm`], without the SQL client: for a host whose server is held to be dead.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH.
+    pub async fn warm_shell(&self, host: &HostName) -> Result<Trace, Trouble> {
+        let mut acting = self.reached(host)?.acting.lock().await;
+        match timeout(CONNECT_WITHIN, self.open_in(host, &mut acting)).await {
+            Ok(shell) => Ok(shell?.trace().clone()),
+            Err(_) => Err(out_of_time(host, CONNECT_WITHIN)),
+        }
+    }
+
     /// Closes every acting shell: no session of ours stays behind on the servers.
     pub async fn cool(&self) {
         for reached in self.hosts.values() {
@@ -425,7 +451,11 @@ impl Fleet {
         slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
     }
 
-    async fn open_shell(&self, host: &HostName, login: &SqlLogin) -> Result<HostShell, Trouble> {
+    /// A new shell on a host, whose SQL client signs in with `login`; for whoever must not use the kept ones.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH, or its shell does not answer.
+    pub async fn open_shell(&self, host: &HostName, login: &SqlLogin) -> Result<HostShell, Trouble> {
         let link = self
             .connect(host)
             .await
@@ -444,10 +474,7 @@ impl Fleet {
             })
     }
 
-    /// The SSH connection to a host, opened if it is not.
-    ///
-    /// # Errors
-    /// Why there is none.
+    /// The SSH connection to a host, opened if it is not; or why there is none.
     pub async fn connect(&self, host: &HostName) -> Result<Link, SshError> {
         self.links.get(host.as_str()).await
     }
@@ -487,9 +514,17 @@ impl Fleet {
         errand: &Errands<'_>,
         within: Duration,
     ) -> Result<Script, Trouble> {
-        let entry = self.host_entry(host)?;
-        let context = context::context(&self.entry, &self.vault, entry, errand);
+        let context = self.context(host, errand)?;
         self.render(host, duty, &context, within).await
+    }
+
+    /// What the templates of a duty can name on a host.
+    ///
+    /// # Errors
+    /// Usage: there is no such host.
+    pub fn context(&self, host: &HostName, errand: &Errands<'_>) -> Result<Context, Trouble> {
+        let entry = self.host_entry(host)?;
+        Ok(context::context(&self.entry, &self.vault, entry, errand))
     }
 
     async fn render(

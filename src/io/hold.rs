@@ -12,6 +12,8 @@ use crate::io::standing::StateDir;
 
 /// How long one server may take to grant its lock, besides waiting for a holder.
 const GRANT_WITHIN: Duration = Duration::from_secs(2);
+/// The same for one that was silent when it was last looked at.
+const GRANT_SILENT_WITHIN: Duration = Duration::from_millis(300);
 /// How long another box's lock on a server is waited for.
 const REMOTE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long giving one back may take.
@@ -89,10 +91,12 @@ async fn take_remote(fleet: &Fleet, absent: &[HostName]) -> Result<Vec<Lock>, Tr
         .iter()
         .filter(|host| !absent.contains(&host.name))
     {
-        match fleet
-            .take_lock(&host.name, &name, REMOTE_PATIENCE, GRANT_WITHIN)
-            .await
-        {
+        let within = if fleet.is_silent(&host.name) {
+            GRANT_SILENT_WITHIN
+        } else {
+            GRANT_WITHIN
+        };
+        match fleet.take_lock(&host.name, &name, REMOTE_PATIENCE, within).await {
             Some(Ok(Taking::Taken(lock))) => held.push(lock),
             Some(Ok(Taking::Held(holder))) => {
                 for lock in held {

@@ -14,6 +14,7 @@ pub mod monitor;
 pub mod mysql;
 pub mod operation;
 pub mod ping;
+pub mod preflight;
 pub mod secret;
 pub mod settle;
 pub mod shell;

@@ -19,11 +19,13 @@ use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
 use crate::core::latch::CheckResult;
+use crate::core::standing::Return;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::clock;
 use crate::io::fleet::Fleet;
 use crate::io::inquest;
+use crate::io::lock::LocalLock;
 use crate::io::mysql::Server;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
@@ -198,6 +200,10 @@ async fn carry_out(
         teller: teller.clone(),
         lock_wait: LOCK_WAIT,
     };
+    let returning = match &effect {
+        Effect::Rejoin(host) => Some(host.clone()),
+        _ => None,
+    };
     let trouble = match effect {
         Effect::Tell(event) => {
             teller.tell(event);
@@ -208,12 +214,24 @@ async fn carry_out(
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
-        Effect::FailOver { incoming, rung, events, .. } => performer.perform(&Request::Failover { incoming, rung, events })
+        Effect::FailOver {
+            outgoing,
+            incoming,
+            rung,
+            events,
+        } => performer
+            .perform(&Request::Failover {
+                outgoing: Some(outgoing),
+                incoming,
+                rung,
+                events,
+            })
             .await
             .map(drop)
             .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
+        Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
         Effect::Repair => performer.repair(online).await.err(),
     };
     match trouble {
@@ -223,6 +241,8 @@ async fn carry_out(
         {
             tracing::debug!("{trouble}");
         }
+        // That a replaced writer is kept out was told when it was found.
+        Some(_) if is_kept_out(&dir, returning.as_ref()) => {}
         Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
         None => {}
     }
@@ -231,6 +251,11 @@ async fn carry_out(
         Err(trouble) => alarm(&teller, &trouble),
     }
     say(&inputs, Input::Finished).await;
+}
+
+fn is_kept_out(dir: &StateDir, host: Option<&HostName>) -> bool {
+    let owed = host.and_then(|host| dir.load().ok()?.owed.remove(host));
+    owed.is_some_and(|owed| matches!(owed.progress, Return::KeptOut { .. }))
 }
 
 async fn say(inputs: &mpsc::Sender<Input>, input: Input) {
@@ -304,10 +329,15 @@ fn start_looks(
                     continue;
                 }
                 let facts = fleet.look(&name).await;
-                if inputs.send(Input::Looked(name.clone(), Box::new(facts))).await.is_err() {
+                if inputs
+                    .send(Input::Looked(name.clone(), Box::new(facts)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
-                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY }).await;
+                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY })
+                    .await;
             }
         });
     }
@@ -340,6 +370,9 @@ fn start_reading(dir: &StateDir, inputs: &mpsc::Sender<Input>, tasks: &mut JoinS
         let mut known = None;
         loop {
             rounds.tick().await;
+            if dir.is_behind() {
+                catch_up(&dir).await;
+            }
             match dir.load() {
                 Ok(standing) if known != Some(standing.generation) => {
                     known = Some(standing.generation);
@@ -352,6 +385,17 @@ fn start_reading(dir: &StateDir, inputs: &mpsc::Sender<Input>, tasks: &mut JoinS
             }
         }
     });
+}
+
+/// Writes down what could not be written before, as soon as it can be.
+async fn catch_up(dir: &StateDir) {
+    let caught_up = match LocalLock::take(dir, "writing the standing down", Duration::ZERO).await {
+        Ok(_lock) => dir.catch_up(),
+        Err(trouble) => Err(trouble),
+    };
+    if let Err(trouble) = caught_up {
+        tracing::debug!("{trouble}");
+    }
 }
 
 /// What the four checks of every host say right now, once: for `show` and `checks` without a monitor.

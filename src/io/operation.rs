@@ -40,6 +40,8 @@ pub enum Request {
     },
     /// Replace a writer that evidence holds to be dead.
     Failover {
+        /// The writer that the evidence is about; none when no host is known to have been it.
+        outgoing: Option<HostName>,
         /// Who takes over.
         incoming: HostName,
         /// How the dead writer is held down.
@@ -102,7 +104,7 @@ impl Performer<'_> {
     /// Refused or usage: nothing was touched, and why. How a run that was begun ended is in the answer.
     pub async fn perform(&self, request: &Request) -> Result<Performed, Trouble> {
         let purpose = format!("{} of {}", request.operation(), self.fleet.entry().cluster.name);
-        let absent = self.absent(request);
+        let absent = Self::absent(request);
         let hold = if matches!(request, Request::Failover { .. }) {
             if let Err(trouble) = self.dir.prepare() {
                 self.alarm(&trouble);
@@ -118,22 +120,20 @@ impl Performer<'_> {
         performed
     }
 
-    /// Hosts that need not be asked: a dead writer that does not obey has been asked enough.
-    fn absent(&self, request: &Request) -> Vec<HostName> {
+    /// Hosts that are not waited for: a writer held to be dead has been asked enough.
+    fn absent(request: &Request) -> Vec<HostName> {
         match request {
-            Request::Failover { rung: Rung::Fence | Rung::Silence, incoming, .. } => {
-                let writer = self.dir.load().ok().and_then(|standing| standing.writer);
-                writer.into_iter().filter(|writer| writer != incoming).collect()
-            }
-            Request::Failover { rung: Rung::Demote, .. }
-            | Request::Switchover { .. }
-            | Request::Reopen
-            | Request::Rejoin { .. } => Vec::new(),
+            Request::Failover { outgoing, .. } => outgoing.iter().cloned().collect(),
+            Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => Vec::new(),
         }
     }
 
     /// The operation itself, with the lock held.
-    pub(super) async fn perform_held(&self, request: &Request, absent: &[HostName]) -> Result<Performed, Trouble> {
+    pub(super) async fn perform_held(
+        &self,
+        request: &Request,
+        absent: &[HostName],
+    ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
@@ -145,7 +145,7 @@ impl Performer<'_> {
         standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation())?;
         let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
-        prepared.shells = self.warm_seats(&seats, rung, absent).await?;
+        prepared.shells = self.warm_seats(&seats, rung, &facts).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -204,7 +204,14 @@ impl Performer<'_> {
                 .as_deref()
                 .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
         };
-        let mut stages = plan::stages(self.fleet.playbook(), operation, seats, rung, fence.as_ref(), keep);
+        let mut stages = plan::stages(
+            self.fleet.playbook(),
+            operation,
+            seats,
+            rung,
+            fence.as_ref(),
+            keep,
+        );
         self.speak_to_service(&mut stages);
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(
@@ -234,7 +241,11 @@ impl Performer<'_> {
     /// told, and the server must be gone by itself.
     fn speak_to_service(&self, stages: &mut [Stage]) {
         let service = |stage: &Stage| {
-            stage.hosts.first().and_then(|host| self.fleet.entry().hosts.get(host)).map(|host| &host.service)
+            stage
+                .hosts
+                .first()
+                .and_then(|host| self.fleet.entry().hosts.get(host))
+                .map(|host| &host.service)
         };
         for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
             match service(stage) {
@@ -341,10 +352,19 @@ impl Performer<'_> {
                 guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
-            Request::Failover { incoming, rung, .. } => {
-                let outgoing = standing.writer.clone().filter(|writer| writer != incoming);
+            Request::Failover {
+                outgoing,
+                incoming,
+                rung,
+                ..
+            } => {
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                Ok((self.seats(outgoing, incoming.clone(), standing), Some(*rung)))
+                let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
+                // One that is down would be waited for while the old writer returns, with the lock held.
+                seats.replicas.retain(|host| {
+                    facts.get(host).is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
+                });
+                Ok((seats, Some(*rung)))
             }
             Request::Reopen => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
@@ -392,18 +412,34 @@ impl Performer<'_> {
     }
 
     /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
-    /// replica that cannot be reached is repointed later and never keeps a role from moving.
+    /// replica that cannot be reached is repointed later and never keeps a role from moving, and the server of a dead
+    /// writer is not waited for.
     async fn warm_seats(
         &self,
         seats: &Seats,
         rung: Option<Rung>,
-        absent: &[HostName],
+        facts: &Facts,
     ) -> Result<Vec<(HostName, Trace)>, Trouble> {
-        let present = seats.everyone().into_iter().filter(|host| !absent.contains(host));
-        let warmed = join_all(present.map(|host| async {
-            let warmed = self.fleet.warm(&host).await;
-            (host, warmed)
-        }));
+        let is_outgoing = |host: &HostName| seats.outgoing.as_ref() == Some(host);
+        let is_worth_it = |host: &HostName| match rung {
+            None | Some(Rung::Demote) if is_outgoing(host) => true,
+            None => true,
+            Some(_) => facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()),
+        };
+        let warmed = join_all(
+            seats
+                .everyone()
+                .into_iter()
+                .filter(is_worth_it)
+                .map(|host| async {
+                    let warmed = if rung.is_some() && is_outgoing(&host) {
+                        self.fleet.warm_shell(&host).await
+                    } else {
+                        self.fleet.warm(&host).await
+                    };
+                    (host, warmed)
+                }),
+        );
         let mut shells = Vec::new();
         for (host, warmed) in warmed.await {
             let needed = seats.incoming.as_ref() == Some(&host)
@@ -515,7 +551,10 @@ pub fn uses_gtid(facts: &Facts) -> bool {
 
 /// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
 fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
-    let writer = standing.writer.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());
+    let writer = standing
+        .writer
+        .as_ref()
+        .and_then(|writer| facts.get(writer)?.mysql.up());
     let seen = writer
         .filter(|mysql| mysql.is_writable())
         .map(|mysql| mysql.event_scheduler == EventScheduler::On);

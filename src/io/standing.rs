@@ -4,18 +4,19 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use crate::core::standing::{STANDING_VERSION, Standing};
 use crate::core::trouble::{Kind, Trouble};
 
-/// The directory of one cluster's state: standing, lock, journals.
+/// The directory of one cluster's state: standing, lock, journals. Clones share what could not be written.
 #[derive(Debug, Clone)]
-pub struct StateDir(PathBuf);
+pub struct StateDir(PathBuf, Arc<Mutex<Option<Standing>>>);
 
 impl StateDir {
     /// The directory of `cluster` below the inventory's `state_dir`; nothing is created yet.
     pub fn of(state_dir: &Path, cluster: &str) -> StateDir {
-        StateDir(state_dir.join(cluster))
+        StateDir(state_dir.join(cluster), Arc::default())
     }
 
     /// Its path.
@@ -44,11 +45,38 @@ impl StateDir {
         })
     }
 
-    /// Reads the standing; a fresh one when there is none yet.
+    /// The newest standing: on disk, or in memory when it could not be written there; a fresh one when there is none
+    /// yet.
     ///
     /// # Errors
     /// When it cannot be read or is of another version.
     pub fn load(&self) -> Result<Standing, Trouble> {
+        let on_disk = self.read();
+        match self.unwritten().clone() {
+            Some(kept) if on_disk.as_ref().map_or(true, |read| read.generation < kept.generation) => Ok(kept),
+            Some(_) | None => on_disk,
+        }
+    }
+
+    /// Whether the newest standing is not on disk.
+    pub fn is_behind(&self) -> bool {
+        self.unwritten().is_some()
+    }
+
+    /// Tries again to write what could not be written. Under the lock, like every change.
+    ///
+    /// # Errors
+    /// When it still cannot be written.
+    pub fn catch_up(&self) -> Result<(), Trouble> {
+        let newest = self.load()?;
+        self.save(&newest)
+    }
+
+    fn unwritten(&self) -> std::sync::MutexGuard<'_, Option<Standing>> {
+        self.1.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn read(&self) -> Result<Standing, Trouble> {
         let path = self.0.join("standing.json");
         let what = || format!("the standing in `{}` cannot be used", path.display());
         let text = match fs::read_to_string(&path) {
@@ -72,8 +100,14 @@ impl StateDir {
     /// Replaces the standing; returns once it is on disk.
     ///
     /// # Errors
-    /// When it cannot be written; the old one is then still there.
+    /// When it cannot be written; the old one is then still there, and this process remembers the new one.
     pub fn save(&self, standing: &Standing) -> Result<(), Trouble> {
+        let written = self.write(standing);
+        *self.unwritten() = written.is_err().then(|| standing.clone());
+        written
+    }
+
+    fn write(&self, standing: &Standing) -> Result<(), Trouble> {
         let path = self.0.join("standing.json");
         let attempt = || -> std::io::Result<()> {
             let text = serde_json::to_vec_pretty(standing)?;
@@ -112,5 +146,23 @@ mod tests {
         assert_eq!(state.load().unwrap(), standing);
         fs::write(state.path().join("standing.json"), "{\"version\": 9").unwrap();
         assert!(state.load().unwrap_err().what.contains("standing.json"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_remembered_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        let standing = Standing {
+            writer: Some("db2".into()),
+            generation: 4,
+            ..Standing::default()
+        };
+        state.save(&standing).unwrap_err();
+        assert!(state.clone().is_behind());
+        assert_eq!(state.clone().load().unwrap(), standing);
+        state.prepare().unwrap();
+        state.catch_up().unwrap();
+        assert!(!state.is_behind());
+        assert_eq!(StateDir::of(dir.path(), "test").load().unwrap(), standing);
     }
 }

@@ -1,5 +1,6 @@
 //! What a monitor does between operations, under the same lock: repairs, and the return of replaced writers.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::inventory::Service;
@@ -75,35 +76,7 @@ impl Performer<'_> {
             return Ok(());
         }
         let fixes = repair::fixes(&self.fleet.entry().cluster, &standing, online, &facts);
-        let mut failed = Vec::new();
-        for fix in fixes {
-            match self.apply(&fix).await {
-                Ok(()) => {
-                    if let Fix::Quarantine(host) = &fix
-                        && let Some(owed) = standing
-                            .owed
-                            .get_mut(host)
-                            .filter(|owed| owed.progress == Return::Awaited)
-                    {
-                        owed.progress = Return::Quarantined;
-                        self.remember(&mut standing);
-                    }
-                    self.teller.tell(Event::Repaired {
-                        host: fix.host().clone(),
-                        what: fix.to_string(),
-                    });
-                }
-                Err(because) => failed.push(format!("{}: {because}", fix.host())),
-            }
-        }
-        if failed.is_empty() {
-            return Ok(());
-        }
-        Err(Trouble::new(
-            Kind::Wrong,
-            "not everything could be put back where it belongs",
-            failed.join("; "),
-        ))
+        self.apply_all(fixes, &mut standing).await
     }
 
     async fn apply(&self, fix: &Fix) -> Result<(), String> {
@@ -123,6 +96,13 @@ impl Performer<'_> {
                 };
                 self.duty(host, "remove-address", &errand, FIX_WITHIN).await
             }
+            Fix::Announce(host, ip) => {
+                let errand = Errands {
+                    address: Some(*ip),
+                    ..Errands::default()
+                };
+                self.duty(host, "announce", &errand, FIX_WITHIN).await
+            }
             Fix::AddAddress(host, ip) => {
                 let errand = Errands {
                     address: Some(*ip),
@@ -132,6 +112,67 @@ impl Performer<'_> {
                 self.duty(host, "announce", &errand, FIX_WITHIN).await
             }
         }
+    }
+
+    /// Makes a replaced writer that has just been met harmless: read-only, its replication stopped, without addresses.
+    /// Nobody else is waited for, and it is done even when nothing can be written down on this box.
+    ///
+    /// # Errors
+    /// When the lock is held elsewhere, or the host did not obey.
+    pub async fn quarantine_met(&self, host: &HostName) -> Result<(), Trouble> {
+        let purpose = format!("quarantine of {host}");
+        let hold = Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &[]).await?;
+        let done = self.quarantine_met_held(host).await;
+        self.fleet.cool().await;
+        hold.release().await;
+        done
+    }
+
+    async fn quarantine_met_held(&self, host: &HostName) -> Result<(), Trouble> {
+        let mut standing = self.dir.load()?;
+        let seen = self.fleet.look(host).await;
+        if standing.hands_off.is_some() || !repair::must_be_quarantined(&standing, host, &seen) {
+            return Ok(());
+        }
+        let mut fixes = vec![Fix::Quarantine(host.clone())];
+        let cluster = &self.fleet.entry().cluster;
+        let held = |ip: &IpAddr| seen.ssh.up().is_some_and(|shell| shell.holds(*ip));
+        for ip in cluster.roles.iter().flat_map(|role| role.addresses.iter().copied()).filter(held) {
+            fixes.push(Fix::RemoveAddress(host.clone(), ip));
+            if let Some(writer) = standing.writer.clone().filter(|_| cluster.writer_address() == Some(ip)) {
+                fixes.push(Fix::Announce(writer, ip));
+            }
+        }
+        self.apply_all(fixes, &mut standing).await
+    }
+
+    /// Applies fixes one after the other; one that fails does not keep the others back.
+    async fn apply_all(&self, fixes: Vec<Fix>, standing: &mut Standing) -> Result<(), Trouble> {
+        let mut failed = Vec::new();
+        for fix in fixes {
+            match self.apply(&fix).await {
+                Ok(()) => {
+                    if let Fix::Quarantine(host) = &fix
+                        && standing.owed.get(host).is_some_and(|owed| owed.progress == Return::Awaited)
+                    {
+                        self.progress(standing, host, Return::Quarantined);
+                    }
+                    self.teller.tell(Event::Repaired {
+                        host: fix.host().clone(),
+                        what: fix.to_string(),
+                    });
+                }
+                Err(because) => failed.push(format!("{}: {because}", fix.host())),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::new(
+            Kind::Wrong,
+            "not everything could be put back where it belongs",
+            failed.join("; "),
+        ))
     }
 
     /// Performs one duty and says why it did not end well.
@@ -208,20 +249,14 @@ impl Performer<'_> {
                     )
                     .hint("point it to the writer by hand, then `mmm rejoin`"));
                 }
-                self.perform_held(&Request::Rejoin { host: host.clone() }, &[]).await
+                self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
+                    .await
             }
             Compared::Extra(surplus) => {
                 let surplus = surplus.to_string();
-                let known = standing.owed.get(host).map(|owed| owed.progress.clone());
                 let kept_out = Return::KeptOut {
                     surplus: surplus.clone(),
                 };
-                if known.as_ref() != Some(&kept_out) {
-                    self.teller.tell(Event::Alarm {
-                        what: format!("{host} is kept out: it has transactions that the writer {writer} has not: {surplus}"),
-                        hint: "save what you need from it, rebuild it from the writer, then `mmm rejoin`".to_owned(),
-                    });
-                }
                 self.progress(&mut standing, host, kept_out);
                 Err(Trouble::new(
                     Kind::Refused,
@@ -258,15 +293,23 @@ impl Performer<'_> {
                 .map_err(refuse)?;
         }
         if server_is_up {
-            return self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN).await.map_err(refuse);
+            return self
+                .duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
+                .await
+                .map_err(refuse);
         }
         match self.fleet.entry().hosts.get(host).map(|host| &host.service) {
-            Some(Service::Systemd { .. }) => {
-                self.duty(host, "start-demoted", &Errands::default(), START_WITHIN).await.map_err(refuse)
-            }
+            Some(Service::Systemd { .. }) => self
+                .duty(host, "start-demoted", &Errands::default(), START_WITHIN)
+                .await
+                .map_err(refuse),
             Some(Service::Duties { allow_start, .. }) => {
-                self.duty(host, allow_start, &Errands::default(), START_WITHIN).await.map_err(refuse)?;
-                self.duty(host, "demote-server", &Errands::default(), START_WITHIN).await.map_err(refuse)
+                self.duty(host, allow_start, &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)?;
+                self.duty(host, "demote-server", &Errands::default(), START_WITHIN)
+                    .await
+                    .map_err(refuse)
             }
             Some(Service::None) | None => {
                 let because = "its server is stopped, and the inventory declares nothing that starts it";

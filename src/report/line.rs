@@ -141,7 +141,8 @@ fn verb(ended: StepEnd) -> &'static str {
     }
 }
 
-fn seconds(ms: u64) -> String {
+/// Seconds and hundredths, six characters wide.
+pub fn seconds(ms: u64) -> String {
     format!("{:>6}", format!("{}.{:02}s", ms / 1000, ms % 1000 / 10))
 }
 

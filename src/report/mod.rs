@@ -2,5 +2,6 @@
 
 pub mod daemon;
 pub mod line;
+pub mod preflight;
 pub mod reporter;
 pub mod show;

@@ -7,10 +7,19 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod beside;
+mod check;
 mod cluster;
 mod cutoff;
 mod errors;
 mod expiry;
+mod failover;
 mod halts;
+mod load;
 mod order;
+mod returning;
+mod secrets;
+mod silence;
 mod switchover;
+mod undo;
+mod watch;

@@ -414,3 +414,31 @@ async fn a_refused_statement_shows_no_secret() {
         "{report:?}"
     );
 }
+
+#[tokio::test]
+async fn fifty_idle_sessions_end_at_once() {
+    let mut host = Host::start(1).await;
+    let socket = host.server.socket();
+    let count = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'client'";
+    for round in 0..5 {
+        let clients: Vec<_> = (0..50)
+            .map(|_| {
+                std::process::Command::new("mariadb")
+                    .args(["--no-defaults", "-uclient", "-pc", "-S", &socket])
+                    .stdin(std::process::Stdio::piped())
+                    .stdout(std::process::Stdio::null())
+                    .stderr(std::process::Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        wait_for("the clients", || host.server.sql(count) == "50");
+        let report = host.done("kill-clients").await;
+        println!("round {round}: fifty sessions ended in {:?}", report.took);
+        assert_eq!(host.server.sql(count), "0");
+        for mut client in clients {
+            drop(client.stdin.take());
+            client.wait().unwrap();
+        }
+    }
+}

@@ -19,19 +19,13 @@ impl Server {
     pub fn start(id: u32) -> Server {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
-        let installed = Command::new("mariadb-install-db")
-            .args([
-                "--no-defaults",
-                "--auth-root-authentication-method=normal",
-                "--user=root",
-                "--skip-test-db",
-            ])
-            .arg(format!("--datadir={}", data.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(template())
+            .arg(&data)
             .status()
             .unwrap();
-        assert!(installed.success());
+        assert!(copied.success());
         let port = free_port();
         let child = spawn(directory.path(), id, port);
         let server = Server {
@@ -96,6 +90,38 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A fresh data directory, made once and kept between runs.
+fn template() -> PathBuf {
+    static ONCE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let make = || {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mariadb-data");
+        if kept.exists() {
+            return kept;
+        }
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let installed = Command::new("mariadb-install-db")
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--user=root",
+                "--skip-test-db",
+            ])
+            .args(["--innodb-log-file-size=16M", "--innodb-buffer-pool-size=16M"])
+            .arg(format!("--datadir={}", directory.path().display()))
+            .output()
+            .unwrap();
+        assert!(
+            installed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&installed.stderr)
+        );
+        // Another run may have been faster; then its directory is as good.
+        let _ = std::fs::rename(directory.path(), &kept);
+        kept
+    };
+    ONCE.get_or_init(make).clone()
 }
 
 fn spawn(directory: &Path, id: u32, port: u16) -> Child {

@@ -217,7 +217,7 @@ impl<'p> Renderer<'p> {
                 None => Expected::Anything,
             },
             tolerate: step.tolerate.clone(),
-            register: fields(&step.register, wording),
+            register: fields(step, wording),
         });
         Ok(())
     }
@@ -356,13 +356,14 @@ fn expected(
     })
 }
 
-fn fields(register: &Register, wording: Option<&Wording>) -> BTreeMap<String, Field> {
-    let field = |column: &String| match (column.as_str(), wording) {
-        ("status", None) => Field::Status,
-        ("output", None) => Field::Answer,
-        _ => Field::Column(server_column(column, wording)),
+fn fields(step: &Step, wording: Option<&Wording>) -> BTreeMap<String, Field> {
+    let is_command = matches!(step.action, Action::Run(_));
+    let field = |column: &String| match (column.as_str(), is_command) {
+        ("status", true) => Field::Status,
+        (_, true) => Field::Answer,
+        (_, false) => Field::Column(server_column(column, wording)),
     };
-    match register {
+    match &step.register {
         Register::Nothing => BTreeMap::new(),
         Register::Answer(name) => BTreeMap::from([(name.clone(), Field::Answer)]),
         Register::Columns(columns) => columns

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::core::cluster::{
-    CheckTiming, Checks, FailoverPolicy, Host, HostMode, Role, RoleMode, Unfenced,
-};
+use crate::core::cluster::{CheckTiming, Checks, FailoverPolicy, Host, HostMode, Role, RoleMode, Unfenced};
 use crate::core::evidence::{HostView, MysqlView, PingView, WitnessView};
 use crate::core::facts::{
     AddressFact, Flavour, GtidFacts, IoThread, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, ShellFacts,
@@ -45,8 +43,16 @@ fn cluster() -> Cluster {
             prefer: None,
         }],
         writer_role: "writer".into(),
-        checks: Checks { ping: timing, mysql: timing, rep_threads: timing, rep_backlog: timing },
-        failover: FailoverPolicy { unfenced: Unfenced::IfSilentToAll, automatic: true },
+        checks: Checks {
+            ping: timing,
+            mysql: timing,
+            rep_threads: timing,
+            rep_backlog: timing,
+        },
+        failover: FailoverPolicy {
+            unfenced: Unfenced::IfSilentToAll,
+            automatic: true,
+        },
     }
 }
 
@@ -71,7 +77,10 @@ fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
     };
     HostFacts {
         mysql: Reach::Up(MysqlFacts {
-            version: Version { flavour: Flavour::Mariadb, numbers: (10, 11, 6) },
+            version: Version {
+                flavour: Flavour::Mariadb,
+                numbers: (10, 11, 6),
+            },
             server_id: 1,
             server_uuid: None,
             hostname: "h".into(),
@@ -110,15 +119,26 @@ struct Story {
 
 impl Story {
     fn new(standing: Standing) -> Story {
-        let means = Means { fence: false, unfenced: Unfenced::IfSilentToAll };
-        let means: BTreeMap<HostName, Means> =
-            ["db1", "db2", "db3"].into_iter().map(|host| (HostName::from(host), means)).collect();
-        Story { engine: Engine::new(cluster(), means, standing), now_ms: 1_000_000 }
+        let means = Means {
+            fence: false,
+            unfenced: Unfenced::IfSilentToAll,
+        };
+        let means: BTreeMap<HostName, Means> = ["db1", "db2", "db3"]
+            .into_iter()
+            .map(|host| (HostName::from(host), means))
+            .collect();
+        Story {
+            engine: Engine::new(cluster(), means, standing),
+            now_ms: 1_000_000,
+        }
     }
 
     /// db1 writes, everybody is well.
     fn healthy() -> Story {
-        let mut story = Story::new(Standing { writer: Some("db1".into()), ..Standing::default() });
+        let mut story = Story::new(Standing {
+            writer: Some("db1".into()),
+            ..Standing::default()
+        });
         story.pass(1);
         for host in ["db1", "db2", "db3"] {
             for kind in CheckKind::ALL {
@@ -142,7 +162,11 @@ impl Story {
     }
 
     fn check(&mut self, host: &str, kind: CheckKind, result: CheckResult) -> Vec<Effect> {
-        self.give(Input::Checked { host: host.into(), kind, result })
+        self.give(Input::Checked {
+            host: host.into(),
+            kind,
+            result,
+        })
     }
 
     fn look(&mut self, host: &str, facts: HostFacts) -> Vec<Effect> {
@@ -158,14 +182,25 @@ impl Story {
     }
 
     fn evidence(&mut self, mysql: MysqlView, host: HostView, witnesses: WitnessView) -> Vec<Effect> {
-        let evidence = Evidence { mysql, ping: PingView::Silent, host, witnesses };
-        self.give(Input::Evidence { suspect: "db1".into(), evidence })
+        let evidence = Evidence {
+            mysql,
+            ping: PingView::Silent,
+            host,
+            witnesses,
+        };
+        self.give(Input::Evidence {
+            suspect: "db1".into(),
+            evidence,
+        })
     }
 }
 
 /// Effects other than telling.
 fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
-    effects.into_iter().filter(|effect| !matches!(effect, Effect::Tell(_))).collect()
+    effects
+        .into_iter()
+        .filter(|effect| !matches!(effect, Effect::Tell(_)))
+        .collect()
 }
 
 #[test]
@@ -174,7 +209,15 @@ fn a_dead_writer_on_an_obeying_host_is_replaced_after_the_trap_period() {
     assert_eq!(deeds(story.writer_dies()), [Effect::AskEvidence("db1".into())]);
     let asked = deeds(story.evidence(MysqlView::PortClosed, HostView::ServerGone, WitnessView::Seen));
     let (outgoing, incoming) = ("db1".into(), "db2".into());
-    assert_eq!(asked, [Effect::FailOver { outgoing, incoming, rung: Rung::Demote, events: Some(true) }]);
+    assert_eq!(
+        asked,
+        [Effect::FailOver {
+            outgoing,
+            incoming,
+            rung: Rung::Demote,
+            events: Some(true)
+        }]
+    );
     assert_eq!(deeds(story.pass(60)), [], "one thing at a time");
 }
 
@@ -194,7 +237,10 @@ fn being_cut_off_ourselves_is_refused_named_and_asked_about_again() {
     story.writer_dies();
     let asked = deeds(story.evidence(MysqlView::Silent, HostView::NotReached, WitnessView::Seen));
     assert_eq!(asked, []);
-    assert_eq!(story.engine.guard().map(|guard| guard.rule), Some(EvidenceRule::R27));
+    assert_eq!(
+        story.engine.guard().map(|guard| guard.rule),
+        Some(EvidenceRule::R27)
+    );
     assert_eq!(deeds(story.pass(3)), [Effect::AskEvidence("db1".into())]);
     // The network heals: nothing was done, and the guard is gone.
     story.evidence(MysqlView::Answers, HostView::ServerAnswers, WitnessView::Seen);
@@ -207,7 +253,11 @@ fn being_cut_off_ourselves_is_refused_named_and_asked_about_again() {
 fn refused_connections_never_start_a_failover() {
     let mut story = Story::healthy();
     for _ in 0..100 {
-        story.check("db1", CheckKind::Mysql, CheckResult::Unknown("too many connections".into()));
+        story.check(
+            "db1",
+            CheckKind::Mysql,
+            CheckResult::Unknown("too many connections".into()),
+        );
         assert_eq!(deeds(story.pass(1)), []);
     }
     assert_eq!(story.engine.rule(), Rule::R03);
@@ -239,8 +289,16 @@ fn old_facts_never_reopen_a_writer_that_has_just_been_opened() {
     story.writer_dies();
     story.evidence(MysqlView::PortClosed, HostView::ServerGone, WitnessView::Seen);
     story.now_ms += 100;
-    story.give(Input::Stands(Standing { writer: Some("db2".into()), generation: 1, ..Standing::default() }));
-    assert_eq!(deeds(story.give(Input::Finished)), [], "db2 was read-only when it was last looked at");
+    story.give(Input::Stands(Standing {
+        writer: Some("db2".into()),
+        generation: 1,
+        ..Standing::default()
+    }));
+    assert_eq!(
+        deeds(story.give(Input::Finished)),
+        [],
+        "db2 was read-only when it was last looked at"
+    );
     assert_eq!(deeds(story.look("db2", facts(true, &[WRITER_ADDRESS]))), []);
 }
 
@@ -249,7 +307,11 @@ fn a_second_writable_host_is_repaired_and_repair_waits_for_fresh_facts_of_all() 
     let mut story = Story::healthy();
     assert_eq!(deeds(story.look("db2", facts(true, &[]))), [Effect::Repair]);
     assert_eq!(deeds(story.give(Input::Finished)), []);
-    assert_eq!(deeds(story.look("db2", facts(true, &[]))), [], "db1 and db3 have not been looked at since");
+    assert_eq!(
+        deeds(story.look("db2", facts(true, &[]))),
+        [],
+        "db1 and db3 have not been looked at since"
+    );
     story.look("db1", facts(true, &[WRITER_ADDRESS]));
     assert_eq!(deeds(story.look("db3", facts(false, &[]))), [Effect::Repair]);
 }
@@ -257,14 +319,26 @@ fn a_second_writable_host_is_repaired_and_repair_waits_for_fresh_facts_of_all() 
 #[test]
 fn passive_mode_and_hands_off_do_nothing_whatever_happens() {
     for standing in [
-        Standing { writer: Some("db1".into()), mode: Mode::Passive, ..Standing::default() },
-        Standing { writer: Some("db1".into()), hands_off: Some("stuck".into()), ..Standing::default() },
+        Standing {
+            writer: Some("db1".into()),
+            mode: Mode::Passive,
+            ..Standing::default()
+        },
+        Standing {
+            writer: Some("db1".into()),
+            hands_off: Some("stuck".into()),
+            ..Standing::default()
+        },
     ] {
         let mut story = Story::new(standing);
         let mut done = Vec::new();
         for host in ["db1", "db2", "db3"] {
             done.extend(deeds(story.look(host, facts(true, &[WRITER_ADDRESS]))));
-            done.extend(deeds(story.check(host, CheckKind::Mysql, CheckResult::Error("gone".into()))));
+            done.extend(deeds(story.check(
+                host,
+                CheckKind::Mysql,
+                CheckResult::Error("gone".into()),
+            )));
         }
         done.extend(deeds(story.pass(100)));
         assert_eq!(done, []);
@@ -273,7 +347,11 @@ fn passive_mode_and_hands_off_do_nothing_whatever_happens() {
 
 #[test]
 fn manual_mode_repairs_but_leaves_a_failover_to_a_person() {
-    let standing = Standing { writer: Some("db1".into()), mode: Mode::Manual, ..Standing::default() };
+    let standing = Standing {
+        writer: Some("db1".into()),
+        mode: Mode::Manual,
+        ..Standing::default()
+    };
     let mut story = Story::healthy();
     story.give(Input::Stands(standing));
     assert_eq!(deeds(story.writer_dies()), []);
@@ -283,8 +361,17 @@ fn manual_mode_repairs_but_leaves_a_failover_to_a_person() {
 #[test]
 fn a_replaced_writer_is_quarantined_first_and_then_compared() {
     let mut story = Story::healthy();
-    let owed = Owed { since: Moment(1), run: "r".into(), rung: Rung::Silence, progress: Return::Awaited };
-    let mut standing = Standing { writer: Some("db2".into()), generation: 2, ..Standing::default() };
+    let owed = Owed {
+        since: Moment(1),
+        run: "r".into(),
+        rung: Rung::Silence,
+        progress: Return::Awaited,
+    };
+    let mut standing = Standing {
+        writer: Some("db2".into()),
+        generation: 2,
+        ..Standing::default()
+    };
     standing.owed.insert("db1".into(), owed.clone());
     story.give(Input::Stands(standing.clone()));
     story.look("db2", facts(true, &[WRITER_ADDRESS]));
@@ -292,7 +379,8 @@ fn a_replaced_writer_is_quarantined_first_and_then_compared() {
     story.give(Input::Finished);
     story.look("db2", facts(true, &[WRITER_ADDRESS]));
     story.look("db3", facts(false, &[]));
-    assert_eq!(deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))), [Effect::Repair]);
+    story.now_ms += 1_000;
+    assert_eq!(deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))), [Effect::Quarantine("db1".into())]);
     standing.owed.insert("db1".into(), Owed { progress: Return::Quarantined, ..owed });
     story.give(Input::Stands(standing));
     story.give(Input::Finished);
@@ -304,7 +392,32 @@ fn a_replaced_writer_is_quarantined_first_and_then_compared() {
     story.now_ms += 5_000;
     story.look("db2", facts(true, &[WRITER_ADDRESS]));
     story.look("db3", facts(false, &[]));
-    assert_eq!(deeds(story.look("db1", quarantined)), [Effect::Rejoin("db1".into())]);
+    assert_eq!(
+        deeds(story.look("db1", quarantined)),
+        [Effect::Rejoin("db1".into())]
+    );
+}
+
+#[test]
+fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itself_never() {
+    let owed = Owed { since: Moment(1), run: "r".into(), rung: Rung::Silence, progress: Return::Awaited };
+    let mut standing = Standing { writer: Some("db2".into()), generation: 2, ..Standing::default() };
+    standing.owed.insert("db1".into(), owed.clone());
+    let mut story = Story::new(standing.clone());
+    story.check("db2", CheckKind::Mysql, CheckResult::Error("gone".into()));
+    story.pass(10);
+    assert_eq!(story.engine.rule(), Rule::R07);
+    // Nobody else has been looked at.
+    assert_eq!(deeds(story.look("db1", facts(true, &[]))), [Effect::Quarantine("db1".into())]);
+    // It did not obey: another attempt at once would leave no turn to anything else.
+    story.give(Input::Finished);
+    assert_eq!(deeds(story.look("db1", facts(true, &[]))), []);
+    assert_eq!(deeds(story.pass(1)), [Effect::Quarantine("db1".into())]);
+    // A run that was cut off may still owe the return of the host that stayed the writer.
+    standing.owed.insert("db2".into(), owed);
+    standing.owed.remove(&HostName::from("db1"));
+    let mut story = Story::new(standing);
+    assert_eq!(deeds(story.look("db2", facts(true, &[WRITER_ADDRESS]))), []);
 }
 
 #[test]
@@ -312,7 +425,10 @@ fn the_same_trouble_is_alarmed_about_once_until_something_succeeds() {
     let mut story = Story::healthy();
     let trouble = Trouble::new(Kind::Refused, "it failed", "because");
     let alarms = |effects: Vec<Effect>| {
-        effects.iter().filter(|effect| matches!(effect, Effect::Tell(Event::Alarm { .. }))).count()
+        effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Tell(Event::Alarm { .. })))
+            .count()
     };
     assert_eq!(alarms(story.give(Input::Failed(trouble.clone()))), 1);
     story.give(Input::Finished);

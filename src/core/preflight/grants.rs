@@ -117,7 +117,13 @@ pub fn needs(account: AccountKind, version: Version) -> Vec<Need> {
 }
 
 pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
-    let Some(facts) = subject.facts() else { return };
+    let Some(version) = subject
+        .facts()
+        .map(|facts| facts.version)
+        .or(subject.seen.version)
+    else {
+        return;
+    };
     for (account, grants) in &subject.seen.grants {
         let held = match grants {
             Asked::Told(held) => held,
@@ -131,7 +137,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
             held.iter()
                 .any(|have| need.any_of.iter().any(|one| one.eq_ignore_ascii_case(have)))
         };
-        for need in needs(*account, facts.version).iter().filter(|need| !has(need)) {
+        for need in needs(*account, version).iter().filter(|need| !has(need)) {
             let least = need.any_of.first().copied().unwrap_or_default();
             findings.push(subject.finding(
                 Name::PrivilegeMissing,

@@ -15,12 +15,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, Host, HostName};
-use super::facts::{MysqlFacts, Reach, Refusal};
+use super::facts::{MysqlFacts, Reach, Refusal, Version};
 use super::latch::CheckResult;
 
 pub use grants::{AccountKind, Need, needs};
 pub use passed::{Passed, Topic, passed};
-pub use shell::{NoShell, ShellSeen, programs};
+pub use shell::{NoShell, ShellSeen, Tmp, programs};
 pub use sudo::SudoAnswer;
 
 /// What findings about the box itself carry in place of a host's name.
@@ -71,6 +71,7 @@ pub enum Name {
     ProgramMissing,
     WrongArping,
     DeviceMissing,
+    TmpUnusable,
     UnitNotActive,
     SudoRefused,
     SudoWantsPassword,
@@ -88,13 +89,6 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The same words as in JSON.
         self.serialize(f)
-    }
-}
-
-impl Severity {
-    /// Whether a command that only looked has to say that something is wrong.
-    pub fn is_error(self) -> bool {
-        self == Severity::Error
     }
 }
 
@@ -151,6 +145,8 @@ pub struct Inspected {
     pub host: HostName,
     /// Its facts, asked by the monitor's account.
     pub facts: Reach<MysqlFacts>,
+    /// Its version, which is told even when the facts are not, for want of a privilege.
+    pub version: Option<Version>,
     /// Its variables.
     pub settings: Asked<Settings>,
     /// The global privileges of each account, as the server names them.
@@ -187,6 +183,29 @@ pub enum LoginTrial {
     Refused(String),
 }
 
+/// What one look at a whole cluster came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The cluster's name.
+    pub cluster: String,
+    /// What is in order.
+    pub passed: Vec<Passed>,
+    /// What is not.
+    pub findings: Vec<Finding>,
+    /// How long looking took.
+    pub took_ms: u64,
+}
+
+impl Checked {
+    /// How many findings are of that severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    }
+}
+
 /// Everything that stands in the way, errors first, in inventory order.
 pub fn evaluate(cluster: &Cluster, inspected: &[Inspected]) -> Vec<Finding> {
     let hosts: Vec<Subject> = cluster
@@ -216,6 +235,7 @@ pub fn evaluate(cluster: &Cluster, inspected: &[Inspected]) -> Vec<Finding> {
     settings::together(&hosts, &mut findings);
     pairing::check(&hosts, &mut findings);
     addresses::check(cluster, &hosts, &mut findings);
+    echoes(&hosts, &mut findings);
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -304,6 +324,37 @@ fn reached(subject: &Subject, findings: &mut Vec<Finding>) {
         because,
         hint.to_owned(),
     ));
+}
+
+/// Silence matters only on a host that answers otherwise; being unable to ask is the box's own trouble, told once.
+fn echoes(hosts: &[Subject], findings: &mut Vec<Finding>) {
+    for subject in hosts {
+        if let (CheckResult::Error(text), true) = (&subject.seen.ping, subject.seen.facts.is_alive()) {
+            findings.push(subject.finding(
+                Name::PingUnanswered,
+                Severity::Warning,
+                format!("its server answers and ping does not: {text}"),
+                "the check `ping` would call it failed",
+                "let ICMP echo requests from this box through".to_owned(),
+            ));
+        }
+    }
+    let forbidden = hosts.iter().find_map(|subject| match &subject.seen.ping {
+        CheckResult::Unknown(text) => Some((subject, text)),
+        _ => None,
+    });
+    if let Some((subject, text)) = forbidden {
+        findings.push(Finding {
+            host: BOX.into(),
+            ..subject.finding(
+                Name::CannotPing,
+                Severity::Warning,
+                text.clone(),
+                "the check `ping` can tell nothing",
+                "`setcap cap_net_raw+ep` on the program, or widen `net.ipv4.ping_group_range`".to_owned(),
+            )
+        });
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub enum Topic {
     Programs,
     Sudo,
     Service,
+    Tmp,
     Clock,
     Server,
     Accounts,
@@ -42,6 +43,7 @@ impl Name {
             Name::ProgramMissing | Name::WrongArping => Topic::Programs,
             Name::SudoRefused | Name::SudoWantsPassword | Name::SudoWantsTerminal => Topic::Sudo,
             Name::UnitNotActive => Topic::Service,
+            Name::TmpUnusable => Topic::Tmp,
             Name::ClockOff => Topic::Clock,
             Name::ServerNotReached | Name::MixedFlavours => Topic::Server,
             Name::AccountRefused => Topic::Accounts,
@@ -121,6 +123,7 @@ fn over_ssh(seen: &Inspected, shell: &ShellSeen) -> Vec<(Topic, String)> {
             Topic::Programs,
             format!("every program of the duties is there; {}", shell.arping),
         ),
+        (Topic::Tmp, "its `/tmp` can be written".to_owned()),
         (Topic::Clock, "its clock agrees with that of this box".to_owned()),
     ];
     if let Asked::Told(answers) = &shell.sudo {
@@ -164,8 +167,14 @@ fn server(seen: &Inspected) -> Vec<(Topic, String)> {
         let what = "the agent account gets in from this box and through the socket".to_owned();
         lines.push((Topic::Accounts, what));
     }
-    if seen.grants.len() == 3 && seen.grants.iter().all(|(_, held)| matches!(held, Asked::Told(_))) {
-        let what = "the monitor, agent and replication accounts may do what they must".to_owned();
+    let judged: Vec<String> = seen
+        .grants
+        .iter()
+        .filter(|(_, held)| matches!(held, Asked::Told(_)))
+        .map(|(account, _)| account.to_string())
+        .collect();
+    if judged.len() >= 2 && judged.len() == seen.grants.len() {
+        let what = format!("what these accounts must do, they may: {}", judged.join(", "));
         lines.push((Topic::Privileges, what));
     }
     if let Asked::Told(_) = seen.settings {

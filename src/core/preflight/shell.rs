@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Asked, Finding, Name, Severity, Subject, SudoAnswer, not_asked, sudo};
 
 /// Programs that shipped duties and the shell use on every host. One of [`CLIENTS`] comes on top.
-const NEEDED: [&str; 11] = [
-    "arping", "cut", "date", "env", "grep", "head", "ip", "kill", "ping", "sleep", "sudo",
+const NEEDED: [&str; 12] = [
+    "arping", "cut", "date", "df", "env", "grep", "head", "ip", "kill", "ping", "sleep", "sudo",
 ];
 /// Either is enough.
 const CLIENTS: [&str; 2] = ["mariadb", "mysql"];
@@ -27,6 +27,8 @@ pub struct ShellSeen {
     pub arping: String,
     /// The device that carries addresses, and whether there is one of that name.
     pub device: (String, bool),
+    /// Its directory for temporary files.
+    pub tmp: Tmp,
     /// The unit of the inventory and its state in the service manager's word; `None` without systemd.
     pub unit: Option<(String, Asked<String>)>,
     /// What sudo says about each command of the duties.
@@ -39,6 +41,15 @@ pub struct ShellSeen {
     pub held: Result<BTreeSet<IpAddr>, String>,
     /// Its clock less that of the box, in seconds.
     pub clock_ahead_s: i64,
+}
+
+/// The directory `/tmp` of a host. Duties do without it; its server and its people do not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmp {
+    /// KiB free for ordinary users; `None` when it was not told.
+    pub room_kib: Option<u64>,
+    /// Whether it can be written at all.
+    pub writable: bool,
 }
 
 /// Why nothing was seen over SSH.
@@ -99,7 +110,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
 fn missing(seen: &ShellSeen) -> Vec<&str> {
     let has_client = CLIENTS.iter().any(|client| seen.programs.contains(*client));
     let lacks =
-        |program: &&str| !seen.programs.contains(*program) && !(has_client && CLIENTS.contains(program));
+        |program: &&str| !(seen.programs.contains(*program) || has_client && CLIENTS.contains(program));
     seen.wanted.iter().map(String::as_str).filter(lacks).collect()
 }
 
@@ -154,6 +165,19 @@ fn surroundings(subject: &Subject, seen: &ShellSeen, findings: &mut Vec<Finding>
             ),
         );
     }
+    if let Some(trouble) = match (seen.tmp.writable, seen.tmp.room_kib) {
+        (false, _) => Some("cannot be written"),
+        (true, Some(0)) => Some("is full"),
+        (true, _) => None,
+    } {
+        findings.push(subject.finding(
+            Name::TmpUnusable,
+            Severity::Warning,
+            format!("its `/tmp` {trouble}"),
+            "duties do without it, but its server may fail at larger queries, and a full or broken disk spreads",
+            "`df /tmp` and the kernel's messages on the host say more".to_owned(),
+        ));
+    }
     if let Err(why) = &seen.held {
         findings.push(not_asked(&subject.host.name, "its addresses", why));
     }
@@ -194,3 +218,6 @@ fn unit(subject: &Subject, seen: &ShellSeen, findings: &mut Vec<Finding>) {
         Some(_) | None => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
