@@ -99,7 +99,9 @@ fn comes_to_order(lab: &Lab, code: i32, said: &str) -> &'static str {
 fn until_a_monitor_has_repaired(lab: &Lab, said: &str) {
     let monitor = lab.box_().spawn_mmm(["monitor"]).unwrap();
     let repaired = wait::until(SOON, "one writer with its address", || {
-        lab.who_has(lab::roster::WRITER_ADDRESS).unwrap() == lab.writable_hosts() && lab.replication_runs()
+        monitor.stderr().contains(" watches ")
+            && lab.who_has(lab::roster::WRITER_ADDRESS).unwrap() == lab.writable_hosts()
+            && lab.replication_runs()
     });
     if let Err(error) = repaired {
         panic!(
@@ -108,7 +110,7 @@ fn until_a_monitor_has_repaired(lab: &Lab, said: &str) {
             monitor.stderr()
         );
     }
-    assert_eq!(monitor.stop(SOON).unwrap().code, 0);
+    monitor.stop(SOON).unwrap();
 }
 
 #[test]
