@@ -54,7 +54,9 @@ impl fmt::Display for Fix {
             Fix::RemoveAddress(_, ip) => write!(f, "took {ip} away, since it belongs elsewhere"),
             Fix::AddAddress(_, ip) => write!(f, "brought {ip} up, since it was missing"),
             Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
-            Fix::Follow(_, writer) => write!(f, "made it follow the writer {writer}, since it followed another"),
+            Fix::Follow(_, writer) => {
+                write!(f, "made it follow the writer {writer}, since it followed another")
+            }
         }
     }
 }
@@ -138,8 +140,12 @@ fn astray(
     writer: &HostName,
     facts: &BTreeMap<HostName, HostFacts>,
 ) -> Vec<Fix> {
-    let leading = facts.get(writer).and_then(|seen| seen.mysql.up()).filter(|mysql| mysql.is_writable());
-    let (Some(leading), Some(address)) = (leading, cluster.host(writer).map(|host| host.address.to_string())) else {
+    let leading = facts
+        .get(writer)
+        .and_then(|seen| seen.mysql.up())
+        .filter(|mysql| mysql.is_writable());
+    let (Some(leading), Some(address)) = (leading, cluster.host(writer).map(|host| host.address.to_string()))
+    else {
         return Vec::new();
     };
     let is_astray = |mysql: &MysqlFacts| {
@@ -154,7 +160,9 @@ fn astray(
         .filter(|(host, _)| *host != writer && !standing.owed.contains_key(*host))
         .filter_map(|(host, seen)| Some((host, seen.mysql.up()?)))
         .filter(|(_, mysql)| !mysql.is_writable() && is_astray(mysql))
-        .filter(|(_, mysql)| gtid::compare(&mysql.history(leading), &leading.history(mysql)) == Compared::Nothing)
+        .filter(|(_, mysql)| {
+            gtid::compare(&mysql.history(leading), &leading.history(mysql)) == Compared::Nothing
+        })
         .map(|(host, _)| Fix::Follow(host.clone(), writer.clone()))
         .collect()
 }

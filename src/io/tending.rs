@@ -106,7 +106,11 @@ impl Performer<'_> {
                 self.duty(host, "announce", &errand, FIX_WITHIN).await
             }
             Fix::Follow(host, writer) => {
-                let errand = Errands { source: Some(writer), gtid: true, ..Errands::default() };
+                let errand = Errands {
+                    source: Some(writer),
+                    gtid: true,
+                    ..Errands::default()
+                };
                 self.duty(host, "follow", &errand, FOLLOW_WITHIN).await
             }
             Fix::AddAddress(host, ip) => {

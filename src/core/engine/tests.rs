@@ -480,9 +480,15 @@ fn a_host_that_follows_somebody_else_is_pointed_to_the_writer_unless_it_cannot_b
         facts
     };
     let fixes = |db3: HostFacts| {
-        let standing = Standing { writer: Some("db2".into()), ..Standing::default() };
+        let standing = Standing {
+            writer: Some("db2".into()),
+            ..Standing::default()
+        };
         let seen = BTreeMap::from([
-            ("db2".into(), with_gtid(facts(true, &[WRITER_ADDRESS]), "0-1-10,0-2-20", "10.0.0.1")),
+            (
+                "db2".into(),
+                with_gtid(facts(true, &[WRITER_ADDRESS]), "0-1-10,0-2-20", "10.0.0.1"),
+            ),
             ("db3".into(), db3),
         ]);
         repair::fixes(&cluster(), &standing, &["db2".into(), "db3".into()], &seen)
