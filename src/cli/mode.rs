@@ -43,12 +43,21 @@ pub async fn set(settings: &Settings, named: Option<&str>, mode: Mode) -> Result
     .await
 }
 
-/// Says that a person has looked after a stuck operation.
+/// Says that a person has looked after a stuck operation, and brings that operation to its end.
 pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble> {
-    change(settings, named, "operations may act again", |standing| {
+    let code = change(settings, named, "operations may act again", |standing| {
         standing.hands_off.take().is_some()
     })
-    .await
+    .await?;
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, named)?;
+    let fleet = setting::fleet(entry).await?;
+    let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
+    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let settled = performer.start_up().await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    settled.map(|_standing| code)
 }
 
 async fn change(

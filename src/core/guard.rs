@@ -353,7 +353,11 @@ pub fn rejoin(cluster: &Cluster, standing: &Standing, host: &HostName) -> Result
     }
 }
 
-fn hands_off(cluster: &Cluster, standing: &Standing) -> Result<(), Trouble> {
+/// Whether anybody may act on the cluster at all.
+///
+/// # Errors
+/// Refused, after an operation got stuck and until a person has looked.
+pub fn hands_off(cluster: &Cluster, standing: &Standing) -> Result<(), Trouble> {
     match &standing.hands_off {
         None => Ok(()),
         Some(because) => Err(Trouble::new(

@@ -26,7 +26,7 @@ pub enum Fix {
     AddAddress(HostName, IpAddr),
     /// An address was on two hosts: its holder says again where it is, or clients would go on asking the other.
     Announce(HostName, IpAddr),
-    /// A replica follows a host that is not the writer, and has nothing that the writer has not: point it there.
+    /// A host still follows somebody else, and has nothing that the writer lacks: point it to the writer.
     Follow(HostName, HostName),
 }
 
@@ -53,11 +53,10 @@ impl fmt::Display for Fix {
             Fix::DenyWrites(_) => f.write_str("refused writes, since it is not the writer"),
             Fix::RemoveAddress(_, ip) => write!(f, "took {ip} away, since it belongs elsewhere"),
             Fix::AddAddress(_, ip) => write!(f, "brought {ip} up, since it was missing"),
-            Fix::Follow(_, writer) => write!(
-                f,
-                "pointed to the writer {writer}, since it followed another host"
-            ),
             Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
+            Fix::Follow(_, writer) => {
+                write!(f, "made it follow the writer {writer}, since it followed another")
+            }
         }
     }
 }
@@ -157,6 +156,8 @@ pub fn follows_another(
         .find(|other| other.address.to_string() == channel.source_host)?;
     if host == writer
         || source.name == *writer
+        || channel.source_server_id == Some(leading.server_id)
+        || replica.is_writable()
         || channel.using_gtid == UsingGtid::No
         || !leading.is_writable()
     {

@@ -76,6 +76,8 @@ pub enum Happening {
     Undoing(usize),
     /// Taking stage `n` back ended so.
     Undid(usize, Outcome),
+    /// A person has looked after the run got stuck: what could not be told or taken back is looked into again.
+    Cleared,
 }
 
 /// What the run needs next.
@@ -193,6 +195,13 @@ impl Run {
             }
             (Happening::Undid(stage, outcome), Next::Undo(wanted)) if *stage == wanted => {
                 self.next = self.after_undoing(*stage, outcome);
+            }
+            (Happening::Cleared, Next::End(Ending::Stuck { .. })) if !self.committed => {
+                self.tries = 0;
+                self.next = match self.touched.last() {
+                    Some(stage) => Next::Look(*stage),
+                    None => self.undo_newest(),
+                };
             }
             _ => {}
         }
@@ -433,6 +442,27 @@ mod tests {
         assert_eq!(run.next(), &Next::Do(5));
         run.record(&Happening::Did(5, Outcome::Done));
         assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+    }
+
+    #[test]
+    fn a_stuck_run_that_a_person_has_looked_after_is_looked_into_again() {
+        let mut doubtful = run_until(
+            switchover(),
+            &[(0, Outcome::Done), (1, Outcome::Done), (2, Outcome::Done)],
+        );
+        doubtful.record(&Happening::Did(3, unknown()));
+        doubtful.record(&Happening::Looked(3, Settled::CannotTell));
+        assert!(doubtful.is_in_doubt());
+        doubtful.record(&Happening::Cleared);
+        assert_eq!(doubtful.next(), &Next::Look(3));
+
+        let mut undoing = run_until(switchover(), &[(0, failed())]);
+        for _ in 0..TRIES_TO_UNDO {
+            undoing.record(&Happening::Undid(0, failed()));
+        }
+        undoing.record(&Happening::Cleared);
+        undoing.record(&Happening::Looked(0, Settled::DidNotHappen));
+        assert_eq!(undoing.next(), &Next::Undo(0));
     }
 
     #[test]

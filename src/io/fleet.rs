@@ -20,7 +20,7 @@ use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts, Version};
 use crate::core::playbook::Playbook;
 use crate::core::reach::Failure as ReachFailure;
 use crate::core::run::Settled;
-use crate::core::script::{Act, Command, DutyOutcome, DutyReport, Failure, Script};
+use crate::core::script::{Act, DutyOutcome, DutyReport, Failure, Script};
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
@@ -45,7 +45,8 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 /// Closing a shell may take so long.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
-type HostShell = Shell<crate::io::ssh::Stream>;
+/// A shell on a host, over its SSH connection.
+pub type HostShell = Shell<crate::io::ssh::Stream>;
 
 /// Every host of one cluster, within reach.
 pub struct Fleet {
@@ -218,7 +219,7 @@ impl Fleet {
     pub async fn look_over_ssh(&self, host: &HostName) -> Reach<ShellFacts> {
         let report = match self.glance(host, "facts", &Errands::default(), LOOK_WITHIN).await {
             Ok(report) => report,
-            Err(trouble) => return Reach::Silent(trouble.because),
+            Err(trouble) => return Reach::Silent(format!("{}: {}", trouble.what, trouble.because)),
         };
         match &report.outcome {
             DutyOutcome::Done => match shell_facts::parse(&report.registered) {
@@ -248,40 +249,6 @@ impl Fleet {
             Ok(shell.run(&script, Instant::now() + within).await)
         });
         looked.await.unwrap_or_else(|_| Err(out_of_time(host, within)))
-    }
-
-    /// Performs a duty that only looks, on `from`, with the SQL of it going to the server of `to` as the account that
-    /// replicates from there. The shell is a new one and is closed again.
-    ///
-    /// # Errors
-    /// As [`Fleet::glance`].
-    pub async fn glance_as_replica(
-        &self,
-        from: &HostName,
-        to: &HostName,
-        duty: &str,
-        within: Duration,
-    ) -> Result<DutyReport, Trouble> {
-        let script = self.ready(from, duty, &Errands::default(), within).await?;
-        let entry = self.host_entry(to)?;
-        let logins = self
-            .vault
-            .logins(to)
-            .ok_or_else(|| unknown_host(&self.entry, to))?;
-        let login = SqlLogin {
-            user: logins.replication.user.clone(),
-            password: logins.replication.password.expose_secret().to_owned(),
-            socket: None,
-            server: Some((entry.address, entry.mysql.port)),
-            session: None,
-        };
-        let looked = timeout(within + GRACE, async {
-            let mut shell = self.open_shell(from, &login).await?;
-            let report = shell.run(&script, Instant::now() + within).await;
-            shell.close(CLOSE_WITHIN).await;
-            Ok(report)
-        });
-        looked.await.unwrap_or_else(|_| Err(out_of_time(from, within)))
     }
 
     /// Performs a duty on the host's acting shell. No step starts later than `within` and a little from now, the time
@@ -484,7 +451,11 @@ impl Fleet {
         slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
     }
 
-    async fn open_shell(&self, host: &HostName, login: &SqlLogin) -> Result<HostShell, Trouble> {
+    /// A new shell on a host, whose SQL client signs in with `login`; for whoever must not use the kept ones.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH, or its shell does not answer.
+    pub async fn open_shell(&self, host: &HostName, login: &SqlLogin) -> Result<HostShell, Trouble> {
         let link = self
             .connect(host)
             .await
@@ -503,10 +474,7 @@ impl Fleet {
             })
     }
 
-    /// The SSH connection to a host, opened if it is not.
-    ///
-    /// # Errors
-    /// Why there is none.
+    /// The SSH connection to a host, opened if it is not; or why there is none.
     pub async fn connect(&self, host: &HostName) -> Result<Link, SshError> {
         self.links.get(host.as_str()).await
     }
@@ -546,23 +514,17 @@ impl Fleet {
         errand: &Errands<'_>,
         within: Duration,
     ) -> Result<Script, Trouble> {
-        let entry = self.host_entry(host)?;
-        let context = context::context(&self.entry, &self.vault, entry, errand);
+        let context = self.context(host, errand)?;
         self.render(host, duty, &context, within).await
     }
 
-    /// The commands that a duty would run as root on a host.
+    /// What the templates of a duty can name on a host.
     ///
     /// # Errors
-    /// As [`Fleet::ready`].
-    pub fn root_commands(
-        &self,
-        host: &HostName,
-        duty: &str,
-        errand: &Errands<'_>,
-    ) -> Result<Vec<Command>, Trouble> {
-        let context = context::context(&self.entry, &self.vault, self.host_entry(host)?, errand);
-        playbook::root_commands(&self.playbook, duty, &context).map_err(|error| unready(host, duty, error))
+    /// Usage: there is no such host.
+    pub fn context(&self, host: &HostName, errand: &Errands<'_>) -> Result<Context, Trouble> {
+        let entry = self.host_entry(host)?;
+        Ok(context::context(&self.entry, &self.vault, entry, errand))
     }
 
     async fn render(
@@ -573,8 +535,14 @@ impl Fleet {
         within: Duration,
     ) -> Result<Script, Trouble> {
         let speaks = context::speaks(*self.reached(host)?.version.lock().await);
-        playbook::render(&self.playbook, duty, &speaks, context, within)
-            .map_err(|error| unready(host, duty, error))
+        playbook::render(&self.playbook, duty, &speaks, context, within).map_err(|error| {
+            Trouble::new(
+                Kind::Usage,
+                format!("duty `{duty}` cannot be made ready for `{host}`"),
+                error,
+            )
+            .hint("`mmm validate` checks playbooks and inventory")
+        })
     }
 
     fn host_entry(&self, host: &HostName) -> Result<&HostEntry, Trouble> {
@@ -605,15 +573,6 @@ fn wanted(name: &HostName, settings: &SshSettings, logins: &Logins) -> Wanted {
         max_channels: usize::try_from(settings.max_channels).unwrap_or(usize::MAX),
         ..Wanted::new(name.as_str(), &settings.address)
     }
-}
-
-fn unready(host: &HostName, duty: &str, error: playbook::RenderError) -> Trouble {
-    Trouble::new(
-        Kind::Usage,
-        format!("duty `{duty}` cannot be made ready for `{host}`"),
-        error,
-    )
-    .hint("`mmm validate` checks playbooks and inventory")
 }
 
 fn unknown_host(entry: &ClusterEntry, host: &HostName) -> Trouble {

@@ -145,11 +145,13 @@ pub struct OpenRun {
     pub registered: BTreeMap<String, String>,
     /// The shells it had open.
     pub shells: Vec<(HostName, Trace)>,
+    /// Whether it got stuck, and nobody has gone on with it since.
+    pub stuck: bool,
     /// When its last line was written.
     pub last_at: Moment,
 }
 
-/// Every run of the cluster that has no end, oldest first. A last line cut off by a crash is left out: it was never
+/// Every run of the cluster that has no end or got stuck, oldest first. A last line cut off by a crash is left out: it was never
 /// acted on, because acting waits for the sync.
 ///
 /// # Errors
@@ -178,6 +180,7 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
     let mut registered = BTreeMap::new();
     let mut shells = Vec::new();
     let mut last_at = Moment(0);
+    let mut stuck = false;
     for line in text.lines() {
         let Ok(line) = serde_json::from_str::<Line>(line) else {
             break;
@@ -186,11 +189,15 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
         match line.entry {
             Entry::Open(said) => opening = Some(said),
             Entry::Shell(host, trace) => shells.push((host, trace)),
-            Entry::Step(happening) => happenings.push(happening),
+            Entry::Step(happening) => {
+                stuck = false;
+                happenings.push(happening);
+            }
             Entry::Value(name, value) => {
                 registered.insert(name, value);
             }
-            Entry::End(_) => return Ok(None),
+            Entry::End(Ending::Stuck { .. }) => stuck = true,
+            Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return Ok(None),
         }
     }
     Ok(opening.map(|opening| OpenRun {
@@ -199,6 +206,7 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
         happenings,
         registered,
         shells,
+        stuck,
         last_at,
     }))
 }
@@ -246,5 +254,25 @@ mod tests {
             Journal::begin(&state, opening("a")).is_err(),
             "a name is used once"
         );
+    }
+
+    #[test]
+    fn a_stuck_run_stays_open_until_it_has_come_to_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        state.prepare().unwrap();
+        let mut journal = Journal::begin(&state, opening("a")).unwrap();
+        let stuck = |journal: &mut Journal, entry| {
+            journal.append(entry);
+            open_runs(&state).unwrap().first().map(|run| run.stuck)
+        };
+        let because = String::from("no answer");
+        assert_eq!(
+            stuck(&mut journal, Entry::End(Ending::Stuck { because })),
+            Some(true)
+        );
+        assert_eq!(stuck(&mut journal, Entry::Step(Happening::Cleared)), Some(false));
+        let because = String::from("no answer");
+        assert_eq!(stuck(&mut journal, Entry::End(Ending::Undone { because })), None);
     }
 }

@@ -326,11 +326,15 @@ impl Performer<'_> {
         facts: &Facts,
     ) -> Result<(Seats, Option<Rung>), Trouble> {
         let cluster = &self.fleet.entry().cluster;
+        guard::hands_off(cluster, standing)?;
         let no_writer = || {
+            let silent = facts
+                .iter()
+                .filter_map(|(host, facts)| Some(format!("; `{host}`: {}", facts.mysql.trouble()?)));
             Trouble::new(
                 Kind::Refused,
                 format!("nothing was done to `{}`", cluster.name),
-                "no host is known to be the writer",
+                format!("no host is known to be the writer{}", silent.collect::<String>()),
             )
             .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
         };

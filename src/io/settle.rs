@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::guard::{self, Facts};
-use crate::core::run::{Ending, Next, Run};
+use crate::core::run::{Ending, Happening, Next, Run};
 use crate::core::settlement::{self, CutOff, Sight, Verdict};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -19,6 +19,7 @@ use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
+/// After a run got stuck nothing is settled until a person has looked.
 ///
 /// # Errors
 /// Stuck, when a run cannot be settled; the standing then says hands off.
@@ -27,6 +28,9 @@ pub async fn open_runs(
     standing: &mut Standing,
     facts: Facts,
 ) -> Result<Facts, Trouble> {
+    if standing.hands_off.is_some() {
+        return Ok(facts);
+    }
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::new(
             Kind::Refused,
@@ -53,8 +57,9 @@ async fn settle(
     facts: &Facts,
 ) -> Result<(), Trouble> {
     let name = open.opening.run.clone();
+    let how = if open.stuck { "got stuck" } else { "was cut off" };
     performer.teller.tell(Event::Alarm {
-        what: format!("run {name} was cut off; it is settled first"),
+        what: format!("run {name} {how}; it is settled first"),
         hint: String::new(),
     });
     if open.happenings.is_empty() {
@@ -68,6 +73,15 @@ async fn settle(
         )
     })?;
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
+    if open.stuck {
+        if run.is_committed() {
+            // Everything that could be done for it was done; the rest is for people and repairs.
+            journal.append(Entry::End(Ending::Done { warnings: Vec::new() }));
+            return Ok(());
+        }
+        journal.append(Entry::Step(Happening::Cleared));
+        run.record(&Happening::Cleared);
+    }
     let prepared = Prepared {
         opening: open.opening.clone(),
         address: performer.fleet.entry().cluster.writer_address(),

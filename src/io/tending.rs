@@ -20,8 +20,8 @@ use crate::io::settle;
 
 /// One fix may take so long.
 const FIX_WITHIN: Duration = Duration::from_secs(5);
-/// Pointing a replica to another host may take so long.
-const FOLLOW_WITHIN: Duration = Duration::from_secs(8);
+/// Pointing a host to the writer may take so long: it connects first.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(15);
 /// Starting a server that was kept stopped may take so long: it recovers first.
 const START_WITHIN: Duration = Duration::from_secs(60);
 

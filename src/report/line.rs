@@ -89,18 +89,26 @@ fn ended(
     let (verb, sentence) = match (ending, writer) {
         (Ending::Done { .. }, Some(writer)) => (past(operation), format!("{writer} is the writer{refused}")),
         (Ending::Done { .. }, None) => (past(operation), format!("done{refused}")),
-        (Ending::Undone { because }, Some(writer)) => (
-            "Undone",
-            format!("{writer} is still the writer{refused}\nbecause: {because}"),
-        ),
-        (Ending::Undone { because }, None) => ("Undone", format!("as before{refused}\nbecause: {because}")),
+        (Ending::Undone { because }, writer) => {
+            let how = writer.map_or("as before".to_owned(), |writer| {
+                format!("{writer} is still the writer")
+            });
+            (
+                "Undone",
+                format!(
+                    "{how}{refused}\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
+                ),
+            )
+        }
         (Ending::Stuck { because }, writer) => {
             let who = writer.map_or("no host is known to take writes".to_owned(), |writer| {
                 format!("{writer} takes writes")
             });
             (
                 "STUCK",
-                format!("{who}{refused}; a person is needed\nbecause: {because}"),
+                format!(
+                    "{who}{refused}; a person is needed\nbecause: {because}\nhint: make sure by hand that one host at most takes writes, then `mmm clear`"
+                ),
             )
         }
     };

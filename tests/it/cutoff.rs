@@ -42,8 +42,9 @@ fn settles_by_a_monitor(halt: &Halt) {
     let lab = cut_off(halt);
     let before = lab.writable_hosts();
     let monitor = Monitor::start(&lab);
-    monitor.until("one writer with its address", || {
-        lab.writable_hosts().len() == 1
+    monitor.until("the run to be settled, and one writer with its address", || {
+        monitor.has_settled()
+            && lab.writable_hosts().len() == 1
             && lab.who_has(lab::roster::WRITER_ADDRESS).unwrap() == lab.writable_hosts()
             && lab.replication_runs()
     });
@@ -66,6 +67,13 @@ struct Monitor(Background);
 impl Monitor {
     fn start(lab: &Lab) -> Monitor {
         Monitor(lab.box_().spawn_mmm(["monitor"]).unwrap())
+    }
+
+    /// Whether it found the run and has said what became of it.
+    fn has_settled(&self) -> bool {
+        let said = format!("{}{}", self.0.stdout(), self.0.stderr());
+        said.contains("was cut off; it is settled first")
+            && ["Undone [", "Switched ["].iter().any(|end| said.contains(end))
     }
 
     #[track_caller]
@@ -120,14 +128,21 @@ fn killed_after_the_commit_and_a_monitor_starts() {
     settles_by_a_monitor(&Halt::Within(step("announce")));
 }
 
-/// Everywhere, when there is time for it.
+/// Whether there is time for every step.
+fn is_long() -> bool {
+    std::env::var_os("MMM_LONG").is_some()
+}
+
 #[test]
-fn killed_at_every_step() {
-    if std::env::var_os("MMM_LONG").is_none() {
-        return;
+fn killed_before_every_step() {
+    for step in steps().into_iter().filter(|_| is_long()) {
+        settles_by_a_switchover(&Halt::Before(step));
     }
-    for step in steps() {
-        settles_by_a_switchover(&Halt::Before(step.clone()));
+}
+
+#[test]
+fn killed_within_every_step_and_a_monitor_starts() {
+    for step in steps().into_iter().filter(|_| is_long()) {
         settles_by_a_monitor(&Halt::Within(step));
     }
 }

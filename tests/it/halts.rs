@@ -23,6 +23,7 @@ pub struct Step {
     line: usize,
     pub section: Section,
     pub seat: Seat,
+    pub name: String,
     pub duty: String,
 }
 
@@ -52,6 +53,7 @@ pub fn steps() -> Vec<Step> {
             line,
             section,
             seat: step.at,
+            name: step.name.clone(),
             duty: step.duty.clone(),
         })
         .collect()

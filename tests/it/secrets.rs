@@ -4,13 +4,16 @@
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use lab::Lab;
 
 use super::cluster::{cluster, mmm};
 
-/// Where something could be left on a host.
-const PLACES: [&str; 7] = ["tmp", "var/tmp", "run", "root", "home", "var/log", "dev/shm"];
+/// Where something could be left on a host, if only for a moment.
+const PLACES: [&str; 4] = ["tmp", "var/tmp", "run", "dev/shm"];
+/// Where something could be left for longer. The machine's own files can be seen there too, so it takes a while.
+const HOMES: [&str; 4] = ["root", "home", "var/log", "var/lib/mmm"];
 const FILE_AT_MOST: u64 = 4 << 20;
 
 /// The passwords mmm works with, by account.
@@ -54,15 +57,23 @@ fn in_processes(passwords: &[(&'static str, String)]) -> Vec<String> {
     findings
 }
 
-/// The files of a directory, and below it, that hold a password.
-fn in_files(directory: &Path, passwords: &[(&'static str, String)], findings: &mut Vec<String>) {
+/// The files of a directory, and below it, that hold a password. Files from before the lab are left out.
+fn in_files(
+    directory: &Path,
+    since: SystemTime,
+    passwords: &[(&'static str, String)],
+    findings: &mut Vec<String>,
+) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         // A file that is gone meanwhile holds nothing; pipes and sockets would be waited for.
-        let Ok(kind) = entry.metadata() else { continue };
-        if kind.is_dir() {
-            in_files(&path, passwords, findings);
-        } else if kind.is_file() && kind.len() <= FILE_AT_MOST {
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() {
+            in_files(&path, since, passwords, findings);
+        } else if metadata.is_file()
+            && metadata.len() <= FILE_AT_MOST
+            && metadata.modified().is_ok_and(|modified| modified >= since)
+        {
             let bytes = fs::read(&path).unwrap_or_default();
             for account in found_in(&bytes, passwords) {
                 findings.push(format!("{account}: {}", path.display()));
@@ -71,16 +82,44 @@ fn in_files(directory: &Path, passwords: &[(&'static str, String)], findings: &m
     }
 }
 
-/// Everything on every host that shows a password.
-fn anywhere(lab: &Lab, passwords: &[(&'static str, String)]) -> Vec<String> {
-    let mut findings = in_processes(passwords);
-    for host in lab.hosts() {
-        for place in PLACES {
-            in_files(&host.path(place).unwrap(), passwords, &mut findings);
+/// A search over every host of a lab.
+struct Search<'a> {
+    lab: &'a Lab,
+    since: SystemTime,
+    passwords: Vec<(&'static str, String)>,
+}
+
+impl Search<'_> {
+    fn new(lab: &Lab, since: SystemTime) -> Search<'_> {
+        Search {
+            lab,
+            since,
+            passwords: passwords(lab),
         }
     }
-    in_files(&lab.box_().path("var/lib").unwrap(), passwords, &mut findings);
-    findings
+
+    /// What shows a password now.
+    fn at_once(&self) -> Vec<String> {
+        let mut findings = in_processes(&self.passwords);
+        self.below(&PLACES, &mut findings);
+        findings
+    }
+
+    /// And what is left for longer.
+    fn everywhere(&self) -> Vec<String> {
+        let mut findings = self.at_once();
+        self.below(&HOMES, &mut findings);
+        findings
+    }
+
+    fn below(&self, places: &[&str], findings: &mut Vec<String>) {
+        for host in self.lab.hosts() {
+            for place in places {
+                let directory = host.path(place).unwrap();
+                in_files(&directory, self.since, &self.passwords, findings);
+            }
+        }
+    }
 }
 
 /// Ends the search, also when a command failed.
@@ -94,20 +133,17 @@ impl Drop for Ends<'_> {
 
 #[test]
 fn no_password_is_visible_anywhere() {
+    let since = SystemTime::now();
     let lab = cluster();
-    let passwords = passwords(&lab);
-    assert_eq!(
-        anywhere(&lab, &passwords),
-        Vec::<String>::new(),
-        "before anything ran"
-    );
+    let search = Search::new(&lab, since);
+    assert_eq!(search.everywhere(), Vec::<String>::new(), "before anything ran");
 
     let done = AtomicBool::new(false);
     let (rounds, seen, said) = std::thread::scope(|scope| {
         let watching = scope.spawn(|| {
             let (mut rounds, mut seen) = (0, Vec::new());
             while !done.load(Ordering::Relaxed) {
-                seen.extend(anywhere(&lab, &passwords));
+                seen.extend(search.at_once());
                 rounds += 1;
             }
             (rounds, seen)
@@ -136,15 +172,11 @@ fn no_password_is_visible_anywhere() {
     });
     assert_eq!(seen, Vec::<String>::new(), "while mmm ran");
     assert_eq!(
-        found_in(said.as_bytes(), &passwords),
+        found_in(said.as_bytes(), &search.passwords),
         Vec::<&str>::new(),
         "{said}"
     );
-    assert_eq!(
-        anywhere(&lab, &passwords),
-        Vec::<String>::new(),
-        "after everything ran"
-    );
+    assert_eq!(search.everywhere(), Vec::<String>::new(), "after everything ran");
     assert!(rounds >= 10, "looked {rounds} times only");
     assert!(said.len() > 1000, "mmm said little: {said}");
     eprintln!("looked {rounds} times at every process and every place where something could be left");
@@ -152,16 +184,21 @@ fn no_password_is_visible_anywhere() {
 
 #[test]
 fn the_search_finds_what_is_there() {
+    let since = SystemTime::now();
     let lab = cluster();
-    let passwords = passwords(&lab);
-    let secret = &passwords[1].1;
+    let search = Search::new(&lab, since);
+    let secret = &search.passwords[1].1;
     let _process = lab.db2().spawn(["sh", "-c", "sleep 60; true", secret]).unwrap();
-    lab.db3()
-        .write("/var/tmp/left", &format!("password={secret}\n"))
-        .unwrap();
-    lab::wait::until(super::cluster::SOON, "both to be found", || {
-        let found = anywhere(&lab, &passwords).join("\n");
-        found.contains("agent: cmdline of sh") && found.contains("var/tmp/left")
+    let text = format!("password={secret}\n");
+    lab.db3().write("/var/tmp/left", &text).unwrap();
+    lab.client().write("/root/left-at-home", &text).unwrap();
+    lab::wait::until(super::cluster::SOON, "the process to be found", || {
+        search.at_once().join("\n").contains("agent: cmdline of sh")
     })
     .unwrap();
+    let found = search.everywhere().join("\n");
+    assert!(
+        found.contains("var/tmp/left") && found.contains("root/left-at-home"),
+        "{found}"
+    );
 }

@@ -108,7 +108,7 @@ fn one_dead_witness_more_does_not_block() {
     .unwrap_or_else(|error| panic!("{error:#}\n{}", watch.said()));
     lab.wait_for_equal_tables("app.writes", &["db2", "db3"], SOON)
         .unwrap();
-    watch.until_said("pointed to the writer db2");
+    watch.until_said("made it follow the writer db2");
 }
 
 #[test]

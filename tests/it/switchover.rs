@@ -72,7 +72,7 @@ fn a_plan_shows_every_step_and_changes_nothing() {
     assert!(!plan.contains(&lab.password("replication").unwrap()));
 
     // What is shown is what runs: the same steps, in the same order.
-    let run = mmm(&lab, &["switchover", "--to", "db2"], 0).stdout;
+    let run = mmm(&lab, &["switchover", "--to", "db2"], 0).stderr;
     let ran: Vec<&str> = run
         .lines()
         .filter_map(|line| line.split_once("DONE [")?.1.split_once("] ")?.1.split_once(' '))

@@ -65,7 +65,6 @@ fn as_root(duty: &Duty, step: &Step, text: &str, context: &Context) -> Result<Op
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 mod tests {
     use super::*;
 

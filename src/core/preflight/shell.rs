@@ -110,7 +110,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
 fn missing(seen: &ShellSeen) -> Vec<&str> {
     let has_client = CLIENTS.iter().any(|client| seen.programs.contains(*client));
     let lacks =
-        |program: &&str| !seen.programs.contains(*program) && !(has_client && CLIENTS.contains(program));
+        |program: &&str| !(seen.programs.contains(*program) || has_client && CLIENTS.contains(program));
     seen.wanted.iter().map(String::as_str).filter(lacks).collect()
 }
 
@@ -218,3 +218,6 @@ fn unit(subject: &Subject, seen: &ShellSeen, findings: &mut Vec<Finding>) {
         Some(_) | None => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

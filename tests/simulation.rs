@@ -1,0 +1,466 @@
+//! The shipped operations, performed by the real conductor in a small world full of faults: duties that fail, or whose
+//! end is not known, or that happen late; looks that tell nothing; programs killed at any moment and runs settled by
+//! whoever comes next. Whatever happens, two hosts never take writes at once.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use mmm::config::{playbook, template};
+use mmm::core::cluster::HostName;
+use mmm::core::event::Event;
+use mmm::core::evidence::Rung;
+use mmm::core::plan::{self, Seats};
+use mmm::core::playbook::{Action, Playbook, Sql};
+use mmm::core::run::{Ending, Happening, Run, Settled, Stage};
+use mmm::core::script::{DutyOutcome, DutyReport, Failure};
+use mmm::core::settlement::{self, CutOff, Sight, Verdict};
+use mmm::io::conductor::{Errand, Hands, Registered, RunReport, conduct};
+use mmm::io::journal::{Entry, Opening};
+use proptest::prelude::*;
+
+/// As shipped.
+static PLAYBOOK: LazyLock<Playbook> = LazyLock::new(|| playbook::load(None).unwrap());
+
+const OUTGOING: &str = "db1";
+const INCOMING: &str = "db2";
+
+/// How a world goes wrong: one byte for each moment at which something may. When they are used up, all goes well, so a
+/// failing world shrinks to the few faults that matter.
+struct Dice(std::vec::IntoIter<u8>);
+
+impl Dice {
+    /// One of `faces`; 0 is the face on which all goes well.
+    fn roll(&mut self, faces: u8) -> u8 {
+        self.0.next().map_or(0, |byte| byte % faces)
+    }
+}
+
+/// What a duty does to who takes writes, read from its own steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Opens,
+    Closes,
+    None,
+}
+
+fn effect(duty: &str) -> Effect {
+    // The only duties that close a host without a word to its server.
+    if ["keep-stopped", "server-is-gone"].contains(&duty) {
+        return Effect::Closes;
+    }
+    let steps = &PLAYBOOK.duties[duty].steps;
+    let effects = steps.iter().map(|step| match &step.action {
+        Action::Sql(Sql::Word(word)) if word == "allow_writes" => Effect::Opens,
+        Action::Sql(Sql::Word(word)) if word == "deny_writes" => Effect::Closes,
+        Action::Duty(nested) => effect(nested),
+        _ => Effect::None,
+    });
+    effects
+        .into_iter()
+        .find(|effect| *effect != Effect::None)
+        .unwrap_or(Effect::None)
+}
+
+struct Model {
+    dice: Dice,
+    writable: BTreeSet<HostName>,
+    /// How many transactions the outgoing host has, and how many of them the incoming one.
+    written: u32,
+    arrived: u32,
+    /// What was noted of the outgoing host.
+    noted: Option<u32>,
+    /// Sent and neither seen to end nor known to be gone: it may happen at any moment.
+    late: Vec<(HostName, String)>,
+    journal: Vec<Happening>,
+    registered: Registered,
+    /// Every change, for the message of a failure.
+    story: Vec<String>,
+}
+
+/// The world as the conductor reaches it.
+struct World {
+    model: RefCell<Model>,
+}
+
+impl World {
+    fn tell_story(&self, line: String) {
+        self.model.borrow_mut().story.push(line);
+    }
+
+    /// Time passes: clients write, perhaps past `read_only`, and what was on its way may arrive.
+    fn passes(&self) {
+        let mut model = self.model.borrow_mut();
+        let open = model.writable.contains(&HostName::from(OUTGOING));
+        if open || model.dice.roll(40) == 39 && !model.writable.contains(&HostName::from(INCOMING)) {
+            model.written += 1;
+        }
+        if !model.late.is_empty() && model.dice.roll(3) == 2 {
+            let (host, duty) = model.late.remove(0);
+            drop(model);
+            self.apply(&host, &duty, "late");
+        }
+    }
+
+    fn apply(&self, host: &HostName, duty: &str, how: &str) {
+        let mut model = self.model.borrow_mut();
+        model.story.push(format!("{how}: {duty} at {host}"));
+        match effect(duty) {
+            Effect::Opens => drop(model.writable.insert(host.clone())),
+            Effect::Closes => drop(model.writable.remove(host)),
+            Effect::None => {}
+        }
+        match duty {
+            "catch-up" | "drain" => model.arrived = model.written,
+            "read-position" => model.noted = Some(model.written),
+            _ => {}
+        }
+        assert!(
+            model.writable.len() <= 1,
+            "two writers: {:?}\n{}",
+            model.writable,
+            model.story.join("\n")
+        );
+    }
+
+    /// Whether a duty that only looks would be content.
+    fn is_content(&self, duty: &str) -> bool {
+        let model = self.model.borrow();
+        match duty {
+            "position-unmoved" | "own-unmoved" => model.noted == Some(model.written),
+            _ => true,
+        }
+    }
+
+    /// Whether what a duty is for holds on the host.
+    fn holds(&self, host: &HostName, duty: &str) -> bool {
+        let writable = self.model.borrow().writable.contains(host);
+        match effect(duty) {
+            Effect::Opens => writable,
+            Effect::Closes => !writable,
+            Effect::None => self.model.borrow_mut().dice.roll(2) == 0,
+        }
+    }
+
+    fn report(errand: &Errand<'_>, outcome: DutyOutcome, registered: Registered) -> DutyReport {
+        DutyReport {
+            duty: errand.duty.to_owned(),
+            outcome,
+            steps: Vec::new(),
+            registered,
+            took: Duration::ZERO,
+        }
+    }
+}
+
+impl Hands for World {
+    async fn perform(&self, errand: Errand<'_>) -> DutyReport {
+        self.passes();
+        let failed = || DutyOutcome::Failed {
+            step: errand.duty.to_owned(),
+            why: Failure::Unexpected("no".to_owned()),
+        };
+        let unknown = || DutyOutcome::Unknown {
+            why: "the link died".to_owned(),
+        };
+        let roll = self.model.borrow_mut().dice.roll(96);
+        let late = || {
+            self.tell_story(format!("sent: {} at {}", errand.duty, errand.host));
+            self.model
+                .borrow_mut()
+                .late
+                .push((errand.host.clone(), errand.duty.to_owned()));
+        };
+        let outcome = match roll {
+            95 => failed(),
+            94 => {
+                self.apply(errand.host, errand.duty, "half");
+                failed()
+            }
+            93 => unknown(),
+            92 => {
+                self.apply(errand.host, errand.duty, "unseen");
+                unknown()
+            }
+            91 | 90 => {
+                late();
+                unknown()
+            }
+            // The program is killed: before, after, and while what it sent is on its way.
+            89 => std::future::pending().await,
+            88 => {
+                self.apply(errand.host, errand.duty, "last");
+                std::future::pending().await
+            }
+            87 => {
+                late();
+                std::future::pending().await
+            }
+            _ if !self.is_content(errand.duty) => failed(),
+            _ => {
+                self.apply(errand.host, errand.duty, "done");
+                DutyOutcome::Done
+            }
+        };
+        Self::report(&errand, outcome, Registered::new())
+    }
+
+    async fn look(&self, errand: Errand<'_>) -> Settled {
+        self.passes();
+        let roll = self.model.borrow_mut().dice.roll(8);
+        match roll {
+            7 => return Settled::CannotTell,
+            6 => std::future::pending().await,
+            _ => {}
+        }
+        // Nobody looks before the old shell is verified gone.
+        self.model
+            .borrow_mut()
+            .late
+            .retain(|(host, _)| host != errand.host);
+        if self.holds(errand.host, errand.duty) {
+            Settled::Happened
+        } else {
+            Settled::DidNotHappen
+        }
+    }
+
+    fn note(&self, entry: Entry) {
+        let mut model = self.model.borrow_mut();
+        match entry {
+            Entry::Step(happening) => model.journal.push(happening),
+            Entry::Value(name, value) => drop(model.registered.insert(name, value)),
+            Entry::Open(_) | Entry::Shell(..) | Entry::End(_) => {}
+        }
+    }
+
+    fn tell(&self, _: Event) {}
+
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn pause(&self, _: Duration) {
+        self.passes();
+    }
+}
+
+/// An operation with its seats filled.
+fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
+    let seats = Seats {
+        outgoing: (operation != "reopen").then(|| OUTGOING.into()),
+        incoming: Some(INCOMING.into()),
+        replicas: vec!["db3".into()],
+    };
+    let mut context = template::Context::default();
+    context.set("replication", serde_json::json!({ "gtid": gtid }));
+    context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
+    let keep = |step: &mmm::core::playbook::OperationStep| {
+        step.when
+            .as_deref()
+            .is_none_or(|when| template::holds(when, &context).unwrap())
+    };
+    Opening {
+        run: "simulated".to_owned(),
+        operation: operation.to_owned(),
+        outgoing: seats.outgoing.clone(),
+        incoming: seats.incoming.clone(),
+        rung,
+        stages: plan::stages(
+            &PLAYBOOK,
+            &PLAYBOOK.operations[operation],
+            &seats,
+            rung,
+            None,
+            keep,
+        ),
+    }
+}
+
+/// Settles what was cut off, as the next program does; `None` when nobody may act any more.
+fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
+    let mut run = Run::replay(opening.stages.clone(), &world.model.borrow().journal);
+    if stuck {
+        world.note(Entry::Step(Happening::Cleared));
+        run.record(&Happening::Cleared);
+    }
+    // What still lived has been ended where the host answers, and what was sent has expired everywhere.
+    world.passes();
+    let sights = {
+        let mut model = world.model.borrow_mut();
+        model.late.clear();
+        let hosts = [OUTGOING, INCOMING, "db3"].map(HostName::from);
+        let see = |host: HostName| {
+            let sight = match (model.dice.roll(8), model.writable.contains(&host)) {
+                (7, _) => Sight::Unseen,
+                (_, true) => Sight::Writable,
+                (_, false) => Sight::ReadOnly,
+            };
+            (host, sight)
+        };
+        hosts.map(see).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    world.tell_story(format!("settles: {sights:?} next {:?}", run.next()));
+    let cut = CutOff {
+        run: &run,
+        moves_writer: opening.operation != "rejoin",
+        is_failover: opening.rung.is_some(),
+        outgoing: opening.outgoing.as_ref(),
+        incoming: opening.incoming.as_ref(),
+    };
+    match settlement::settle(cut, &sights) {
+        Verdict::Overtaken(because) => {
+            // Nobody else acts in this world, so only the incoming host can have been opened, and only by this run.
+            panic!("overtaken: {because}\n{}", world.model.borrow().story.join("\n"))
+        }
+        Verdict::Stuck(_) => None,
+        Verdict::GoOn(happenings) => {
+            for happening in happenings {
+                world.note(Entry::Step(happening.clone()));
+                run.record(&happening);
+            }
+            Some(run)
+        }
+    }
+}
+
+/// What became of a run after all who came settled it.
+enum End {
+    Ended(RunReport),
+    NobodyMayAct,
+}
+
+/// Performs a run to its end, settling it whenever its program is killed, and once more after it got stuck.
+fn live_through(world: &World, opening: &Opening) -> End {
+    let mut run = Run::new(opening.stages.clone());
+    let mut cleared = 0;
+    loop {
+        let registered = world.model.borrow().registered.clone();
+        let report = conduct(world, opening, run, registered).now_or_never();
+        let stuck = match report {
+            None => false,
+            Some(report) => {
+                let again = matches!(report.ending, Ending::Stuck { .. }) && !report.committed && cleared < 2;
+                if !again {
+                    return End::Ended(report);
+                }
+                cleared += 1;
+                true
+            }
+        };
+        match settled(world, opening, stuck) {
+            Some(next) => run = next,
+            None => return End::NobodyMayAct,
+        }
+    }
+}
+
+fn world(operation: &str, dice: Vec<u8>) -> World {
+    let open = (operation != "reopen").then(|| OUTGOING.into());
+    World {
+        model: RefCell::new(Model {
+            dice: Dice(dice.into_iter()),
+            writable: open.into_iter().collect(),
+            written: 7,
+            arrived: 7,
+            noted: None,
+            late: Vec::new(),
+            journal: Vec::new(),
+            registered: Registered::new(),
+            story: Vec::new(),
+        }),
+    }
+}
+
+fn keeps_the_laws(operation: &str, rung: Option<Rung>, gtid: bool, dice: Vec<u8>) {
+    let opening = opening(operation, rung, gtid);
+    let world = world(operation, dice);
+    let end = live_through(&world, &opening);
+    // Whatever is still on its way arrives.
+    let late = std::mem::take(&mut world.model.borrow_mut().late);
+    for (host, duty) in late {
+        world.apply(&host, &duty, "at last");
+    }
+    let model = world.model.borrow();
+    let story = model.story.join("\n");
+    let End::Ended(report) = end else { return };
+    let open = |host: &str| model.writable.contains(&HostName::from(host));
+    match &report.ending {
+        Ending::Done { .. } => {
+            assert!(
+                report.committed && open(INCOMING) && !open(OUTGOING),
+                "{report:?}\n{story}"
+            );
+            let lost = operation == "switchover" && model.written != model.arrived;
+            assert!(
+                !lost,
+                "{} transactions lost without a word\n{story}",
+                model.written - model.arrived
+            );
+        }
+        Ending::Undone { .. } => {
+            assert!(!report.committed && !open(INCOMING), "{report:?}\n{story}");
+            if rung.is_none() && opening.outgoing.is_some() {
+                assert!(open(OUTGOING), "{report:?}\n{story}");
+            }
+        }
+        Ending::Stuck { .. } => assert!(!(report.committed && open(OUTGOING)), "{report:?}\n{story}"),
+    }
+}
+
+/// No stage of a run that reached its commit is ever taken back.
+fn undone_after_commit(stages: &[Stage], journal: &[Happening]) -> bool {
+    let mut run = Run::new(stages.to_vec());
+    journal.iter().any(|happening| {
+        run.record(happening);
+        run.is_committed() && matches!(happening, Happening::Undoing(_) | Happening::Undid(..))
+    })
+}
+
+fn dice() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 0..160)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_switchover_never_makes_two_writers(gtid in any::<bool>(), dice in dice()) {
+        keeps_the_laws("switchover", None, gtid, dice);
+    }
+
+    #[test]
+    fn a_failover_never_makes_two_writers(dice in dice()) {
+        keeps_the_laws("failover", Some(Rung::Demote), true, dice);
+    }
+
+    #[test]
+    fn a_reopened_writer_is_the_only_one(dice in dice()) {
+        keeps_the_laws("reopen", None, true, dice);
+    }
+
+    #[test]
+    fn nothing_is_taken_back_after_the_commit(dice in dice()) {
+            let opening = opening("switchover", None, true);
+        let world = world("switchover", dice);
+        let _how_it_ended_is_judged_elsewhere = live_through(&world, &opening);
+        prop_assert!(!undone_after_commit(&opening.stages, &world.model.borrow().journal));
+    }
+}
+
+#[test]
+fn a_world_without_faults_hands_over() {
+    let opening = opening("switchover", None, true);
+    let world = world("switchover", Vec::new());
+    let End::Ended(report) = live_through(&world, &opening) else {
+        panic!("it was not cut off")
+    };
+    assert_eq!(report.ending, Ending::Done { warnings: vec![] });
+    assert_eq!(
+        world.model.borrow().writable,
+        BTreeSet::from([HostName::from(INCOMING)])
+    );
+}
