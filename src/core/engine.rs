@@ -9,6 +9,7 @@ use super::election;
 use super::event::Event;
 use super::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
 use super::facts::{EventScheduler, HostFacts};
+use super::guard;
 use super::hosts::{self, HostRecord, HostState, Verdicts};
 use super::latch::{CheckResult, Latch, Verdict};
 use super::moment::Moment;
@@ -75,6 +76,8 @@ pub enum Effect {
     },
     /// Let this writer take writes again.
     Reopen(HostName),
+    /// Take the only host that accepts writes for the writer, after a look at all of them.
+    Adopt,
     /// Make this replaced writer, which has just been met, harmless.
     Quarantine(HostName),
     /// Put back what is out of place.
@@ -360,6 +363,13 @@ impl Engine {
         match rule.verb() {
             Verb::Watch => {}
             Verb::Tend => self.tend(now, effects),
+            Verb::Adopt => {
+                let is_shown = guard::observed_writer(&self.cluster, &self.facts).is_some();
+                if is_shown && now >= self.try_again_at {
+                    self.try_again_at = now.after(TRY_AGAIN_AFTER);
+                    self.start(Effect::Adopt, effects);
+                }
+            }
             Verb::AskEvidence => {
                 if let Some(writer) = self.standing.writer.clone().filter(|_| now >= self.ask_again_at) {
                     self.start(Effect::AskEvidence(writer), effects);

@@ -137,7 +137,7 @@ pub fn fixes(
     fixes
 }
 
-/// When `host` replicates by GTID from a host of the cluster that is not the writer: what it has that the writer has
+/// When `host` replicates by GTID from somebody who is not the writer: what it has that the writer has
 /// not. A replica that was away during a failover would take up what only the old writer has.
 pub fn follows_another(
     cluster: &Cluster,
@@ -150,12 +150,9 @@ pub fn follows_another(
     let [channel] = replica.replicas.as_slice() else {
         return None;
     };
-    let source = cluster
-        .hosts
-        .iter()
-        .find(|other| other.address.to_string() == channel.source_host)?;
+    let address = cluster.host(writer)?.address.to_string();
     if host == writer
-        || source.name == *writer
+        || channel.source_host == address
         || channel.source_server_id == Some(leading.server_id)
         || replica.is_writable()
         || channel.using_gtid == UsingGtid::No
