@@ -36,6 +36,7 @@
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
 //!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`] who could take over
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
+//!   - [`core::settlement`] what becomes of a run that was cut off
 //!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
 //!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
 //!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values

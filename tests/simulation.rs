@@ -210,8 +210,8 @@ impl Hands for World {
 
     async fn look(&self, errand: Errand<'_>) -> Settled {
         self.passes();
-        let rolled = self.model.borrow_mut().dice.roll(8);
-        match rolled {
+        let roll = self.model.borrow_mut().dice.roll(8);
+        match roll {
             7 => return Settled::CannotTell,
             6 => std::future::pending().await,
             _ => {}

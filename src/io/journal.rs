@@ -255,4 +255,24 @@ mod tests {
             "a name is used once"
         );
     }
+
+    #[test]
+    fn a_stuck_run_stays_open_until_it_has_come_to_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        state.prepare().unwrap();
+        let mut journal = Journal::begin(&state, opening("a")).unwrap();
+        let stuck = |journal: &mut Journal, entry| {
+            journal.append(entry);
+            open_runs(&state).unwrap().first().map(|run| run.stuck)
+        };
+        let because = String::from("no answer");
+        assert_eq!(
+            stuck(&mut journal, Entry::End(Ending::Stuck { because })),
+            Some(true)
+        );
+        assert_eq!(stuck(&mut journal, Entry::Step(Happening::Cleared)), Some(false));
+        let because = String::from("no answer");
+        assert_eq!(stuck(&mut journal, Entry::End(Ending::Undone { because })), None);
+    }
 }

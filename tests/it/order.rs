@@ -52,9 +52,14 @@ pub fn settings(lab: &Lab) -> BTreeMap<&'static str, Setting> {
         .collect()
 }
 
-/// Waits until no shell of `mmm`, and nothing that one started, runs on any database host.
+/// Demands that soon no shell of `mmm`, and nothing that one started, runs on any database host.
 #[track_caller]
 pub fn leaves_no_shell(lab: &Lab, limit: Duration) {
+    until_no_shell_is_left(lab, limit).unwrap();
+}
+
+/// Waits until no shell of `mmm`, and nothing that one started, runs on any database host.
+pub fn until_no_shell_is_left(lab: &Lab, limit: Duration) -> anyhow::Result<()> {
     const LOOK: &str = "for environ in $(grep -lsz ^MMM_SHELL= /proc/[0-9]*/environ); do tr '\\0' ' ' <${environ%environ}cmdline; echo; done";
     wait::until_some(limit, "the shells of `mmm` to be gone", || {
         for host in lab.databases() {
@@ -65,5 +70,4 @@ pub fn leaves_no_shell(lab: &Lab, limit: Duration) {
         }
         Ok(Some(()))
     })
-    .unwrap();
 }
