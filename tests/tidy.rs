@@ -64,7 +64,7 @@ const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "manager", 
 const LINES_AT_MOST: usize = 500;
 
 /// Longer files, each with the reason why it is not split.
-const LONGER: [(&str, usize, &str); 5] = [
+const LONGER: &[(&str, usize, &str)] = &[
     (
         "src/core/engine.rs",
         600,
