@@ -64,11 +64,11 @@ const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "manager", 
 const LINES_AT_MOST: usize = 500;
 
 /// Longer files, each with the reason why it is not split.
-const LONGER: [(&str, usize, &str); 6] = [
+const LONGER: [(&str, usize, &str); 5] = [
     (
-        "src/core/preflight/tests.rs",
+        "src/core/engine.rs",
         600,
-        "one table of findings, each provoked by one change",
+        "one total step, from each input to its effects",
     ),
     (
         "src/core/run.rs",
@@ -84,11 +84,6 @@ const LONGER: [(&str, usize, &str); 6] = [
         "src/io/operation.rs",
         750,
         "one operation from its lock to its last line",
-    ),
-    (
-        "src/io/preflight.rs",
-        600,
-        "every question that is asked before an operation is trusted",
     ),
     (
         "tests/shell/main.rs",

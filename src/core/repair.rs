@@ -8,7 +8,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName};
-use super::facts::{HostFacts, IoThread, SqlThread};
+use super::facts::{HostFacts, IoThread, MysqlFacts, SqlThread, UsingGtid};
+use super::gtid::{self, Compared};
 use super::roles::{self, Holders};
 use super::standing::{Return, Standing};
 
@@ -25,6 +26,8 @@ pub enum Fix {
     AddAddress(HostName, IpAddr),
     /// An address was on two hosts: its holder says again where it is, or clients would go on asking the other.
     Announce(HostName, IpAddr),
+    /// A host still follows somebody else, and has nothing that the writer lacks: point it to the writer.
+    Follow(HostName, HostName),
 }
 
 impl Fix {
@@ -35,7 +38,8 @@ impl Fix {
             | Fix::DenyWrites(host)
             | Fix::RemoveAddress(host, _)
             | Fix::AddAddress(host, _)
-            | Fix::Announce(host, _) => host,
+            | Fix::Announce(host, _)
+            | Fix::Follow(host, _) => host,
         }
     }
 }
@@ -50,6 +54,9 @@ impl fmt::Display for Fix {
             Fix::RemoveAddress(_, ip) => write!(f, "took {ip} away, since it belongs elsewhere"),
             Fix::AddAddress(_, ip) => write!(f, "brought {ip} up, since it was missing"),
             Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
+            Fix::Follow(_, writer) => {
+                write!(f, "made it follow the writer {writer}, since it followed another")
+            }
         }
     }
 }
@@ -106,7 +113,10 @@ pub fn fixes(
         for address in &addresses {
             if holds(seen, *address) && wanted.get(address) != Some(host) {
                 fixes.push(Fix::RemoveAddress(host.clone(), *address));
-                if let Some(holder) = wanted.get(address).filter(|holder| holds_it(facts, holder, *address)) {
+                if let Some(holder) = wanted
+                    .get(address)
+                    .filter(|holder| holds_it(facts, holder, *address))
+                {
                     fixes.push(Fix::Announce(holder.clone(), *address));
                 }
             }
@@ -118,12 +128,52 @@ pub fn fixes(
             fixes.push(Fix::AddAddress(host.clone(), *address));
         }
     }
+    fixes.extend(astray(cluster, standing, writer, facts));
     fixes
+}
+
+/// Hosts that follow somebody else than the writer, because they were down or out of reach when it changed. One that has
+/// something the writer lacks, or that cannot be compared, is left alone: its check says what is wrong with it.
+fn astray(
+    cluster: &Cluster,
+    standing: &Standing,
+    writer: &HostName,
+    facts: &BTreeMap<HostName, HostFacts>,
+) -> Vec<Fix> {
+    let leading = facts
+        .get(writer)
+        .and_then(|seen| seen.mysql.up())
+        .filter(|mysql| mysql.is_writable());
+    let (Some(leading), Some(address)) = (leading, cluster.host(writer).map(|host| host.address.to_string()))
+    else {
+        return Vec::new();
+    };
+    let is_astray = |mysql: &MysqlFacts| {
+        mysql.replicas.first().is_some_and(|channel| {
+            let follows =
+                channel.source_host == address || channel.source_server_id == Some(leading.server_id);
+            !follows && channel.using_gtid != UsingGtid::No
+        })
+    };
+    facts
+        .iter()
+        .filter(|(host, _)| *host != writer && !standing.owed.contains_key(*host))
+        .filter_map(|(host, seen)| Some((host, seen.mysql.up()?)))
+        .filter(|(_, mysql)| !mysql.is_writable() && is_astray(mysql))
+        .filter(|(_, mysql)| {
+            gtid::compare(&mysql.history(leading), &leading.history(mysql)) == Compared::Nothing
+        })
+        .map(|(host, _)| Fix::Follow(host.clone(), writer.clone()))
+        .collect()
 }
 
 /// Whether this is a replaced writer that answers and has not been made harmless, or is harmless no more.
 pub fn must_be_quarantined(standing: &Standing, host: &HostName, seen: &HostFacts) -> bool {
-    let Some(owed) = standing.owed.get(host).filter(|_| standing.writer.as_ref() != Some(host)) else {
+    let Some(owed) = standing
+        .owed
+        .get(host)
+        .filter(|_| standing.writer.as_ref() != Some(host))
+    else {
         return false;
     };
     owed.progress == Return::Awaited && seen.mysql.up().is_some() || is_active(seen)

@@ -446,7 +446,10 @@ mod tests {
 
     #[test]
     fn a_stuck_run_that_a_person_has_looked_after_is_looked_into_again() {
-        let mut doubtful = run_until(switchover(), &[(0, Outcome::Done), (1, Outcome::Done), (2, Outcome::Done)]);
+        let mut doubtful = run_until(
+            switchover(),
+            &[(0, Outcome::Done), (1, Outcome::Done), (2, Outcome::Done)],
+        );
         doubtful.record(&Happening::Did(3, unknown()));
         doubtful.record(&Happening::Looked(3, Settled::CannotTell));
         assert!(doubtful.is_in_doubt());

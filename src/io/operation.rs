@@ -362,7 +362,9 @@ impl Performer<'_> {
                 let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
                 // One that is down would be waited for while the old writer returns, with the lock held.
                 seats.replicas.retain(|host| {
-                    facts.get(host).is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
+                    facts
+                        .get(host)
+                        .is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
                 });
                 Ok((seats, Some(*rung)))
             }

@@ -53,7 +53,13 @@ impl StateDir {
     pub fn load(&self) -> Result<Standing, Trouble> {
         let on_disk = self.read();
         match self.unwritten().clone() {
-            Some(kept) if on_disk.as_ref().map_or(true, |read| read.generation < kept.generation) => Ok(kept),
+            Some(kept)
+                if on_disk
+                    .as_ref()
+                    .map_or(true, |read| read.generation < kept.generation) =>
+            {
+                Ok(kept)
+            }
             Some(_) | None => on_disk,
         }
     }

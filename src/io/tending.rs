@@ -20,6 +20,8 @@ use crate::io::settle;
 
 /// One fix may take so long.
 const FIX_WITHIN: Duration = Duration::from_secs(5);
+/// Pointing a host to the writer may take so long: it connects first.
+const FOLLOW_WITHIN: Duration = Duration::from_secs(15);
 /// Starting a server that was kept stopped may take so long: it recovers first.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -103,6 +105,14 @@ impl Performer<'_> {
                 };
                 self.duty(host, "announce", &errand, FIX_WITHIN).await
             }
+            Fix::Follow(host, writer) => {
+                let errand = Errands {
+                    source: Some(writer),
+                    gtid: true,
+                    ..Errands::default()
+                };
+                self.duty(host, "follow", &errand, FOLLOW_WITHIN).await
+            }
             Fix::AddAddress(host, ip) => {
                 let errand = Errands {
                     address: Some(*ip),
@@ -137,9 +147,18 @@ impl Performer<'_> {
         let mut fixes = vec![Fix::Quarantine(host.clone())];
         let cluster = &self.fleet.entry().cluster;
         let held = |ip: &IpAddr| seen.ssh.up().is_some_and(|shell| shell.holds(*ip));
-        for ip in cluster.roles.iter().flat_map(|role| role.addresses.iter().copied()).filter(held) {
+        for ip in cluster
+            .roles
+            .iter()
+            .flat_map(|role| role.addresses.iter().copied())
+            .filter(held)
+        {
             fixes.push(Fix::RemoveAddress(host.clone(), ip));
-            if let Some(writer) = standing.writer.clone().filter(|_| cluster.writer_address() == Some(ip)) {
+            if let Some(writer) = standing
+                .writer
+                .clone()
+                .filter(|_| cluster.writer_address() == Some(ip))
+            {
                 fixes.push(Fix::Announce(writer, ip));
             }
         }
@@ -153,7 +172,10 @@ impl Performer<'_> {
             match self.apply(&fix).await {
                 Ok(()) => {
                     if let Fix::Quarantine(host) = &fix
-                        && standing.owed.get(host).is_some_and(|owed| owed.progress == Return::Awaited)
+                        && standing
+                            .owed
+                            .get(host)
+                            .is_some_and(|owed| owed.progress == Return::Awaited)
                     {
                         self.progress(standing, host, Return::Quarantined);
                     }

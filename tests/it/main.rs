@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod away;
 mod beside;
 mod check;
 mod cluster;

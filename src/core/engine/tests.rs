@@ -380,8 +380,17 @@ fn a_replaced_writer_is_quarantined_first_and_then_compared() {
     story.look("db2", facts(true, &[WRITER_ADDRESS]));
     story.look("db3", facts(false, &[]));
     story.now_ms += 1_000;
-    assert_eq!(deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))), [Effect::Quarantine("db1".into())]);
-    standing.owed.insert("db1".into(), Owed { progress: Return::Quarantined, ..owed });
+    assert_eq!(
+        deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))),
+        [Effect::Quarantine("db1".into())]
+    );
+    standing.owed.insert(
+        "db1".into(),
+        Owed {
+            progress: Return::Quarantined,
+            ..owed
+        },
+    );
     story.give(Input::Stands(standing));
     story.give(Input::Finished);
     let mut quarantined = facts(false, &[]);
@@ -400,15 +409,27 @@ fn a_replaced_writer_is_quarantined_first_and_then_compared() {
 
 #[test]
 fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itself_never() {
-    let owed = Owed { since: Moment(1), run: "r".into(), rung: Rung::Silence, progress: Return::Awaited };
-    let mut standing = Standing { writer: Some("db2".into()), generation: 2, ..Standing::default() };
+    let owed = Owed {
+        since: Moment(1),
+        run: "r".into(),
+        rung: Rung::Silence,
+        progress: Return::Awaited,
+    };
+    let mut standing = Standing {
+        writer: Some("db2".into()),
+        generation: 2,
+        ..Standing::default()
+    };
     standing.owed.insert("db1".into(), owed.clone());
     let mut story = Story::new(standing.clone());
     story.check("db2", CheckKind::Mysql, CheckResult::Error("gone".into()));
     story.pass(10);
     assert_eq!(story.engine.rule(), Rule::R07);
     // Nobody else has been looked at.
-    assert_eq!(deeds(story.look("db1", facts(true, &[]))), [Effect::Quarantine("db1".into())]);
+    assert_eq!(
+        deeds(story.look("db1", facts(true, &[]))),
+        [Effect::Quarantine("db1".into())]
+    );
     // It did not obey: another attempt at once would leave no turn to anything else.
     story.give(Input::Finished);
     assert_eq!(deeds(story.look("db1", facts(true, &[]))), []);
@@ -436,4 +457,46 @@ fn the_same_trouble_is_alarmed_about_once_until_something_succeeds() {
     story.give(Input::Finished);
     story.give(Input::Finished);
     assert_eq!(alarms(story.give(Input::Failed(trouble))), 1);
+}
+
+#[test]
+fn a_host_that_follows_somebody_else_is_pointed_to_the_writer_unless_it_cannot_be_compared() {
+    use crate::core::gtid::{MariaPosition, MariaState};
+    let with_gtid = |facts: HostFacts, state: &str, source: &str| {
+        let mut facts = facts;
+        if let Reach::Up(mysql) = &mut facts.mysql {
+            mysql.gtid = GtidFacts::Mariadb {
+                binlog_pos: MariaPosition::default(),
+                slave_pos: MariaPosition::default(),
+                current_pos: MariaPosition::default(),
+                binlog_state: state.parse::<MariaState>().unwrap(),
+                domain_id: 0,
+                strict: false,
+            };
+            mysql.server_id = if source == "10.0.0.1" { 2 } else { 3 };
+            mysql.replicas[0].source_host = source.into();
+            mysql.replicas[0].source_server_id = Some(9);
+        }
+        facts
+    };
+    let fixes = |db3: HostFacts| {
+        let standing = Standing {
+            writer: Some("db2".into()),
+            ..Standing::default()
+        };
+        let seen = BTreeMap::from([
+            (
+                "db2".into(),
+                with_gtid(facts(true, &[WRITER_ADDRESS]), "0-1-10,0-2-20", "10.0.0.1"),
+            ),
+            ("db3".into(), db3),
+        ]);
+        repair::fixes(&cluster(), &standing, &["db2".into(), "db3".into()], &seen)
+    };
+    let behind = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.9");
+    assert_eq!(fixes(behind), [repair::Fix::Follow("db3".into(), "db2".into())]);
+    let ahead = with_gtid(facts(false, &[]), "0-1-11", "10.0.0.9");
+    assert_eq!(fixes(ahead), []);
+    let follows = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.2");
+    assert_eq!(fixes(follows), []);
 }
