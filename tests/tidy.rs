@@ -71,6 +71,11 @@ const LONGER: &[(&str, usize, &str)] = &[
         "one total step, from each input to its effects",
     ),
     (
+        "src/core/engine/tests.rs",
+        700,
+        "stories of the engine, told one after the other",
+    ),
+    (
         "src/core/run.rs",
         600,
         "a run as a fold over its journal, with its tests",
