@@ -168,12 +168,7 @@ fn look(name: &str, text: &str) -> Vec<String> {
         }
     }
     if let Some(room) = name.strip_prefix("src/") {
-<<<<<<< HEAD
-        let is_test_only =
-            name.ends_with("/tests.rs") || ["src/core/golden.rs", "src/core/samples.rs"].contains(&name);
-=======
         let is_test_only = name.ends_with("/tests.rs") || TEST_ONLY.contains(&name);
->>>>>>> refs/heads/stories
         for (number, line) in code(text).take_while(|(_, line)| !is_test_only && line.trim() != "mod tests {")
         {
             for what in in_the_program(room, line) {
