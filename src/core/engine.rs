@@ -9,10 +9,11 @@ use super::election;
 use super::event::Event;
 use super::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
 use super::facts::{EventScheduler, HostFacts};
+use super::guard;
 use super::hosts::{self, HostRecord, HostState, Verdicts};
 use super::latch::{CheckResult, Latch, Verdict};
 use super::moment::Moment;
-use super::repair;
+use super::repair::{self, Fix};
 use super::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use super::standing::{Mode, Return, Standing};
 use super::trouble::Trouble;
@@ -21,6 +22,8 @@ use super::trouble::Trouble;
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Pause between attempts to point replicas to the writer, which take long when they fail.
+const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Pause between attempts to make a replaced writer harmless; other work gets its turn in between.
 const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
@@ -73,6 +76,8 @@ pub enum Effect {
     },
     /// Let this writer take writes again.
     Reopen(HostName),
+    /// Take the only host that accepts writes for the writer, after a look at all of them.
+    Adopt,
     /// Make this replaced writer, which has just been met, harmless.
     Quarantine(HostName),
     /// Put back what is out of place.
@@ -121,6 +126,7 @@ pub struct Engine {
     ask_again_at: Moment,
     try_again_at: Moment,
     quarantine_again_at: Moment,
+    follow_again_at: Moment,
 }
 
 impl Engine {
@@ -149,6 +155,7 @@ impl Engine {
             ask_again_at: Moment(0),
             try_again_at: Moment(0),
             quarantine_again_at: Moment(0),
+            follow_again_at: Moment(0),
         }
     }
 
@@ -356,6 +363,13 @@ impl Engine {
         match rule.verb() {
             Verb::Watch => {}
             Verb::Tend => self.tend(now, effects),
+            Verb::Adopt => {
+                let is_shown = guard::observed_writer(&self.cluster, &self.facts).is_some();
+                if is_shown && now >= self.try_again_at {
+                    self.try_again_at = now.after(TRY_AGAIN_AFTER);
+                    self.start(Effect::Adopt, effects);
+                }
+            }
             Verb::AskEvidence => {
                 if let Some(writer) = self.standing.writer.clone().filter(|_| now >= self.ask_again_at) {
                     self.start(Effect::AskEvidence(writer), effects);
@@ -432,20 +446,34 @@ impl Engine {
 
     /// With the writer in place: mend what is out of place, then bring replaced writers in.
     fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if !self.cluster.hosts.iter().all(|host| self.is_fresh(&host.name)) {
+        // A replaced writer is met by itself, and until then it is only pinged: nobody waits for a look at it.
+        let is_waited_for = |host: &HostName| !self.standing.owed.contains_key(host);
+        let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
+        if !hosts.all(|host| self.is_fresh(host) || !is_waited_for(host)) {
             return;
         }
         let online = self.online();
-        if !repair::fixes(&self.cluster, &self.standing, &online, &self.facts).is_empty() {
+        let fresh = self.facts.iter().filter(|(host, _)| self.is_fresh(host));
+        let fresh = fresh.map(|(host, facts)| (host.clone(), facts.clone())).collect();
+        let mut fixes = repair::fixes(&self.cluster, &self.standing, &online, &fresh);
+        if now < self.follow_again_at {
+            fixes.retain(|fix| !matches!(fix, Fix::Follow(..)));
+        }
+        if fixes.iter().any(|fix| matches!(fix, Fix::Follow(..))) {
+            self.follow_again_at = now.after(FOLLOW_AGAIN_AFTER);
+        }
+        if !fixes.is_empty() {
             self.start(Effect::Repair, effects);
             return;
         }
+        // One whose server runs is made harmless first; one that was stopped for good is started that way.
         let back = self.standing.owed.iter().find(|(host, owed)| {
-            let ssh = self
-                .facts
-                .get(*host)
-                .is_some_and(|facts| facts.ssh.up().is_some());
-            ssh && !matches!(owed.progress, Return::KeptOut { .. })
+            let seen = self.facts.get(*host).filter(|_| self.is_fresh(host));
+            seen.is_some_and(|seen| {
+                seen.ssh.up().is_some()
+                    && !matches!(owed.progress, Return::KeptOut { .. })
+                    && !repair::must_be_quarantined(&self.standing, host, seen)
+            })
         });
         if let Some((host, _)) = back.filter(|_| now >= self.try_again_at) {
             self.try_again_at = now.after(TRY_AGAIN_AFTER);

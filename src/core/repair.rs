@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName};
-use super::facts::{HostFacts, IoThread, MysqlFacts, SqlThread, UsingGtid};
+use super::facts::{HostFacts, IoThread, SqlThread, UsingGtid};
 use super::gtid::{self, Compared};
 use super::roles::{self, Holders};
 use super::standing::{Return, Standing};
@@ -128,43 +128,42 @@ pub fn fixes(
             fixes.push(Fix::AddAddress(host.clone(), *address));
         }
     }
-    fixes.extend(astray(cluster, standing, writer, facts));
+    for (host, seen) in facts {
+        let reached = seen.ssh.up().is_some() && !standing.owed.contains_key(host);
+        if reached && follows_another(cluster, writer, host, facts) == Some(Compared::Nothing) {
+            fixes.push(Fix::Follow(host.clone(), writer.clone()));
+        }
+    }
     fixes
 }
 
-/// Hosts that follow somebody else than the writer, because they were down or out of reach when it changed. One that has
-/// something the writer lacks, or that cannot be compared, is left alone: its check says what is wrong with it.
-fn astray(
+/// When `host` replicates by GTID from somebody who is not the writer: what it has that the writer has
+/// not. A replica that was away during a failover would take up what only the old writer has.
+pub fn follows_another(
     cluster: &Cluster,
-    standing: &Standing,
     writer: &HostName,
+    host: &HostName,
     facts: &BTreeMap<HostName, HostFacts>,
-) -> Vec<Fix> {
-    let leading = facts
-        .get(writer)
-        .and_then(|seen| seen.mysql.up())
-        .filter(|mysql| mysql.is_writable());
-    let (Some(leading), Some(address)) = (leading, cluster.host(writer).map(|host| host.address.to_string()))
-    else {
-        return Vec::new();
+) -> Option<Compared> {
+    let seen = |name: &HostName| facts.get(name).and_then(|facts| facts.mysql.up());
+    let (replica, leading) = (seen(host)?, seen(writer)?);
+    let [channel] = replica.replicas.as_slice() else {
+        return None;
     };
-    let is_astray = |mysql: &MysqlFacts| {
-        mysql.replicas.first().is_some_and(|channel| {
-            let follows =
-                channel.source_host == address || channel.source_server_id == Some(leading.server_id);
-            !follows && channel.using_gtid != UsingGtid::No
-        })
-    };
-    facts
-        .iter()
-        .filter(|(host, _)| *host != writer && !standing.owed.contains_key(*host))
-        .filter_map(|(host, seen)| Some((host, seen.mysql.up()?)))
-        .filter(|(_, mysql)| !mysql.is_writable() && is_astray(mysql))
-        .filter(|(_, mysql)| {
-            gtid::compare(&mysql.history(leading), &leading.history(mysql)) == Compared::Nothing
-        })
-        .map(|(host, _)| Fix::Follow(host.clone(), writer.clone()))
-        .collect()
+    let address = cluster.host(writer)?.address.to_string();
+    if host == writer
+        || channel.source_host == address
+        || channel.source_server_id == Some(leading.server_id)
+        || replica.is_writable()
+        || channel.using_gtid == UsingGtid::No
+        || !leading.is_writable()
+    {
+        return None;
+    }
+    Some(gtid::compare(
+        &replica.history(leading),
+        &leading.history(replica),
+    ))
 }
 
 /// Whether this is a replaced writer that answers and has not been made harmless, or is harmless no more.

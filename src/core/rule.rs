@@ -61,6 +61,8 @@ pub struct Picture {
 pub enum Verb {
     /// Nothing.
     Watch,
+    /// Learn from the hosts who the writer is, as soon as they show it.
+    Adopt,
     /// Put back what is out of place, and bring replaced writers in.
     Tend,
     /// Gather evidence about the writer; what it says decides.
@@ -138,7 +140,8 @@ impl Rule {
     /// What it asks for.
     pub fn verb(self) -> Verb {
         match self {
-            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R09 | Rule::R10 => Verb::Watch,
+            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 => Verb::Watch,
+            Rule::R09 => Verb::Adopt,
             Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 => Verb::Tend,
             Rule::R06 => Verb::AskEvidence,
             Rule::R08 => Verb::Reopen,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{CheckKind, HostMode, HostName};
 use super::engine::Engine;
+use super::gtid::Compared;
 use super::hosts::HostState;
 use super::latch::{CheckResult, Verdict};
 use super::moment::Moment;
@@ -209,6 +210,25 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             warn(
                 format!("{host} cannot be managed over SSH: {trouble}"),
                 "without SSH it cannot be demoted: see `mmm check`",
+            );
+        }
+    }
+    for host in engine.cluster().hosts.iter().map(|host| &host.name) {
+        let Some(writer) = standing
+            .writer
+            .as_ref()
+            .filter(|_| !standing.owed.contains_key(host))
+        else {
+            continue;
+        };
+        if let Some(Compared::Extra(surplus)) =
+            repair::follows_another(engine.cluster(), writer, host, engine.facts())
+        {
+            warn(
+                format!(
+                    "{host} does not follow the writer {writer} and has transactions that it has not: {surplus}"
+                ),
+                "save what you need from it, then rebuild it from the writer",
             );
         }
     }

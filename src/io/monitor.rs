@@ -231,6 +231,7 @@ async fn carry_out(
             .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
+        Effect::Adopt => performer.start_up().await.map(drop).err(),
         Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
         Effect::Repair => performer.repair(online).await.err(),
     };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::inventory::Service;
-use crate::core::cluster::HostName;
+use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::gtid::{self, Compared};
 use crate::core::guard;
@@ -98,20 +98,26 @@ impl Performer<'_> {
                 };
                 self.duty(host, "remove-address", &errand, FIX_WITHIN).await
             }
-            Fix::Announce(host, ip) => {
-                let errand = Errands {
-                    address: Some(*ip),
-                    ..Errands::default()
-                };
-                self.duty(host, "announce", &errand, FIX_WITHIN).await
-            }
             Fix::Follow(host, writer) => {
                 let errand = Errands {
                     source: Some(writer),
                     gtid: true,
                     ..Errands::default()
                 };
-                self.duty(host, "follow", &errand, FOLLOW_WITHIN).await
+                let mode = self.fleet.entry().cluster.host(host).map(|host| host.mode);
+                let duty = if mode == Some(HostMode::Master) {
+                    "follow-demoted"
+                } else {
+                    "follow"
+                };
+                self.duty(host, duty, &errand, FOLLOW_WITHIN).await
+            }
+            Fix::Announce(host, ip) => {
+                let errand = Errands {
+                    address: Some(*ip),
+                    ..Errands::default()
+                };
+                self.duty(host, "announce", &errand, FIX_WITHIN).await
             }
             Fix::AddAddress(host, ip) => {
                 let errand = Errands {

@@ -341,6 +341,24 @@ fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itse
 }
 
 #[test]
+fn a_monitor_that_began_before_its_servers_learns_who_the_writer_is() {
+    let mut story = Story::new(Standing::default());
+    assert_eq!(deeds(story.pass(10)), []);
+    assert_eq!(story.engine.rule(), Rule::R09);
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), []);
+    assert_eq!(
+        deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))),
+        [Effect::Adopt]
+    );
+    // Two would be one too many.
+    let mut story = Story::new(Standing::default());
+    story.look("db1", facts(true, &[WRITER_ADDRESS]));
+    story.give(Input::Finished);
+    story.look("db2", facts(true, &[]));
+    assert_eq!(deeds(story.pass(10)), []);
+}
+
+#[test]
 fn the_same_trouble_is_alarmed_about_once_until_something_succeeds() {
     let mut story = Story::healthy();
     let trouble = Trouble::new(Kind::Refused, "it failed", "because");
