@@ -61,10 +61,13 @@ const NOWHERE: [&str; 6] = [
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "manager", "handler", "types"];
 
+/// Compiled for tests only, as `#[cfg(test)]` says where they are named.
+const TEST_ONLY: [&str; 2] = ["src/core/golden.rs", "src/core/samples.rs"];
+
 const LINES_AT_MOST: usize = 500;
 
 /// Longer files, each with the reason why it is not split.
-const LONGER: [(&str, usize, &str); 5] = [
+const LONGER: &[(&str, usize, &str)] = &[
     (
         "src/core/engine.rs",
         600,
@@ -165,7 +168,7 @@ fn look(name: &str, text: &str) -> Vec<String> {
         }
     }
     if let Some(room) = name.strip_prefix("src/") {
-        let is_test_only = name.ends_with("/tests.rs") || name == "src/core/golden.rs";
+        let is_test_only = name.ends_with("/tests.rs") || TEST_ONLY.contains(&name);
         for (number, line) in code(text).take_while(|(_, line)| !is_test_only && line.trim() != "mod tests {")
         {
             for what in in_the_program(room, line) {

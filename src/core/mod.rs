@@ -23,6 +23,8 @@ pub mod repair;
 pub mod roles;
 pub mod rule;
 pub mod run;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod script;
 pub mod settlement;
 pub mod standing;

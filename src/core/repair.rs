@@ -188,3 +188,52 @@ fn is_active(seen: &HostFacts) -> bool {
                 .any(|channel| channel.io != IoThread::No || channel.sql != SqlThread::No)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::facts::{GtidFacts, Reach};
+    use crate::core::gtid::{MariaPosition, MariaState};
+    use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
+
+    #[test]
+    fn a_host_that_follows_somebody_else_is_pointed_to_the_writer_unless_it_cannot_be_compared() {
+        let with_gtid = |facts: HostFacts, state: &str, source: &str| {
+            let mut facts = facts;
+            if let Reach::Up(mysql) = &mut facts.mysql {
+                mysql.gtid = GtidFacts::Mariadb {
+                    binlog_pos: MariaPosition::default(),
+                    slave_pos: MariaPosition::default(),
+                    current_pos: MariaPosition::default(),
+                    binlog_state: state.parse::<MariaState>().unwrap(),
+                    domain_id: 0,
+                    strict: false,
+                };
+                mysql.server_id = if source == "10.0.0.1" { 2 } else { 3 };
+                mysql.replicas[0].source_host = source.into();
+                mysql.replicas[0].source_server_id = Some(9);
+            }
+            facts
+        };
+        let found = |db3: HostFacts| {
+            let standing = Standing {
+                writer: Some("db2".into()),
+                ..Standing::default()
+            };
+            let seen = BTreeMap::from([
+                (
+                    "db2".into(),
+                    with_gtid(facts(true, &[WRITER_ADDRESS]), "0-1-10,0-2-20", "10.0.0.1"),
+                ),
+                ("db3".into(), db3),
+            ]);
+            fixes(&cluster(), &standing, &["db2".into(), "db3".into()], &seen)
+        };
+        let behind = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.9");
+        assert_eq!(found(behind), [Fix::Follow("db3".into(), "db2".into())]);
+        let ahead = with_gtid(facts(false, &[]), "0-1-11", "10.0.0.9");
+        assert_eq!(found(ahead), []);
+        let follows = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.2");
+        assert_eq!(found(follows), []);
+    }
+}

@@ -216,9 +216,11 @@ async fn bury(performer: &Performer<'_>, open: &OpenRun, facts: &Facts) -> Resul
     Ok(haunted)
 }
 
-/// Nothing that the old process sent can start later than its stage's deadline on the host's clock.
+/// Nothing that the old process sent can start later than its stage's deadline on the host's clock. After the commit
+/// nobody is opened any more, and what may come late is only what is done again now.
 async fn wait_for_expiry(open: &OpenRun, run: &Run) {
-    if let Next::Do(stage) | Next::Undo(stage) = run.next()
+    if !run.is_committed()
+        && let Next::Do(stage) | Next::Undo(stage) = run.next()
         && let Some(stage) = run.stages().get(*stage)
     {
         let passed = clock::now().since(open.last_at);

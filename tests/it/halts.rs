@@ -25,6 +25,8 @@ pub struct Step {
     pub seat: Seat,
     pub name: String,
     pub duty: String,
+    /// By then it must have begun, or it never does.
+    pub within: Duration,
 }
 
 impl Step {
@@ -55,6 +57,7 @@ pub fn steps() -> Vec<Step> {
             seat: step.at,
             name: step.name.clone(),
             duty: step.duty.clone(),
+            within: step.within,
         })
         .collect()
 }

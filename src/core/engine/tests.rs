@@ -1,115 +1,14 @@
 //! Short stories of one cluster: what goes in, second by second, and what must come out.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::*;
-use crate::core::cluster::{CheckTiming, Checks, FailoverPolicy, Host, HostMode, Role, RoleMode, Unfenced};
+use crate::core::cluster::Unfenced;
 use crate::core::evidence::{HostView, MysqlView, PingView, WitnessView};
-use crate::core::facts::{
-    AddressFact, Flavour, GtidFacts, IoThread, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, ShellFacts,
-    SqlThread, UsingGtid, Version,
-};
+use crate::core::facts::{IoThread, Reach, SqlThread};
+use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
 use crate::core::standing::{Mode, Owed};
 use crate::core::trouble::Kind;
-
-const WRITER_ADDRESS: &str = "10.0.0.100";
-
-fn cluster() -> Cluster {
-    let timing = CheckTiming {
-        every: Duration::from_secs(1),
-        trap_after: Duration::from_secs(4),
-        timeout: Duration::from_secs(1),
-        max_backlog: Duration::from_secs(60),
-    };
-    let host = |name: &str, last: u8, mode, peer: Option<&str>| Host {
-        name: name.into(),
-        address: [10, 0, 0, last].into(),
-        mode,
-        peer: peer.map(Into::into),
-    };
-    Cluster {
-        name: "c".into(),
-        hosts: vec![
-            host("db1", 1, HostMode::Master, Some("db2")),
-            host("db2", 2, HostMode::Master, Some("db1")),
-            host("db3", 3, HostMode::Slave, None),
-        ],
-        roles: vec![Role {
-            name: "writer".into(),
-            mode: RoleMode::Exclusive,
-            hosts: vec!["db1".into(), "db2".into()],
-            addresses: vec![WRITER_ADDRESS.parse().unwrap()],
-            prefer: None,
-        }],
-        writer_role: "writer".into(),
-        checks: Checks {
-            ping: timing,
-            mysql: timing,
-            rep_threads: timing,
-            rep_backlog: timing,
-        },
-        failover: FailoverPolicy {
-            unfenced: Unfenced::IfSilentToAll,
-            automatic: true,
-        },
-    }
-}
-
-fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
-    let channel = ReplicationFacts {
-        channel: String::new(),
-        source_host: "10.0.0.1".into(),
-        source_port: 3306,
-        source_user: "repl".into(),
-        source_server_id: Some(1),
-        io: IoThread::Yes,
-        sql: SqlThread::Yes,
-        lag: Some(Duration::ZERO),
-        io_error: None,
-        sql_error: None,
-        using_gtid: UsingGtid::SlavePos,
-        received: None,
-        executed: None,
-        received_gtid: ReceivedGtid::None,
-        relay_log_bytes: 0,
-        delay: Duration::ZERO,
-    };
-    HostFacts {
-        mysql: Reach::Up(MysqlFacts {
-            version: Version {
-                flavour: Flavour::Mariadb,
-                numbers: (10, 11, 6),
-            },
-            server_id: 1,
-            server_uuid: None,
-            hostname: "h".into(),
-            read_only: !writable,
-            super_read_only: None,
-            uptime: Duration::from_secs(100),
-            log_bin: true,
-            log_slave_updates: true,
-            binlog: None,
-            gtid: GtidFacts::None,
-            replicas: vec![channel],
-            event_scheduler: EventScheduler::On,
-            semi_sync: None,
-            prepared_xa: Some(0),
-        }),
-        ssh: Reach::Up(ShellFacts {
-            addresses: addresses
-                .iter()
-                .map(|ip| AddressFact {
-                    ip: ip.parse().unwrap(),
-                    prefix: 32,
-                    device: "eth0".into(),
-                    expires_in: None,
-                })
-                .collect(),
-            uptime: Duration::from_secs(1000),
-        }),
-    }
-}
 
 /// An engine and the seconds that have passed.
 struct Story {
@@ -484,46 +383,4 @@ fn the_same_trouble_is_alarmed_about_once_until_something_succeeds() {
     story.give(Input::Finished);
     story.give(Input::Finished);
     assert_eq!(alarms(story.give(Input::Failed(trouble))), 1);
-}
-
-#[test]
-fn a_host_that_follows_somebody_else_is_pointed_to_the_writer_unless_it_cannot_be_compared() {
-    use crate::core::gtid::{MariaPosition, MariaState};
-    let with_gtid = |facts: HostFacts, state: &str, source: &str| {
-        let mut facts = facts;
-        if let Reach::Up(mysql) = &mut facts.mysql {
-            mysql.gtid = GtidFacts::Mariadb {
-                binlog_pos: MariaPosition::default(),
-                slave_pos: MariaPosition::default(),
-                current_pos: MariaPosition::default(),
-                binlog_state: state.parse::<MariaState>().unwrap(),
-                domain_id: 0,
-                strict: false,
-            };
-            mysql.server_id = if source == "10.0.0.1" { 2 } else { 3 };
-            mysql.replicas[0].source_host = source.into();
-            mysql.replicas[0].source_server_id = Some(9);
-        }
-        facts
-    };
-    let fixes = |db3: HostFacts| {
-        let standing = Standing {
-            writer: Some("db2".into()),
-            ..Standing::default()
-        };
-        let seen = BTreeMap::from([
-            (
-                "db2".into(),
-                with_gtid(facts(true, &[WRITER_ADDRESS]), "0-1-10,0-2-20", "10.0.0.1"),
-            ),
-            ("db3".into(), db3),
-        ]);
-        repair::fixes(&cluster(), &standing, &["db2".into(), "db3".into()], &seen)
-    };
-    let behind = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.9");
-    assert_eq!(fixes(behind), [repair::Fix::Follow("db3".into(), "db2".into())]);
-    let ahead = with_gtid(facts(false, &[]), "0-1-11", "10.0.0.9");
-    assert_eq!(fixes(ahead), []);
-    let follows = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.2");
-    assert_eq!(fixes(follows), []);
 }

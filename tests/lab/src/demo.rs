@@ -120,15 +120,12 @@ fn failed_over(load: &Load<'_>, monitor: &Monitor, killed: Instant) -> Result<()
 
 /// Waits until db2 replicates again and refuses writes.
 fn came_back(lab: &Lab, monitor: &Monitor, killed: Instant) -> Result<()> {
-    let is_online = || {
+    let is_settled = || {
         let shown = lab.box_().mmm(["show"])?.stdout;
-        anyhow::Ok(
-            shown
-                .lines()
-                .any(|line| line.contains("db2") && line.contains("/ONLINE")),
-        )
+        let mut hosts = shown.lines().skip(1);
+        anyhow::Ok(shown.contains(" R03 ") && hosts.all(|line| line.contains("/ONLINE")))
     };
-    while !(lab.replication_runs() && lab.writable_hosts() == ["db1"] && is_online()?) {
+    while !(lab.replication_runs() && lab.writable_hosts() == ["db1"] && is_settled()?) {
         monitor.catch_up()?;
         if killed.elapsed() > PATIENCE {
             bail!("db2 did not come back as a replica within {PATIENCE:?}");

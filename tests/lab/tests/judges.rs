@@ -195,6 +195,13 @@ fn a_server_that_stops_is_silent_and_one_that_dies_is_down() {
     );
     let mut states: Vec<State> = spans.iter().map(|span| span.state).collect();
     states.dedup();
+    // On a busy machine a killed server takes a while to be gone, and says nothing meanwhile.
+    if let Some(dying) = states
+        .windows(2)
+        .position(|pair| pair == [State::Silent, State::Down])
+    {
+        states.remove(dying);
+    }
     let story = [
         State::Writable,
         State::Silent,
