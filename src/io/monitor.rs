@@ -19,7 +19,6 @@ use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
 use crate::core::latch::CheckResult;
-use crate::core::standing::Return;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::clock;
@@ -200,10 +199,6 @@ async fn carry_out(
         teller: teller.clone(),
         lock_wait: LOCK_WAIT,
     };
-    let returning = match &effect {
-        Effect::Rejoin(host) => Some(host.clone()),
-        _ => None,
-    };
     let trouble = match effect {
         Effect::Tell(event) => {
             teller.tell(event);
@@ -242,8 +237,6 @@ async fn carry_out(
         {
             tracing::debug!("{trouble}");
         }
-        // That a replaced writer is kept out was told when it was found.
-        Some(_) if is_kept_out(&dir, returning.as_ref()) => {}
         Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
         None => {}
     }
@@ -252,11 +245,6 @@ async fn carry_out(
         Err(trouble) => alarm(&teller, &trouble),
     }
     say(&inputs, Input::Finished).await;
-}
-
-fn is_kept_out(dir: &StateDir, host: Option<&HostName>) -> bool {
-    let owed = host.and_then(|host| dir.load().ok()?.owed.remove(host));
-    owed.is_some_and(|owed| matches!(owed.progress, Return::KeptOut { .. }))
 }
 
 async fn say(inputs: &mpsc::Sender<Input>, input: Input) {

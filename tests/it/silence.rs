@@ -55,7 +55,7 @@ fn comes_back(lab: &Lab, watch: &Watch) {
     back_or_kept_out(lab, watch, "db1", "db2");
     let compared = |said: &str| {
         said.find("rejoin test_mmm")
-            .or_else(|| said.find("db1 is kept out"))
+            .or_else(|| said.find("did not rejoin"))
     };
     until(SOON, "it to be told", || compared(&watch.said()).is_some())
         .unwrap_or_else(|_| panic!("{}", watch.said()));
