@@ -233,6 +233,8 @@ fn what_the_standby_had_not_received_is_named_and_keeps_the_old_writer_out() {
                 host(view, "db3").state != HostState::Online
             });
         }
+        watch
+            .until_said("`db1` did not rejoin `test_mmm`: it has transactions that the writer `db2` has not");
         // It stays so, monitor or not.
         mmm(&lab, &["rejoin", "db1"], 4);
         kept_out(&lab, "db1");
