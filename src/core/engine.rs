@@ -431,9 +431,10 @@ impl Engine {
         }
     }
 
-    /// A replaced writer that answers and is not harmless yet. Whatever else is wrong with the cluster, it comes first.
+    /// A replaced writer that answers and is not harmless yet. Whatever else is wrong with the cluster, it comes first;
+    /// also after a run got stuck, because closing a host that was replaced makes nothing worse.
     fn returning(&self) -> Option<HostName> {
-        if self.busy || self.standing.hands_off.is_some() || self.standing.mode == Mode::Passive {
+        if self.busy || self.standing.mode == Mode::Passive {
             return None;
         }
         let mut met = self.standing.owed.keys().filter(|host| self.is_fresh(host));

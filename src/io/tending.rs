@@ -147,7 +147,7 @@ impl Performer<'_> {
     async fn quarantine_met_held(&self, host: &HostName) -> Result<(), Trouble> {
         let mut standing = self.dir.load()?;
         let seen = self.fleet.look(host).await;
-        if standing.hands_off.is_some() || !repair::must_be_quarantined(&standing, host, &seen) {
+        if !repair::must_be_quarantined(&standing, host, &seen) {
             return Ok(());
         }
         let mut fixes = vec![Fix::Quarantine(host.clone())];

@@ -333,6 +333,15 @@ fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itse
     story.give(Input::Finished);
     assert_eq!(deeds(story.look("db1", facts(true, &[]))), []);
     assert_eq!(deeds(story.pass(1)), [Effect::Quarantine("db1".into())]);
+    // Nor does a stuck run keep it open beside the new writer.
+    let mut story = Story::new(Standing {
+        hands_off: Some("stuck".into()),
+        ..standing.clone()
+    });
+    assert_eq!(
+        deeds(story.look("db1", facts(true, &[]))),
+        [Effect::Quarantine("db1".into())]
+    );
     // A run that was cut off may still owe the return of the host that stayed the writer.
     standing.owed.insert("db2".into(), owed);
     standing.owed.remove(&HostName::from("db1"));
