@@ -228,6 +228,15 @@ impl Hands for World {
         }
     }
 
+    async fn rival(&self, host: &HostName) -> Option<HostName> {
+        self.model
+            .borrow()
+            .writable
+            .iter()
+            .find(|other| *other != host)
+            .cloned()
+    }
+
     fn note(&self, entry: Entry) {
         let mut model = self.model.borrow_mut();
         match entry {

@@ -369,7 +369,8 @@ pub fn hands_off(cluster: &Cluster, standing: &Standing) -> Result<(), Trouble> 
     }
 }
 
-fn another_writable(facts: &Facts, writer: &HostName) -> Option<HostName> {
+/// A host other than `writer` that accepts writes.
+pub fn another_writable(facts: &Facts, writer: &HostName) -> Option<HostName> {
     facts
         .iter()
         .find(|(host, facts)| *host != writer && is_writable(facts))

@@ -39,6 +39,8 @@ pub trait Hands {
     fn perform(&self, errand: Errand<'_>) -> impl Future<Output = DutyReport>;
     /// Verifies that whatever an earlier attempt left running is gone, then looks whether the duty's end holds.
     fn look(&self, errand: Errand<'_>) -> impl Future<Output = Settled>;
+    /// Looks, with the lock held, for a host other than this one that accepts writes.
+    fn rival(&self, host: &HostName) -> impl Future<Output = Option<HostName>>;
     /// Writes down, synced, before anything follows from it.
     fn note(&self, entry: Entry);
     /// Tells people.
@@ -211,9 +213,13 @@ impl<H: Hands> Conduct<'_, H> {
         };
         self.hands.note(Entry::Step(Happening::Undoing(number)));
         let began = self.hands.elapsed();
-        let reports = self.everywhere(&stage, &duty).await;
-        let outcome = worst(&reports);
-        if stage.duty == REFUSES_WRITES && outcome == Outcome::Done {
+        let opens = stage.duty == REFUSES_WRITES;
+        let rival = if opens { self.rival(&stage).await } else { None };
+        let outcome = match rival {
+            Some(rival) => Outcome::Failed(format!("{rival} accepts writes meanwhile")),
+            None => worst(&self.everywhere(&stage, &duty).await),
+        };
+        if opens && outcome == Outcome::Done {
             self.opened_at = Some(self.hands.elapsed());
         }
         self.last_failed = (outcome != Outcome::Done).then_some(number);
@@ -225,6 +231,12 @@ impl<H: Hands> Conduct<'_, H> {
             }
         };
         self.tell_end(number, &stage, ended, began, note);
+    }
+
+    /// Another host than the stage's own that accepts writes now, so that its own must not be opened again.
+    async fn rival(&self, stage: &Stage) -> Option<HostName> {
+        let rivals = join_all(stage.hosts.iter().map(|host| self.hands.rival(host)));
+        rivals.await.into_iter().flatten().next()
     }
 
     /// Performs a duty at every host of a stage at once.

@@ -652,6 +652,11 @@ impl Hands for RealHands<'_> {
             .await
     }
 
+    async fn rival(&self, host: &HostName) -> Option<HostName> {
+        let facts = self.fleet.look_except(std::slice::from_ref(host)).await;
+        guard::another_writable(&facts, host)
+    }
+
     fn note(&self, entry: Entry) {
         self.journal
             .lock()
