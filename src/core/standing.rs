@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,18 @@ pub struct Standing {
     pub owed: BTreeMap<HostName, Owed>,
     /// Why nobody may act on the cluster until a person has looked; set by a stuck run.
     pub hands_off: Option<String>,
+    /// Why the mode is what it is, where a monitor chose it: one line a cause.
+    #[serde(default)]
+    pub mode_because: Vec<String>,
+    /// Hosts that a person took out of service, and when.
+    #[serde(default)]
+    pub offline: BTreeMap<HostName, Moment>,
+    /// Hosts that a person let back in, and when: it lifts what kept them out before.
+    #[serde(default)]
+    pub released: BTreeMap<HostName, Moment>,
+    /// Where a person put addresses other than the writer's; they stay there while the host may hold them.
+    #[serde(default)]
+    pub placed: BTreeMap<IpAddr, HostName>,
 }
 
 impl Default for Standing {
@@ -67,6 +80,10 @@ impl Default for Standing {
             events: None,
             owed: BTreeMap::new(),
             hands_off: None,
+            mode_because: Vec::new(),
+            offline: BTreeMap::new(),
+            released: BTreeMap::new(),
+            placed: BTreeMap::new(),
         }
     }
 }
