@@ -4,6 +4,8 @@
 mod judging;
 mod remembering;
 mod tending;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
