@@ -74,11 +74,6 @@ const LONGER: &[(&str, usize, &str)] = &[
         "one total step, from each input to its effects",
     ),
     (
-        "src/core/run.rs",
-        600,
-        "a run as a fold over its journal, with its tests",
-    ),
-    (
         "src/io/fleet.rs",
         750,
         "every way in which a host is asked, in one place",
