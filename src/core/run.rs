@@ -109,6 +109,9 @@ pub enum Ending {
     Undone {
         /// What failed, in words.
         because: String,
+        /// Nothing had been touched yet: a question before the first change was answered with no.
+        #[serde(default)]
+        untouched: bool,
     },
     /// It can go neither forward nor back; a person is needed.
     Stuck {
@@ -131,6 +134,8 @@ pub struct Run {
     touched: Vec<usize>,
     /// Set once a commit stage is verified to have happened: no way back.
     committed: bool,
+    /// True until a stage is begun that changes something.
+    untouched: bool,
     tries: u32,
     failure: Option<String>,
     insecure: Vec<String>,
@@ -145,6 +150,7 @@ impl Run {
             next: Next::End(Ending::Done { warnings: Vec::new() }),
             touched: Vec::new(),
             committed: false,
+            untouched: true,
             tries: 0,
             failure: None,
             insecure: Vec::new(),
@@ -214,6 +220,7 @@ impl Run {
         if self.stages[stage].only_asks {
             return;
         }
+        self.untouched = false;
         if self.touched.last() != Some(&stage) {
             self.touched.push(stage);
         }
@@ -341,6 +348,7 @@ impl Run {
         }
         Next::End(Ending::Undone {
             because: self.because(),
+            untouched: self.untouched,
         })
     }
 

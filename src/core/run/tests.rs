@@ -64,7 +64,9 @@ fn a_failure_in_prepare_undoes_newest_first_including_the_failed_stage() {
     run.record(&Happening::Undid(2, Outcome::Done));
     assert_eq!(run.next(), &Next::Undo(0));
     run.record(&Happening::Undid(0, Outcome::Done));
-    assert!(matches!(run.next(), Next::End(Ending::Undone { because }) if because.contains("\"address\"")));
+    assert!(
+        matches!(run.next(), Next::End(Ending::Undone { because, untouched: false }) if because.contains("\"address\""))
+    );
 }
 
 #[test]
@@ -209,12 +211,20 @@ fn a_question_whose_answer_is_lost_is_not_looked_into_and_only_what_came_before_
         ]
     };
     let run = run_until(stages(), &[(0, unknown())]);
-    assert!(matches!(run.next(), Next::End(Ending::Undone { .. })));
-    let run = run_until(
+    assert!(matches!(
+        run.next(),
+        Next::End(Ending::Undone { untouched: true, .. })
+    ));
+    let mut run = run_until(
         stages(),
         &[(0, Outcome::Done), (1, Outcome::Done), (2, unknown())],
     );
     assert_eq!(run.next(), &Next::Undo(1));
+    run.record(&Happening::Undid(1, Outcome::Done));
+    assert!(matches!(
+        run.next(),
+        Next::End(Ending::Undone { untouched: false, .. })
+    ));
 }
 
 #[test]
