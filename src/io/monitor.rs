@@ -138,7 +138,10 @@ pub async fn watch_cluster(
     let engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
     let mut engine = match records::load(&dir) {
         Ok(Some(records)) => engine.resume(records),
-        Ok(None) => engine,
+        Ok(None) => {
+            tracing::info!("no records of the hosts yet in `{}`", dir.path().display());
+            engine
+        }
         Err(trouble) => {
             alarm(&teller, &trouble);
             engine

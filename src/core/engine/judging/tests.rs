@@ -47,7 +47,7 @@ fn a_silent_server_is_hard_offline_after_the_trap_period_and_a_silent_ping_is_no
         world.record("db3").because,
         "H05: its server does not answer: bad"
     );
-    world.pass(1000);
+    world.pass(300);
     assert_eq!(world.state("db2"), HostState::Online);
 }
 
@@ -63,7 +63,7 @@ fn probes_that_cannot_tell_move_nothing() {
                 .insert((host, kind), CheckResult::Unknown("limits".into()));
         }
     }
-    world.pass(1000);
+    world.pass(300);
     let states = HOSTS.map(|host| world.state(host));
     assert_eq!(
         states,
@@ -76,7 +76,7 @@ fn the_writer_is_exempt_from_replication_and_online_as_soon_as_it_answers() {
     let mut world = World::settled();
     world.fails("db1", RepThreads);
     world.fails("db1", RepBacklog);
-    world.pass(1000);
+    world.pass(300);
     assert_eq!(world.rule("db1"), HostRule::H07);
     world.blinks("db1");
     world.second();
@@ -236,7 +236,7 @@ fn after_a_long_downtime_or_a_reboot_a_host_waits_for_a_person() {
             world.uptimes_s.insert("db3", 3);
         }
         world.returns("db3");
-        world.pass(1000);
+        world.pass(300);
         assert_eq!(
             (world.state("db3"), world.rule("db3")),
             (HostState::AwaitingRecovery, HostRule::H23)
