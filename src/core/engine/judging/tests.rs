@@ -1,5 +1,7 @@
 //! Stories of hosts: each way from one state to another.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::core::engine::Input;
 use crate::core::engine::world::{HOSTS, TRAP, World};
@@ -195,6 +197,60 @@ fn a_standby_that_merely_lost_its_source_or_lagged_may_be_promoted() {
             world.engine.rule()
         );
     }
+}
+
+#[test]
+fn a_monitor_without_records_that_finds_the_writer_dead_judges_the_standby_by_its_facts() {
+    let mut world = World::unseen(|_| {});
+    world.stands(|standing, _| standing.mode = Mode::Active);
+    world.dies("db1", &["db2", "db3"]);
+    world.pass(TRAP);
+    assert_eq!(
+        (world.state("db2"), world.rule("db2")),
+        (HostState::Unknown, HostRule::H03)
+    );
+    let asked = world.engine.step(Moment(world.now_s * 1000 + 1000), Input::Tick);
+    assert!(asked.contains(&Effect::AskEvidence("db1".into())), "{asked:?}");
+    assert_eq!(world.rule("db2"), HostRule::H11);
+}
+
+#[test]
+fn nothing_is_put_right_before_everybody_has_been_asked() {
+    let mut world = World::unseen(|_| {});
+    let mut cluster = world.engine.cluster().clone();
+    cluster.roles.push(crate::core::cluster::Role {
+        name: "reader".into(),
+        mode: crate::core::cluster::RoleMode::Exclusive,
+        hosts: vec!["db2".into(), "db3".into()],
+        addresses: vec!["10.0.0.101".parse().unwrap()],
+        prefer: None,
+    });
+    world.engine = Engine::new(cluster, BTreeMap::new(), world.standing.clone());
+    let mut asked = Vec::new();
+    for host in HOSTS {
+        let facts = Box::new(world.facts(host));
+        asked.extend(
+            world
+                .engine
+                .step(Moment(world.now_s * 1000), Input::Looked(host.into(), facts)),
+        );
+    }
+    let checks = HOSTS
+        .into_iter()
+        .flat_map(|host| CheckKind::ALL.map(|kind| (host, kind)));
+    let mut checks: Vec<_> = checks.collect();
+    let last = checks.pop().unwrap();
+    let mut check = |(host, kind): (&str, CheckKind)| {
+        let (host, result) = (host.into(), CheckResult::Ok("fine".into()));
+        world
+            .engine
+            .step(Moment(world.now_s * 1000), Input::Checked { host, kind, result })
+    };
+    for one in checks {
+        asked.extend(check(one));
+    }
+    assert!(!asked.contains(&Effect::Repair), "{asked:?}");
+    assert!(check(last).contains(&Effect::Repair));
 }
 
 #[test]
