@@ -1,0 +1,574 @@
+//! MMM's grammar: lines → blocks whose values know their places, across all included files.
+//!
+//! It is MMM's to the letter, save where MMM silently misread: tags must match, and every key must be known.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::texts::{At, File, Said, Texts};
+use super::words::{CHECKS, Kind, Shape};
+use super::{Files, Refusal};
+use crate::config::diagnostic::{Diagnostic, closest};
+
+/// A key with its value.
+#[derive(Clone)]
+pub struct Setting {
+    pub key: &'static str,
+    pub key_at: At,
+    pub value: Said,
+}
+
+/// A block, all its repetitions merged; also the top of the files, which has no tag.
+#[derive(Clone)]
+pub struct Block {
+    pub kind: Kind,
+    pub name: Option<Said>,
+    /// Its first tag.
+    pub at: At,
+    /// Each key once, with what was said last.
+    pub settings: Vec<Setting>,
+    /// Something in it could not be read, so what it lacks may have been meant there.
+    pub broken: bool,
+}
+
+impl Block {
+    fn new(kind: Kind, name: Option<Said>, at: At) -> Self {
+        Self {
+            kind,
+            name,
+            at,
+            settings: Vec::new(),
+            broken: false,
+        }
+    }
+
+    /// What was said for a key.
+    pub fn get(&self, key: &str) -> Option<&Said> {
+        self.setting(key).map(|setting| &setting.value)
+    }
+
+    /// A key with its place and value.
+    pub fn setting(&self, key: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.key == key)
+    }
+
+    /// Its name; empty for what has none.
+    pub fn name(&self) -> &str {
+        self.name.as_ref().map_or("", |name| &name.text)
+    }
+}
+
+/// Something said twice, of which the last counts.
+pub struct Repeated {
+    pub key: &'static str,
+    pub first: At,
+    pub last: At,
+}
+
+/// Everything that the files of one cluster say.
+pub struct Pages {
+    pub top: Block,
+    pub blocks: Vec<Block>,
+    pub repeated: Vec<Repeated>,
+    /// The files, in the order in which they were opened.
+    pub files: Vec<usize>,
+    /// Tags do not match, so it cannot be told what belongs where.
+    pub jumbled: bool,
+}
+
+/// Findings after which reading stops: so many mean that this is no configuration of MMM.
+const MOST_FINDINGS: usize = 100;
+
+/// Files that one import may read.
+const MOST_FILES: usize = 200;
+
+/// Reads files with all they include.
+pub struct Reader<'t> {
+    pub texts: &'t mut Texts,
+    pub files: &'t mut dyn Files,
+    pub findings: Vec<Diagnostic>,
+    said: Pages,
+    /// The files being read, from the first to the one included last.
+    open: Vec<usize>,
+    opened: usize,
+}
+
+impl<'t> Reader<'t> {
+    /// A reader that has read nothing yet.
+    pub fn new(texts: &'t mut Texts, files: &'t mut dyn Files) -> Self {
+        let nowhere = At { file: 0, span: 0..0 };
+        Self {
+            texts,
+            files,
+            findings: Vec::new(),
+            said: Pages {
+                top: Block::new(Kind::Top, None, nowhere),
+                blocks: Vec::new(),
+                repeated: Vec::new(),
+                files: Vec::new(),
+                jumbled: false,
+            },
+            open: Vec::new(),
+            opened: 0,
+        }
+    }
+
+    /// Reads one file after those read before; what it says wins over them.
+    pub fn read(&mut self, file: File) {
+        let (number, broken) = self.texts.keep(file);
+        if !self.said.files.contains(&number) {
+            self.said.files.push(number);
+        }
+        self.said.top.at = At {
+            file: number,
+            span: 0..0,
+        };
+        if let Some(at) = broken {
+            let at = At {
+                file: number,
+                span: at..at + 1,
+            };
+            let hint = "save it as UTF-8, for instance with `iconv`";
+            self.error(
+                &at,
+                "the file is not UTF-8 text",
+                "the bytes from here on are no characters",
+                hint,
+            );
+            self.said.jumbled = true;
+            return;
+        }
+        self.open.push(number);
+        self.page(number);
+        self.open.pop();
+    }
+
+    /// What was read, and everything that was wrong with it.
+    pub fn end(self) -> (Pages, Vec<Diagnostic>) {
+        (self.said, self.findings)
+    }
+
+    fn error(
+        &mut self,
+        at: &At,
+        what: impl Into<String>,
+        because: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let finding = self.texts.error(at, what, because, hint);
+        // A file that two programs of MMM include is read for each.
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    fn page(&mut self, file: usize) {
+        let text = self.texts.text(file);
+        let mut start = usize::from(text.starts_with('\u{feff}')) * '\u{feff}'.len_utf8();
+        let mut block: Option<usize> = None;
+        // The tag of a block that could not be understood: what is in it is skipped.
+        let mut skipped: Option<(String, At)> = None;
+        let mut opened = At { file, span: 0..0 };
+        for line in text[start..].split_inclusive('\n') {
+            if self.findings.len() >= MOST_FINDINGS {
+                return;
+            }
+            let span = trimmed(&text, start..start + line.len());
+            start += line.len();
+            let content = &text[span.clone()];
+            if content.is_empty() || content.starts_with('#') {
+                continue;
+            }
+            let at = At { file, span };
+            let inside = block.is_some() || skipped.is_some();
+            if let Some(tag) = content.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+                if let Some(word) = tag.trim_start().strip_prefix('/') {
+                    self.close(word.trim(), &at, block.take(), skipped.take());
+                    continue;
+                }
+                let (body, empty) = match tag.trim_end().strip_suffix('/') {
+                    Some(body) => (body, true),
+                    None => (tag, false),
+                };
+                if inside {
+                    self.unclosed(&opened, Some(&at));
+                }
+                (block, skipped) = (None, None);
+                match self.open_block(body, &at) {
+                    _ if empty => {}
+                    Ok(index) => block = Some(index),
+                    Err(word) => skipped = Some((word, at.clone())),
+                }
+                opened = at;
+            } else if skipped.is_some() {
+                continue;
+            } else if let Some(name) = include_name(content) {
+                if inside {
+                    let hint = "move it out of the block";
+                    self.error(&at, "`include` inside a block", "MMM died of that", hint);
+                } else {
+                    self.include(name, &at);
+                }
+            } else {
+                self.setting(block, &at, content);
+            }
+        }
+        if block.is_some() || skipped.is_some() {
+            self.unclosed(&opened, None);
+        }
+    }
+
+    /// The block of a tag, made or found; the tag's word when there is no such block.
+    fn open_block(&mut self, body: &str, at: &At) -> Result<usize, String> {
+        let mut words = body.split_ascii_whitespace();
+        let word = words.next().unwrap_or_default().to_owned();
+        let name: Vec<&str> = words.collect();
+        let Some(kind) = Kind::BLOCKS.into_iter().find(|kind| kind.word() == word) else {
+            let all = Kind::BLOCKS.map(Kind::word);
+            let near = closest(&word, all).map_or_else(
+                || format!("blocks are {}", all.map(|word| format!("`<{word}>`")).join(", ")),
+                |near| format!("did you mean `<{near}>`?"),
+            );
+            self.error(
+                at,
+                format!("`<{word}>` is no block"),
+                "MMM has no block of that name",
+                near,
+            );
+            self.said.top.broken = true;
+            return Err(word);
+        };
+        let name = match (kind.is_named(), name.as_slice()) {
+            (false, []) => None,
+            (false, _) => {
+                let hint = format!("write `<{word}>`");
+                self.error(at, format!("`<{word}>` takes no name"), "there is only one", hint);
+                return Err(word);
+            }
+            (true, [name]) => {
+                let said = self.part(at, name);
+                self.check_name(kind, &said)
+                    .then_some(said)
+                    .ok_or_else(|| word.clone())?
+                    .into()
+            }
+            (true, found) => {
+                let (what, because) = if found.is_empty() {
+                    (
+                        format!("this `<{word}>` has no name"),
+                        "there can be several, told apart by their names",
+                    )
+                } else {
+                    (
+                        format!("this `<{word}>` has more than one name"),
+                        "a name has no blanks in it",
+                    )
+                };
+                self.error(at, what, because, format!("write `<{word} NAME>`"));
+                return Err(word);
+            }
+        };
+        let known = |block: &Block| {
+            block.kind == kind
+                && block.name.as_ref().map(|name| &name.text) == name.as_ref().map(|name| &name.text)
+        };
+        let index = self.said.blocks.iter().position(known).unwrap_or_else(|| {
+            self.said.blocks.push(Block::new(kind, name, at.clone()));
+            self.said.blocks.len() - 1
+        });
+        Ok(index)
+    }
+
+    fn check_name(&mut self, kind: Kind, name: &Said) -> bool {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if !name.text.chars().all(allowed) {
+            let because = "MMM's names are letters, digits, `_` and `-`; a dot was no part of one";
+            let hint = "name it as MMM knows it";
+            self.error(
+                &name.at,
+                format!("`{}` cannot be a name", name.text),
+                because,
+                hint,
+            );
+            return false;
+        }
+        if kind == Kind::Check && !CHECKS.contains(&name.text.as_str()) {
+            let hint = closest(&name.text, CHECKS).map_or_else(
+                || {
+                    format!(
+                        "checks are {}",
+                        CHECKS.map(|check| format!("`{check}`")).join(", ")
+                    )
+                },
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.error(
+                &name.at,
+                format!("there is no check `{}`", name.text),
+                "MMM refused it too",
+                hint,
+            );
+            return false;
+        }
+        true
+    }
+
+    fn close(&mut self, word: &str, at: &At, block: Option<usize>, skipped: Option<(String, At)>) {
+        let open = match (block.and_then(|index| self.said.blocks.get(index)), skipped) {
+            (Some(block), _) => block.kind.word().to_owned(),
+            (None, Some((open, _))) => open,
+            (None, None) => {
+                let because =
+                    "no block is open here; MMM stopped reading the file at this line, and said nothing";
+                self.error(
+                    at,
+                    format!("`</{word}>` closes nothing"),
+                    because,
+                    "remove it, or find its opening tag",
+                );
+                self.said.jumbled = true;
+                return;
+            }
+        };
+        if open != word {
+            let because = "MMM took any closing tag for the open block's";
+            let what = format!("`</{word}>` closes `<{open}>`");
+            self.error(at, what, because, format!("write `</{open}>`"));
+            self.said.jumbled = true;
+        }
+    }
+
+    fn unclosed(&mut self, opened: &At, by: Option<&At>) {
+        let because = match by {
+            Some(next) => format!("another block begins before its end ({})", self.texts.place(next)),
+            None => "the file ends first".to_owned(),
+        };
+        self.error(opened, "this block is not closed", because, "add its closing tag");
+        self.said.jumbled = true;
+    }
+
+    fn include(&mut self, name: &str, at: &At) {
+        let said = self.part(at, name);
+        let from = self.texts.path(at.file).to_owned();
+        self.opened += 1;
+        if self.opened > MOST_FILES {
+            let because = format!("more than {MOST_FILES} files have been included");
+            self.error(&said.at, "too many includes", because, "untangle them");
+            self.said.jumbled = true;
+            return;
+        }
+        let file = match self.files.include(name, &from) {
+            Ok(file) => file,
+            Err(Refusal { because, hint }) => {
+                self.error(&said.at, format!("`{name}` cannot be included"), because, hint);
+                self.said.jumbled = true;
+                return;
+            }
+        };
+        if let Some(known) = self.texts.numbered(&file.identity)
+            && self.open.contains(&known)
+        {
+            let hint = "remove one of the includes";
+            let because = "it is being read already, so there would be no end";
+            self.error(&said.at, format!("`{name}` includes itself"), because, hint);
+            self.said.jumbled = true;
+            return;
+        }
+        let top = self.said.top.at.clone();
+        self.read(file);
+        self.said.top.at = top;
+    }
+
+    fn setting(&mut self, block: Option<usize>, at: &At, content: &str) {
+        let key_end = content.find(|c: char| blank(c)).unwrap_or(content.len());
+        let key_at = self.part(at, &content[..key_end]).at;
+        let value_start = content.len() - content[key_end..].trim_start_matches(blank).len();
+        let value = Said {
+            text: content[value_start..].to_owned(),
+            at: At {
+                file: at.file,
+                span: at.span.start + value_start..at.span.end,
+            },
+        };
+        let kind = block
+            .and_then(|index| self.said.blocks.get(index))
+            .map_or(Kind::Top, |block| block.kind);
+        let Some((key, shape, _)) = kind.keys().iter().find(|(key, ..)| *key == &content[..key_end]) else {
+            self.unknown(kind, &content[..key_end], &key_at);
+            self.broken(block);
+            return;
+        };
+        if value.text.is_empty() {
+            self.error(
+                &key_at,
+                format!("`{key}` has no value"),
+                "a key stands with its value on one line",
+                "write one, or remove the key",
+            );
+            self.broken(block);
+            return;
+        }
+        if !self.fits(key, *shape, &value) {
+            self.broken(block);
+            return;
+        }
+        let Some(into) = self.block(block) else { return };
+        let setting = Setting { key, key_at, value };
+        match into.settings.iter_mut().find(|known| known.key == *key) {
+            None => into.settings.push(setting),
+            Some(known) => {
+                let first = std::mem::replace(known, setting.clone());
+                if first.value.text != setting.value.text {
+                    self.said.repeated.push(Repeated {
+                        key,
+                        first: first.value.at,
+                        last: setting.value.at,
+                    });
+                }
+            }
+        }
+    }
+
+    fn block(&mut self, index: Option<usize>) -> Option<&mut Block> {
+        match index {
+            None => Some(&mut self.said.top),
+            Some(index) => self.said.blocks.get_mut(index),
+        }
+    }
+
+    fn broken(&mut self, index: Option<usize>) {
+        if let Some(block) = self.block(index) {
+            block.broken = true;
+        }
+    }
+
+    fn fits(&mut self, key: &str, shape: Shape, value: &Said) -> bool {
+        let mut fits = true;
+        let hidden = self.texts.hides(&value.at);
+        for item in items(value, shape) {
+            let quoted = |item: &Said| {
+                if hidden {
+                    "this".to_owned()
+                } else {
+                    format!("`{}`", item.text)
+                }
+            };
+            if item.text.chars().any(char::is_control) {
+                let because = "it has tabs or control characters in it";
+                let hint = "write it with plain characters";
+                self.error(
+                    &item.at,
+                    format!("{} cannot be `{key}`", quoted(&item)),
+                    because,
+                    hint,
+                );
+                fits = false;
+            } else if item.text.is_empty() {
+                self.error(
+                    &item.at,
+                    format!("`{key}` has an empty item"),
+                    "nothing stands between two commas",
+                    "remove one comma",
+                );
+                fits = false;
+            } else if let Some(misfit) = shape.misfit(&item.text) {
+                let what = format!("{} is not {}", quoted(&item), misfit.wanted);
+                self.error(&item.at, what, misfit.because, misfit.hint);
+                fits = false;
+            }
+        }
+        fits
+    }
+
+    fn unknown(&mut self, kind: Kind, key: &str, at: &At) {
+        let hidden = self.texts.hides(at);
+        let homes: Vec<String> = std::iter::once(Kind::Top)
+            .chain(Kind::BLOCKS)
+            .filter(|other| other.keys().iter().any(|(known, ..)| *known == key))
+            .map(Kind::place)
+            .collect();
+        let what = match hidden {
+            true => "unknown key".to_owned(),
+            false => format!("unknown key `{key}`"),
+        };
+        let because = format!("no key of that name exists {}", kind.place());
+        let hint = if Kind::BLOCKS.iter().any(|block| block.word() == key) {
+            format!("it is a block: write `<{key}…>` and `</{key}>` on lines of their own")
+        } else if key.starts_with('<') {
+            "a tag stands alone on its line, from `<` to `>`".to_owned()
+        } else if !homes.is_empty() {
+            format!("it belongs {}", homes.join(" or "))
+        } else if let Some(near) = closest(key, kind.keys().iter().map(|(known, ..)| *known)) {
+            format!("did you mean `{near}`?")
+        } else {
+            "remove it, or look it up in MMM's manual".to_owned()
+        };
+        self.error(at, what, because, hint);
+    }
+
+    /// A part of a line, which must have been cut out of it.
+    fn part(&self, at: &At, part: &str) -> Said {
+        let text = self.texts.text(at.file);
+        let found = text[at.span.clone()].rfind(part).unwrap_or(0);
+        // A key is looked for from the front: its value may repeat it.
+        let found = if text[at.span.clone()].starts_with(part) {
+            0
+        } else {
+            found
+        };
+        let start = at.span.start + found;
+        Said {
+            text: part.to_owned(),
+            at: At {
+                file: at.file,
+                span: start..start + part.len(),
+            },
+        }
+    }
+}
+
+/// The items of a list, or the one value; a comma at the end is harmless.
+pub fn items(value: &Said, shape: Shape) -> Vec<Said> {
+    if !shape.is_list() {
+        return vec![value.clone()];
+    }
+    let mut items = Vec::new();
+    let mut start = 0;
+    let whole = value.text.trim_end_matches(|c: char| c == ',' || blank(c));
+    for part in whole.split(',') {
+        let span = trimmed(&value.text, start..start + part.len());
+        start += part.len() + 1;
+        items.push(Said {
+            text: value.text[span.clone()].to_owned(),
+            at: At {
+                file: value.at.file,
+                span: value.at.span.start + span.start..value.at.span.start + span.end,
+            },
+        });
+    }
+    items
+}
+
+fn include_name(content: &str) -> Option<&str> {
+    let rest = content.strip_prefix("include")?;
+    let name = rest.trim_start_matches(blank);
+    (rest.len() > name.len() && !name.is_empty()).then_some(name)
+}
+
+fn blank(c: char) -> bool {
+    c.is_ascii_whitespace() || c == '\u{b}'
+}
+
+fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
+    let line = &text[range.clone()];
+    let start = range.start + (line.len() - line.trim_start_matches(blank).len());
+    start..start.max(range.start + line.trim_end_matches(blank).len())
+}
+
+/// The file of that name as MMM would spell it: with `.conf` at its end.
+pub fn file_name(name: &str) -> String {
+    match Path::new(name).extension() {
+        Some(extension) if extension == "conf" => name.to_owned(),
+        _ => format!("{name}.conf"),
+    }
+}

@@ -1,0 +1,354 @@
+//! Clusters → an inventory, each remark beside the key it is about.
+
+use super::SecretFile;
+use super::meaning::{Cluster, Host, Reach, Role};
+use super::page::{Page, quoted, scalar};
+use super::remarks::Slot;
+use super::texts::{Said, Texts};
+use secrecy::SecretString;
+
+/// Writes the whole inventory; with a directory for secrets, also the files that hold its passwords.
+pub fn inventory(clusters: &[Cluster], texts: &Texts, secrets_dir: Option<&str>) -> (Page, Vec<SecretFile>) {
+    let mut writer = Writer {
+        page: Page::default(),
+        texts,
+        secrets_dir,
+        secrets: Vec::new(),
+    };
+    writer.head(clusters);
+    writer.monitor(clusters);
+    writer.page.gap();
+    writer.page.put("clusters:").end();
+    for (number, cluster) in clusters.iter().enumerate() {
+        if number > 0 {
+            writer.page.gap();
+        }
+        writer.cluster(cluster);
+    }
+    (writer.page, writer.secrets)
+}
+
+/// The accounts of a host: ours, and MMM's keys for them.
+const ACCOUNTS: [(&str, &str, &str); 3] = [
+    ("monitor", "monitor_user", "monitor_password"),
+    ("agent", "agent_user", "agent_password"),
+    ("replication", "replication_user", "replication_password"),
+];
+
+struct Writer<'w> {
+    page: Page,
+    texts: &'w Texts,
+    secrets_dir: Option<&'w str>,
+    secrets: Vec<SecretFile>,
+}
+
+impl Writer<'_> {
+    fn head(&mut self, clusters: &[Cluster]) {
+        self.page
+            .comment(0, "Written by `mmm import` from MMM's configuration:");
+        let mut files: Vec<usize> = clusters
+            .iter()
+            .flat_map(|cluster| cluster.files.clone())
+            .collect();
+        files.sort_unstable();
+        files.dedup();
+        for file in files {
+            let path = self.texts.path(file).display().to_string();
+            self.page.comment(0, &format!("  {path}"));
+        }
+        self.page.comment(
+            0,
+            "Where a comment begins with `MMM:`, something changed its meaning on the way: read them all, then let \
+             `mmm validate` and `mmm check` tell what is missing on the hosts.",
+        );
+        if self.secrets_dir.is_none() {
+            self.page.comment(
+                0,
+                "The passwords stand here as MMM had them. Keep this file to its owner (`chmod 600`), or better: name a \
+                 file or a variable instead, `password: { file: ... }` or `{ env: ... }`.",
+            );
+        }
+        self.remarks(0, clusters, &Slot::File);
+        self.page.gap();
+    }
+
+    fn monitor(&mut self, clusters: &[Cluster]) {
+        let mut ping: Vec<Said> = Vec::new();
+        for said in clusters.iter().flat_map(|cluster| &cluster.ping) {
+            if !ping.iter().any(|known| known.text == said.text) {
+                ping.push(said.clone());
+            }
+        }
+        let said = clusters.iter().flat_map(|cluster| &cluster.remarks);
+        if ping.is_empty() {
+            if said.clone().any(|(slot, _)| *slot == Slot::Monitor) {
+                self.remarks(0, clusters, &Slot::Monitor);
+            }
+            return;
+        }
+        self.page.put("monitor:").end();
+        self.remarks(2, clusters, &Slot::Monitor);
+        self.page.begin(2).put("ping_addresses: ").list(&ping).end();
+    }
+
+    fn cluster(&mut self, cluster: &Cluster) {
+        let one = std::slice::from_ref(cluster);
+        self.page
+            .begin(2)
+            .put_from(&scalar(&cluster.name), &cluster.at)
+            .put(":")
+            .end();
+        self.remarks(4, one, &Slot::Cluster);
+        self.page.begin(4).put("defaults:").end();
+        self.remarks(6, one, &Slot::Ssh);
+        if !cluster.all_have("ssh_user") {
+            self.page.comment(6, "ssh: { user: mmm }");
+        }
+        self.reach(6, &cluster.common, &cluster.name);
+        self.page.gap();
+        self.page
+            .begin(4)
+            .put("writer_role: ")
+            .said(&cluster.writer_role)
+            .end();
+        self.page.gap();
+        self.remarks(4, one, &Slot::Hosts);
+        self.page.begin(4).put("hosts:").end();
+        for host in &cluster.hosts {
+            self.host(host, cluster);
+        }
+        self.page.gap();
+        self.page.begin(4).put("roles:").end();
+        for role in &cluster.roles {
+            self.role(role, cluster);
+        }
+        self.page.gap();
+        self.remarks(4, one, &Slot::Service);
+        self.service(4, cluster.common.get("mysql_rcscript"));
+        if cluster.remarks.iter().any(|(slot, _)| *slot == Slot::Fence) {
+            self.page.gap();
+            self.remarks(4, one, &Slot::Fence);
+            self.page.comment(4, "playbooks: /etc/mmm/playbooks");
+            self.page.comment(4, "fence: { duty: fence-by-my-program }");
+        }
+        self.checks(cluster);
+        self.recovery(cluster);
+    }
+
+    fn host(&mut self, host: &Host, cluster: &Cluster) {
+        self.remarks(
+            6,
+            std::slice::from_ref(cluster),
+            &Slot::Host(host.name.text.clone()),
+        );
+        self.page.begin(6).said(&host.name).put(":").end();
+        self.page.begin(8).put("address: ").said(&host.address).end();
+        self.page.begin(8).put("mode: ").said(&host.mode).end();
+        if let Some(peer) = &host.peer {
+            self.page.begin(8).put("peer: ").said(peer).end();
+        }
+        self.reach(8, &host.own, &format!("{}@{}", host.name.text, cluster.name));
+        if host.own.contains_key("mysql_rcscript") {
+            self.service(8, host.own.get("mysql_rcscript"));
+        }
+    }
+
+    fn role(&mut self, role: &Role, cluster: &Cluster) {
+        self.remarks(
+            6,
+            std::slice::from_ref(cluster),
+            &Slot::Role(role.name.text.clone()),
+        );
+        self.page.begin(6).said(&role.name).put(":").end();
+        self.page.begin(8).put("mode: ").said(&role.mode).end();
+        self.page.begin(8).put("hosts: ").list(&role.hosts).end();
+        self.page.begin(8).put("addresses: ").list(&role.addresses).end();
+        if let Some(prefer) = &role.prefer {
+            self.page.begin(8).put("prefer: ").said(prefer).end();
+        }
+    }
+
+    /// How hosts are reached; `owner` names whose passwords these are.
+    fn reach(&mut self, indent: usize, reach: &Reach, owner: &str) {
+        if let Some(interface) = reach.get("cluster_interface") {
+            self.page.begin(indent).put("interface: ").said(interface).end();
+        }
+        match (reach.get("ssh_user"), reach.get("ssh_port")) {
+            (None, None) => {}
+            (user, port) => {
+                self.page.begin(indent).put("ssh: { ");
+                if let Some(user) = user {
+                    self.page.put("user: ").said(user);
+                }
+                if let Some(port) = port {
+                    self.page.put(if user.is_some() { ", port: " } else { "port: " });
+                    self.number(port, "");
+                }
+                self.page.put(" }").end();
+            }
+        }
+        if let Some(port) = reach.get("mysql_port") {
+            self.page.begin(indent).put("mysql: { port: ");
+            self.number(port, "");
+            self.page.put(" }").end();
+        }
+        if ACCOUNTS
+            .iter()
+            .any(|(_, user, password)| reach.contains_key(user) || reach.contains_key(password))
+        {
+            self.page.begin(indent).put("credentials:").end();
+        }
+        for (account, user, password) in ACCOUNTS {
+            let (user, password) = (reach.get(user), reach.get(password));
+            if user.is_none() && password.is_none() {
+                continue;
+            }
+            self.page.begin(indent + 2).put(account).put(": { ");
+            if let Some(user) = user {
+                self.page.put("user: ").said(user);
+            }
+            if let Some(password) = password {
+                self.page.put(if user.is_some() {
+                    ", password: "
+                } else {
+                    "password: "
+                });
+                self.password(password, &format!("{owner}.{account}.password"));
+            }
+            self.page.put(" }").end();
+        }
+    }
+
+    fn password(&mut self, said: &Said, file: &str) {
+        let Some(dir) = self.secrets_dir else {
+            self.page.put_from(&quoted(&said.text), &said.at);
+            return;
+        };
+        let path = format!("{}/{file}", dir.trim_end_matches('/'));
+        self.page
+            .put_from(&format!("{{ file: {} }}", scalar(&path)), &said.at);
+        self.secrets.push(SecretFile {
+            path: path.into(),
+            value: SecretString::from(said.text.as_str()),
+        });
+    }
+
+    fn service(&mut self, indent: usize, script: Option<&Said>) {
+        let name = script
+            .and_then(|said| said.text.rsplit('/').next())
+            .filter(|name| !name.is_empty());
+        let name = name.unwrap_or("mariadb");
+        let unit = if name.ends_with(".service") {
+            name.to_owned()
+        } else {
+            format!("{name}.service")
+        };
+        self.page.begin(indent).put("service: { manager: systemd, unit: ");
+        match script {
+            Some(said) => self.page.put_from(&scalar(&unit), &said.at),
+            None => self.page.put(&unit),
+        };
+        self.page.put(" }").end();
+    }
+
+    fn checks(&mut self, cluster: &Cluster) {
+        let one = std::slice::from_ref(cluster);
+        let remarked = cluster.remarks.iter().any(|(slot, _)| *slot == Slot::Checks);
+        if cluster.checks.is_empty() && !remarked {
+            return;
+        }
+        self.page.gap();
+        self.remarks(4, one, &Slot::Checks);
+        if cluster.checks.is_empty() {
+            return;
+        }
+        self.page.begin(4).put("checks:").end();
+        for (name, timing) in &cluster.checks {
+            self.page.begin(6).said(name).put(": { ");
+            for (number, (key, said)) in timing.iter().enumerate() {
+                self.page
+                    .put(if number > 0 { ", " } else { "" })
+                    .put(key)
+                    .put(": ");
+                self.number(said, "s");
+            }
+            self.page.put(" }").end();
+        }
+    }
+
+    /// What MMM's monitor was told about hosts that come back.
+    fn recovery(&mut self, cluster: &Cluster) {
+        let remarked = cluster.remarks.iter().any(|(slot, _)| *slot == Slot::Recovery);
+        let lines = recovery_lines(cluster);
+        if lines.is_empty() && !remarked {
+            return;
+        }
+        self.page.gap();
+        self.remarks(4, std::slice::from_ref(cluster), &Slot::Recovery);
+        for (number, (key, value)) in lines.iter().enumerate() {
+            if number == 0 {
+                self.page.comment(4, "recovery:");
+            }
+            self.page.comment(4, &format!("  {key}: {value}"));
+        }
+    }
+
+    /// A number without leading zeros, with its unit.
+    fn number(&mut self, said: &Said, unit: &str) {
+        self.page
+            .put_from(&format!("{}{unit}", plain_number(&said.text)), &said.at);
+    }
+
+    fn remarks(&mut self, indent: usize, clusters: &[Cluster], slot: &Slot) {
+        let mut written = Vec::new();
+        for (at, remark) in clusters.iter().flat_map(|cluster| &cluster.remarks) {
+            if at == slot && !written.contains(&remark) {
+                let place = self.texts.place(&remark.at);
+                let text = format!("MMM: {} ({place}). {}", remark.what, remark.more);
+                self.page.comment(indent, &text);
+                written.push(remark);
+            }
+        }
+    }
+}
+
+/// The keys of `recovery` with their values, as far as MMM was told anything about them.
+fn recovery_lines(cluster: &Cluster) -> Vec<(&'static str, String)> {
+    let said = |key: &str| {
+        cluster
+            .recovery
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, said)| said)
+    };
+    let seconds = |key: &str| {
+        let said = said(key)?;
+        let number = plain_number(&said.text);
+        (number != "0").then(|| format!("{number}s"))
+    };
+    let mut lines = Vec::new();
+    if let Some(mode) = said("mode") {
+        lines.push(("mode", mode.text.clone()));
+    }
+    lines.extend(seconds("auto_set_online").map(|span| ("auto_set_online", span)));
+    let flapping = [
+        said("flap_count").map(|said| format!("count: {}", plain_number(&said.text))),
+        seconds("flap_duration").map(|span| format!("within: {span}")),
+    ];
+    let flapping: Vec<String> = flapping.into_iter().flatten().collect();
+    if !flapping.is_empty() {
+        lines.push(("flapping", format!("{{ {} }}", flapping.join(", "))));
+    }
+    lines.extend(seconds("wait_for_other_master").map(|span| ("wait_for_other_master", span)));
+    lines
+}
+
+/// Digits without leading zeros.
+fn plain_number(digits: &str) -> &str {
+    let short = digits.trim_start_matches('0');
+    if short.is_empty() && !digits.is_empty() {
+        "0"
+    } else {
+        short
+    }
+}
