@@ -1,5 +1,7 @@
 //! `mmm import`: MMM's own configuration becomes an inventory.
 
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret as _;
@@ -30,6 +32,7 @@ pub fn run(settings: &Settings, what: &ImportArguments) -> Result<u8, Trouble> {
             format!("{} found\n\n{}", count(findings.len(), "thing"), shown.join("\n")),
         )
     })?;
+    guard_stdout(what)?;
     keep(what, &imported)?;
     tell(settings, what, &imported);
     Ok(0)
@@ -157,6 +160,28 @@ fn secrets_dir(what: &ImportArguments) -> Result<Option<String>, Trouble> {
     }
 }
 
+/// Refuses to put passwords where others can read them.
+fn guard_stdout(what: &ImportArguments) -> Result<(), Trouble> {
+    if what.to.is_some() || what.secrets_dir.is_some() {
+        return Ok(());
+    }
+    let unknown = |error: std::io::Error| Trouble::new(Kind::Usage, "stdout cannot be looked at", error);
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().map_err(unknown)?;
+    let stdout = std::fs::File::from(stdout).metadata().map_err(unknown)?;
+    let mode = stdout.permissions().mode() & 0o7777;
+    if stdout.is_file() && mode & 0o044 != 0 {
+        return Err(Trouble::new(
+            Kind::Refused,
+            "the inventory is not written to stdout",
+            format!(
+                "passwords would stand in it, and stdout is a file that others can read (mode {mode:04o})"
+            ),
+        )
+        .hint("say `--to FILE` instead, or `--secrets-dir DIR`, or `umask 077` first"));
+    }
+    Ok(())
+}
+
 /// Writes what goes into files.
 fn keep(what: &ImportArguments, imported: &Imported) -> Result<(), Trouble> {
     let mut private = Private::default();
@@ -190,10 +215,10 @@ fn tell(settings: &Settings, what: &ImportArguments, imported: &Imported) {
         return;
     }
     for remark in &imported.remarks {
+        let line = remark.line.map_or_else(String::new, |line| format!(":{line}"));
         talk(&format!(
-            "remark: {}:{}: {}",
+            "remark: {}{line}: {}",
             remark.file.display(),
-            remark.line,
             remark.what
         ));
     }

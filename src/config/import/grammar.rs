@@ -76,6 +76,42 @@ pub struct Pages {
     pub jumbled: bool,
 }
 
+/// What the current line stands in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    Nothing,
+    Block(usize),
+    /// A block whose tag could not be understood.
+    Skipped,
+}
+
+/// A line that says something.
+enum Line<'l> {
+    Open { body: &'l str, empty: bool },
+    Close(&'l str),
+    Include(&'l str),
+    Setting,
+}
+
+impl<'l> Line<'l> {
+    fn of(content: &'l str) -> Self {
+        if let Some(tag) = content.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
+            if let Some(word) = tag.trim_start_matches(blank).strip_prefix('/') {
+                return Line::Close(word.trim_matches(blank));
+            }
+            let body = tag.trim_end_matches(blank);
+            return match body.strip_suffix('/') {
+                Some(body) => Line::Open { body, empty: true },
+                None => Line::Open { body, empty: false },
+            };
+        }
+        match content.strip_prefix("include") {
+            Some(rest) if rest.starts_with(blank) => Line::Include(rest.trim_start_matches(blank)),
+            _ => Line::Setting,
+        }
+    }
+}
+
 /// Findings after which reading stops: so many mean that this is no configuration of MMM.
 const MOST_FINDINGS: usize = 100;
 
@@ -165,9 +201,7 @@ impl<'t> Reader<'t> {
     fn page(&mut self, file: usize) {
         let text = self.texts.text(file);
         let mut start = usize::from(text.starts_with('\u{feff}')) * '\u{feff}'.len_utf8();
-        let mut block: Option<usize> = None;
-        // The tag of a block that could not be understood: what is in it is skipped.
-        let mut skipped: Option<(String, At)> = None;
+        let mut inside = Inside::Nothing;
         let mut opened = At { file, span: 0..0 };
         for line in text[start..].split_inclusive('\n') {
             if self.findings.len() >= MOST_FINDINGS {
@@ -180,46 +214,44 @@ impl<'t> Reader<'t> {
                 continue;
             }
             let at = At { file, span };
-            let inside = block.is_some() || skipped.is_some();
-            if let Some(tag) = content.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) {
-                if let Some(word) = tag.trim_start().strip_prefix('/') {
-                    self.close(word.trim(), &at, block.take(), skipped.take());
-                    continue;
+            match Line::of(content) {
+                Line::Close(word) => {
+                    self.close(word, &at, inside);
+                    inside = Inside::Nothing;
                 }
-                let (body, empty) = match tag.trim_end().strip_suffix('/') {
-                    Some(body) => (body, true),
-                    None => (tag, false),
-                };
-                if inside {
-                    self.unclosed(&opened, Some(&at));
+                Line::Open { body, empty } => {
+                    if inside != Inside::Nothing {
+                        self.unclosed(&opened, Some(&at));
+                    }
+                    inside = self.open_block(body, &at).map_or(Inside::Skipped, Inside::Block);
+                    if empty {
+                        inside = Inside::Nothing;
+                    }
+                    opened = at;
                 }
-                (block, skipped) = (None, None);
-                match self.open_block(body, &at) {
-                    _ if empty => {}
-                    Ok(index) => block = Some(index),
-                    Err(word) => skipped = Some((word, at.clone())),
-                }
-                opened = at;
-            } else if skipped.is_some() {
-                continue;
-            } else if let Some(name) = include_name(content) {
-                if inside {
+                _ if inside == Inside::Skipped => {}
+                Line::Include(name) if inside == Inside::Nothing => self.include(name, &at),
+                Line::Include(_) => {
                     let hint = "move it out of the block";
                     self.error(&at, "`include` inside a block", "MMM died of that", hint);
-                } else {
-                    self.include(name, &at);
                 }
-            } else {
-                self.setting(block, &at, content);
+                Line::Setting => self.setting(inside, &at, content),
             }
         }
-        if block.is_some() || skipped.is_some() {
+        if inside != Inside::Nothing {
             self.unclosed(&opened, None);
         }
     }
 
-    /// The block of a tag, made or found; the tag's word when there is no such block.
-    fn open_block(&mut self, body: &str, at: &At) -> Result<usize, String> {
+    /// The block of a tag, made or found; `None` for a tag that cannot be understood.
+    fn open_block(&mut self, body: &str, at: &At) -> Option<usize> {
+        let index = self.understood(body, at);
+        // What was meant by the tag may be missed elsewhere; that is not said again.
+        self.said.top.broken |= index.is_none();
+        index
+    }
+
+    fn understood(&mut self, body: &str, at: &At) -> Option<usize> {
         let mut words = body.split_ascii_whitespace();
         let word = words.next().unwrap_or_default().to_owned();
         let name: Vec<&str> = words.collect();
@@ -235,22 +267,18 @@ impl<'t> Reader<'t> {
                 "MMM has no block of that name",
                 near,
             );
-            self.said.top.broken = true;
-            return Err(word);
+            return None;
         };
         let name = match (kind.is_named(), name.as_slice()) {
             (false, []) => None,
             (false, _) => {
                 let hint = format!("write `<{word}>`");
                 self.error(at, format!("`<{word}>` takes no name"), "there is only one", hint);
-                return Err(word);
+                return None;
             }
             (true, [name]) => {
                 let said = self.part(at, name);
-                self.check_name(kind, &said)
-                    .then_some(said)
-                    .ok_or_else(|| word.clone())?
-                    .into()
+                Some(self.check_name(kind, &said).then_some(said)?)
             }
             (true, found) => {
                 let (what, because) = if found.is_empty() {
@@ -265,7 +293,7 @@ impl<'t> Reader<'t> {
                     )
                 };
                 self.error(at, what, because, format!("write `<{word} NAME>`"));
-                return Err(word);
+                return None;
             }
         };
         let known = |block: &Block| {
@@ -276,7 +304,7 @@ impl<'t> Reader<'t> {
             self.said.blocks.push(Block::new(kind, name, at.clone()));
             self.said.blocks.len() - 1
         });
-        Ok(index)
+        Some(index)
     }
 
     fn check_name(&mut self, kind: Kind, name: &Said) -> bool {
@@ -313,29 +341,27 @@ impl<'t> Reader<'t> {
         true
     }
 
-    fn close(&mut self, word: &str, at: &At, block: Option<usize>, skipped: Option<(String, At)>) {
-        let open = match (block.and_then(|index| self.said.blocks.get(index)), skipped) {
-            (Some(block), _) => block.kind.word().to_owned(),
-            (None, Some((open, _))) => open,
-            (None, None) => {
+    fn close(&mut self, word: &str, at: &At, inside: Inside) {
+        let open = match inside {
+            Inside::Skipped => return,
+            Inside::Block(index) => self.said.blocks.get(index).map(|block| block.kind.word()),
+            Inside::Nothing => None,
+        };
+        match open {
+            Some(open) if open == word => return,
+            Some(open) => {
+                let because = "MMM took any closing tag for the open block's";
+                let what = format!("`</{word}>` closes `<{open}>`");
+                self.error(at, what, because, format!("write `</{open}>`"));
+            }
+            None => {
                 let because =
                     "no block is open here; MMM stopped reading the file at this line, and said nothing";
-                self.error(
-                    at,
-                    format!("`</{word}>` closes nothing"),
-                    because,
-                    "remove it, or find its opening tag",
-                );
-                self.said.jumbled = true;
-                return;
+                let hint = "remove it, or find its opening tag";
+                self.error(at, format!("`</{word}>` closes nothing"), because, hint);
             }
-        };
-        if open != word {
-            let because = "MMM took any closing tag for the open block's";
-            let what = format!("`</{word}>` closes `<{open}>`");
-            self.error(at, what, because, format!("write `</{open}>`"));
-            self.said.jumbled = true;
         }
+        self.said.jumbled = true;
     }
 
     fn unclosed(&mut self, opened: &At, by: Option<&At>) {
@@ -379,7 +405,7 @@ impl<'t> Reader<'t> {
         self.said.top.at = top;
     }
 
-    fn setting(&mut self, block: Option<usize>, at: &At, content: &str) {
+    fn setting(&mut self, inside: Inside, at: &At, content: &str) {
         let key_end = content.find(|c: char| blank(c)).unwrap_or(content.len());
         let key_at = self.part(at, &content[..key_end]).at;
         let value_start = content.len() - content[key_end..].trim_start_matches(blank).len();
@@ -390,12 +416,10 @@ impl<'t> Reader<'t> {
                 span: at.span.start + value_start..at.span.end,
             },
         };
-        let kind = block
-            .and_then(|index| self.said.blocks.get(index))
-            .map_or(Kind::Top, |block| block.kind);
+        let kind = self.block(inside).kind;
         let Some((key, shape, _)) = kind.keys().iter().find(|(key, ..)| *key == &content[..key_end]) else {
             self.unknown(kind, &content[..key_end], &key_at);
-            self.broken(block);
+            self.block(inside).broken = true;
             return;
         };
         if value.text.is_empty() {
@@ -405,14 +429,14 @@ impl<'t> Reader<'t> {
                 "a key stands with its value on one line",
                 "write one, or remove the key",
             );
-            self.broken(block);
+            self.block(inside).broken = true;
             return;
         }
         if !self.fits(key, *shape, &value) {
-            self.broken(block);
+            self.block(inside).broken = true;
             return;
         }
-        let Some(into) = self.block(block) else { return };
+        let into = self.block(inside);
         let setting = Setting { key, key_at, value };
         match into.settings.iter_mut().find(|known| known.key == *key) {
             None => into.settings.push(setting),
@@ -429,16 +453,10 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn block(&mut self, index: Option<usize>) -> Option<&mut Block> {
-        match index {
-            None => Some(&mut self.said.top),
-            Some(index) => self.said.blocks.get_mut(index),
-        }
-    }
-
-    fn broken(&mut self, index: Option<usize>) {
-        if let Some(block) = self.block(index) {
-            block.broken = true;
+    fn block(&mut self, inside: Inside) -> &mut Block {
+        match inside {
+            Inside::Block(index) if index < self.said.blocks.len() => &mut self.said.blocks[index],
+            _ => &mut self.said.top,
         }
     }
 
@@ -547,12 +565,6 @@ pub fn items(value: &Said, shape: Shape) -> Vec<Said> {
         });
     }
     items
-}
-
-fn include_name(content: &str) -> Option<&str> {
-    let rest = content.strip_prefix("include")?;
-    let name = rest.trim_start_matches(blank);
-    (rest.len() > name.len() && !name.is_empty()).then_some(name)
 }
 
 fn blank(c: char) -> bool {

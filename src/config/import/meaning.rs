@@ -7,6 +7,7 @@ use super::remarks::{self, Remark, Slot};
 use super::texts::{At, Said, Texts};
 use super::words::{Kind, Shape};
 use crate::config::diagnostic::{Diagnostic, closest};
+use crate::config::duration;
 
 /// A cluster as MMM's files describe it.
 pub struct Cluster {
@@ -113,6 +114,14 @@ pub fn cluster(
     let checks = maker.checks();
     let monitor = pages.blocks.iter().find(|block| block.kind == Kind::Monitor);
     let said = |key| monitor.and_then(|monitor| monitor.get(key));
+    for key in RECOVERY
+        .into_iter()
+        .filter(|key| !matches!(*key, "mode" | "flap_count"))
+    {
+        if let Some(said) = said(key) {
+            maker.within_a_day(key, said);
+        }
+    }
     let mut ping: Vec<Said> = Vec::new();
     for item in said("ping_ips")
         .iter()
@@ -424,6 +433,17 @@ impl<'m> Maker<'m> {
         None
     }
 
+    fn within_a_day(&mut self, key: &str, said: &Said) -> bool {
+        let most = duration::LONGEST.as_secs();
+        let fits = said.text.parse::<u64>().is_ok_and(|seconds| seconds <= most);
+        if !fits {
+            let because = "longer times are taken for slips";
+            let hint = format!("write at most `{most}` seconds");
+            self.error(&said.at, format!("`{key}` is more than a day"), because, hint);
+        }
+        fits
+    }
+
     fn checks(&mut self) -> Option<Vec<(Said, Vec<(&'static str, Said)>)>> {
         let mut checks = Vec::new();
         let mut good = true;
@@ -444,6 +464,8 @@ impl<'m> Maker<'m> {
                     let hint = "write at least `1`";
                     let because = "a time of nothing would be over before anything is known";
                     self.error(&said.at, format!("`{former}` is 0"), because, hint);
+                    good = false;
+                } else if !self.within_a_day(former, said) {
                     good = false;
                 } else {
                     timing.push((now, said.clone()));

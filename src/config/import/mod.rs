@@ -86,8 +86,8 @@ pub struct SecretFile {
 pub struct Told {
     /// The file of MMM that is spoken of.
     pub file: PathBuf,
-    /// Its line, counted from 1.
-    pub line: usize,
+    /// Its line, counted from 1; `None` for the file as a whole.
+    pub line: Option<usize>,
     /// What is to be known.
     pub what: String,
 }
@@ -150,15 +150,28 @@ fn prove(page: &Page, texts: &Texts) -> Result<(), Vec<Diagnostic>> {
                 let place = finding.place.as_ref().map(|place| (place.line, place.column));
                 let at = place.and_then(|(line, column)| page.origin(line, column));
                 let nowhere = At { file: 0, span: 0..0 };
-                texts.error(
-                    at.unwrap_or(&nowhere),
-                    finding.what,
-                    finding.because,
-                    finding.hint,
-                )
+                let said = [finding.what, finding.because, finding.hint];
+                let [what, because, hint] = said.map(in_mmms_words);
+                texts.error(at.unwrap_or(&nowhere), what, because, hint)
             })
             .collect(),
     ))
+}
+
+/// A message about the inventory, told with the words that stand in MMM's files.
+fn in_mmms_words(message: String) -> String {
+    const WORDS: [(&str, &str); 7] = [
+        ("`every`", "`check_period`"),
+        ("`trap_after`", "`trap_period`"),
+        ("`addresses`", "`ips`"),
+        ("`interface`", "`cluster_interface`"),
+        ("`mode: ", "`mode "),
+        ("`peer: ", "`peer "),
+        ("`writer_role`", "`active_master_role`"),
+    ];
+    WORDS
+        .iter()
+        .fold(message, |message, (ours, former)| message.replace(ours, former))
 }
 
 /// What is to be known, in the order in which it was said, each once.
@@ -169,7 +182,7 @@ fn told(clusters: &[Cluster], texts: &Texts) -> Vec<Told> {
     for (_, remark) in remarks {
         let told = Told {
             file: texts.path(remark.at.file).to_owned(),
-            line: texts.line(&remark.at),
+            line: remark.is_about_a_line().then(|| texts.line(&remark.at)),
             what: remark.what.clone(),
         };
         if !all.contains(&told) {

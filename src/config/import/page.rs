@@ -81,23 +81,24 @@ impl Page {
         }
     }
 
-    /// A comment, in as many lines as it needs.
+    /// A comment, in as many lines as it needs. What stands in backticks stays on one line.
     pub fn comment(&mut self, indent: usize, text: &str) {
         let mut line = String::new();
-        let mut lines = Vec::new();
-        for word in text.split(' ') {
+        for word in words(text) {
             let length = indent + 2 + line.chars().count() + 1 + word.chars().count();
             if length > COMMENT_COLUMNS && !line.is_empty() {
-                lines.push(std::mem::take(&mut line));
+                self.commented(indent, &std::mem::take(&mut line));
             }
             line.push_str(if line.is_empty() { "" } else { " " });
             line.push_str(word);
         }
-        lines.push(line);
-        for line in lines {
-            let line: String = line.chars().map(printable).collect();
-            self.begin(indent).put("# ").put(line.trim_end()).end();
-        }
+        self.commented(indent, &line);
+    }
+
+    /// One line as a comment, its blanks as they are.
+    pub fn commented(&mut self, indent: usize, line: &str) {
+        let line: String = line.chars().map(printable).collect();
+        self.begin(indent).put("# ").put(line.trim_end()).end();
     }
 
     /// What the value at a line and column, both counted from 1, came from; if it came from nothing, what stands
@@ -114,6 +115,16 @@ impl Page {
             .or_else(|| self.origins.iter().filter(before).next_back())
             .map(|origin| &origin.at)
     }
+}
+
+/// Words at whose ends a line may be broken.
+fn words(text: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let breaks = |c: char| {
+        quoted ^= c == '`';
+        c == ' ' && !quoted
+    };
+    text.split(breaks).filter(|word| !word.is_empty()).collect()
 }
 
 /// Text as a YAML value that is read back as that text, by this program and any other.

@@ -1,9 +1,12 @@
 //! What people are told about things that mean something else here, or nothing.
 
+use std::time::Duration;
+
 use super::grammar::{Block, Pages};
 use super::meaning::Cluster;
 use super::texts::{At, Said, Texts};
 use super::words::{Fate, Kind, is_yes};
+use crate::config::duration;
 
 /// Something to be known, said once briefly on the terminal and once at length beside the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,13 @@ pub struct Remark {
     pub what: String,
     /// Why, and what to do; whole sentences.
     pub more: String,
+}
+
+impl Remark {
+    /// Whether it is about a line, and not about its file as a whole.
+    pub fn is_about_a_line(&self) -> bool {
+        !self.at.span.is_empty()
+    }
 }
 
 /// Where in the inventory a remark is written.
@@ -57,9 +67,11 @@ pub fn of_pages(pages: &Pages, texts: &Texts) -> Vec<(Slot, Remark)> {
         };
         let others = texts.mode(*file).map_or(0, |mode| mode & 0o006);
         if others != 0 {
+            let name = texts.path(*file).file_name().unwrap_or_default();
+            let name = name.to_string_lossy();
             let what = match others & 0o002 {
-                0 => "everyone can read this file and the passwords in it",
-                _ => "everyone can change this file",
+                0 => format!("everyone can read `{name}` and the passwords in it"),
+                _ => format!("everyone can change `{name}`"),
             };
             let more = "MMM did not start with such a file. `chmod 640` it, and change the passwords.";
             all.push((Slot::File, remark(&at, what, more)));
@@ -111,12 +123,8 @@ fn without_counterpart(pages: &Pages) -> Vec<(Slot, Remark)> {
     }
     let said = |(slot, reason, at, keys): (Slot, &str, At, Vec<&str>)| {
         let names: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
-        let (verb, plural) = if keys.len() == 1 {
-            ("has", "")
-        } else {
-            ("have", "s")
-        };
-        let what = format!("{} {verb} no counterpart{plural}", listed(&names));
+        let verb = if keys.len() == 1 { "has" } else { "have" };
+        let what = format!("{} {verb} no counterpart", listed(&names));
         (slot, remark(&at, what, sentence(reason)))
     };
     groups.into_iter().map(said).collect()
@@ -125,17 +133,15 @@ fn without_counterpart(pages: &Pages) -> Vec<(Slot, Remark)> {
 /// What the cluster as a whole gives reason to say.
 pub fn of_cluster(cluster: &Cluster, monitor: Option<&Block>) -> Vec<(Slot, Remark)> {
     let mut all = Vec::new();
-    let hosts_pinged: Vec<&Said> = cluster
-        .ping
-        .iter()
-        .filter(|ping| cluster.hosts.iter().any(|host| host.address.text == ping.text))
-        .collect();
-    if let Some(first) = hosts_pinged.first() {
-        let names: Vec<String> = hosts_pinged.iter().map(|ping| ping.text.clone()).collect();
-        let what = match names.as_slice() {
-            [one] => format!("`ping_ips` names a database host: {one}"),
-            several => format!("`ping_ips` names database hosts: {}", listed(several)),
-        };
+    let is_ours = |ping: &&Said| {
+        let roles = cluster.roles.iter().flat_map(|role| &role.addresses);
+        let mut ours = cluster.hosts.iter().map(|host| &host.address).chain(roles);
+        ours.any(|address| address.text == ping.text)
+    };
+    let ours: Vec<&Said> = cluster.ping.iter().filter(is_ours).collect();
+    if let Some(first) = ours.first() {
+        let names: Vec<String> = ours.iter().map(|ping| ping.text.clone()).collect();
+        let what = format!("`ping_ips` names the cluster itself: {}", listed(&names));
         let more = "When none of these addresses answers, the box blames its own network and does nothing. So if all \
                     hosts die at once, nothing happens. Name a gateway or a switch instead.";
         all.push((Slot::Monitor, remark(&first.at, what, more)));
@@ -233,9 +239,9 @@ pub fn misplaced_backlog(check: &str, said: &Said, checks: &[&Block]) -> Remark 
         said.text
     );
     let more = format!(
-        "Only `rep_backlog` looks at how far a host is behind. If it was meant, write `rep_backlog: {{ max_backlog: {}s }}` \
+        "Only `rep_backlog` looks at how far a host is behind. If it was meant, write `rep_backlog: {{ max_backlog: {} }}` \
          below.",
-        said.text
+        duration::format(Duration::from_secs(said.text.parse().unwrap_or(0)))
     );
     remark(&said.at, what, more)
 }

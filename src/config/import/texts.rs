@@ -104,6 +104,12 @@ impl Texts {
         format!("{}:{}", self.path(at.file).display(), self.line(at))
     }
 
+    /// As [`Texts::place`], without the directory.
+    pub fn short_place(&self, at: &At) -> String {
+        let name = self.path(at.file).file_name().unwrap_or_default();
+        format!("{}:{}", name.to_string_lossy(), self.line(at))
+    }
+
     /// Whether these bytes must not be quoted.
     pub fn hides(&self, at: &At) -> bool {
         self.source(at.file).hides(&at.span)
@@ -151,7 +157,8 @@ fn hidden(text: &str) -> Vec<Range<usize>> {
         // A value that sticks to its key is behind these letters.
         lone = match secretive {
             Some(_) if word_end < end => {
-                ranges.push(word_end..end);
+                let value = text[word_end..end].trim_start();
+                ranges.push(end - value.len()..end);
                 false
             }
             Some(at) if !KEYS.iter().any(|key| word.ends_with(key)) => {
@@ -196,24 +203,12 @@ mod tests {
                 bytes,
                 mode: None,
             });
-            let text = texts.text(file);
             for span in [9..20, 24..30, 9..10, 25..26] {
                 let shown = texts.error(&At { file, span }, "w", "b", "h").render();
                 assert!(!shown.contains("hunter2") && !shown.contains("zebra"), "{shown}");
             }
-            let end = text.len() - 3;
-            let shown = texts
-                .error(
-                    &At {
-                        file,
-                        span: end..end + 1,
-                    },
-                    "w",
-                    "b",
-                    "h",
-                )
-                .render();
-            assert!(shown.contains("this db2"), "{shown}");
+            let first = texts.error(&At { file, span: 0..4 }, "w", "b", "h").render();
+            assert!(first.contains("this db1"), "{first}");
         }
     }
 }

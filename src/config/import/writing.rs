@@ -1,11 +1,15 @@
 //! Clusters → an inventory, each remark beside the key it is about.
 
+use std::time::Duration;
+
+use secrecy::SecretString;
+
 use super::SecretFile;
 use super::meaning::{Cluster, Host, Reach, Role};
 use super::page::{Page, quoted, scalar};
 use super::remarks::Slot;
-use super::texts::{Said, Texts};
-use secrecy::SecretString;
+use super::texts::{At, Said, Texts};
+use crate::config::duration;
 
 /// Writes the whole inventory; with a directory for secrets, also the files that hold its passwords.
 pub fn inventory(clusters: &[Cluster], texts: &Texts, secrets_dir: Option<&str>) -> (Page, Vec<SecretFile>) {
@@ -54,7 +58,7 @@ impl Writer<'_> {
         files.dedup();
         for file in files {
             let path = self.texts.path(file).display().to_string();
-            self.page.comment(0, &format!("  {path}"));
+            self.page.commented(0, &format!("  {path}"));
         }
         self.page.comment(
             0,
@@ -102,7 +106,7 @@ impl Writer<'_> {
         self.page.begin(4).put("defaults:").end();
         self.remarks(6, one, &Slot::Ssh);
         if !cluster.all_have("ssh_user") {
-            self.page.comment(6, "ssh: { user: mmm }");
+            self.page.commented(6, "ssh: { user: mmm }");
         }
         self.reach(6, &cluster.common, &cluster.name);
         self.page.gap();
@@ -128,8 +132,8 @@ impl Writer<'_> {
         if cluster.remarks.iter().any(|(slot, _)| *slot == Slot::Fence) {
             self.page.gap();
             self.remarks(4, one, &Slot::Fence);
-            self.page.comment(4, "playbooks: /etc/mmm/playbooks");
-            self.page.comment(4, "fence: { duty: fence-by-my-program }");
+            self.page.commented(4, "playbooks: /etc/mmm/playbooks");
+            self.page.commented(4, "fence: { duty: fence-by-my-program }");
         }
         self.checks(cluster);
         self.recovery(cluster);
@@ -182,14 +186,14 @@ impl Writer<'_> {
                 }
                 if let Some(port) = port {
                     self.page.put(if user.is_some() { ", port: " } else { "port: " });
-                    self.number(port, "");
+                    self.page.put_from(plain_number(&port.text), &port.at);
                 }
                 self.page.put(" }").end();
             }
         }
         if let Some(port) = reach.get("mysql_port") {
             self.page.begin(indent).put("mysql: { port: ");
-            self.number(port, "");
+            self.page.put_from(plain_number(&port.text), &port.at);
             self.page.put(" }").end();
         }
         if ACCOUNTS
@@ -270,7 +274,7 @@ impl Writer<'_> {
                     .put(if number > 0 { ", " } else { "" })
                     .put(key)
                     .put(": ");
-                self.number(said, "s");
+                self.page.put_from(&span(said), &said.at);
             }
             self.page.put(" }").end();
         }
@@ -285,26 +289,28 @@ impl Writer<'_> {
         }
         self.page.gap();
         self.remarks(4, std::slice::from_ref(cluster), &Slot::Recovery);
-        for (number, (key, value)) in lines.iter().enumerate() {
-            if number == 0 {
-                self.page.comment(4, "recovery:");
-            }
-            self.page.comment(4, &format!("  {key}: {value}"));
+        if let Some((_, at)) = lines.first() {
+            self.recovery_line("recovery:", at);
+        }
+        for (line, at) in &lines {
+            self.recovery_line(&format!("  {line}"), at);
         }
     }
 
-    /// A number without leading zeros, with its unit.
-    fn number(&mut self, said: &Said, unit: &str) {
-        self.page
-            .put_from(&format!("{}{unit}", plain_number(&said.text)), &said.at);
+    /// Not read from an inventory yet, so it is written as a comment.
+    fn recovery_line(&mut self, line: &str, _at: &At) {
+        self.page.commented(4, line);
     }
 
     fn remarks(&mut self, indent: usize, clusters: &[Cluster], slot: &Slot) {
         let mut written = Vec::new();
         for (at, remark) in clusters.iter().flat_map(|cluster| &cluster.remarks) {
             if at == slot && !written.contains(&remark) {
-                let place = self.texts.place(&remark.at);
-                let text = format!("MMM: {} ({place}). {}", remark.what, remark.more);
+                let place = match remark.is_about_a_line() {
+                    true => format!(" ({})", self.texts.short_place(&remark.at)),
+                    false => String::new(),
+                };
+                let text = format!("MMM: {}{place}. {}", remark.what, remark.more);
                 self.page.comment(indent, &text);
                 written.push(remark);
             }
@@ -312,8 +318,8 @@ impl Writer<'_> {
     }
 }
 
-/// The keys of `recovery` with their values, as far as MMM was told anything about them.
-fn recovery_lines(cluster: &Cluster) -> Vec<(&'static str, String)> {
+/// The lines of `recovery`, as far as MMM was told anything about it, and where it was.
+fn recovery_lines(cluster: &Cluster) -> Vec<(String, At)> {
     let said = |key: &str| {
         cluster
             .recovery
@@ -321,26 +327,27 @@ fn recovery_lines(cluster: &Cluster) -> Vec<(&'static str, String)> {
             .find(|(known, _)| *known == key)
             .map(|(_, said)| said)
     };
-    let seconds = |key: &str| {
-        let said = said(key)?;
-        let number = plain_number(&said.text);
-        (number != "0").then(|| format!("{number}s"))
-    };
+    let seconds = |key: &str| said(key).filter(|said| span(said) != "0s");
     let mut lines = Vec::new();
     if let Some(mode) = said("mode") {
-        lines.push(("mode", mode.text.clone()));
+        lines.push((format!("mode: {}", mode.text), mode.at.clone()));
     }
-    lines.extend(seconds("auto_set_online").map(|span| ("auto_set_online", span)));
-    let flapping = [
-        said("flap_count").map(|said| format!("count: {}", plain_number(&said.text))),
-        seconds("flap_duration").map(|span| format!("within: {span}")),
-    ];
-    let flapping: Vec<String> = flapping.into_iter().flatten().collect();
-    if !flapping.is_empty() {
-        lines.push(("flapping", format!("{{ {} }}", flapping.join(", "))));
+    for key in ["auto_set_online", "wait_for_other_master"] {
+        lines.extend(seconds(key).map(|said| (format!("{key}: {}", span(said)), said.at.clone())));
     }
-    lines.extend(seconds("wait_for_other_master").map(|span| ("wait_for_other_master", span)));
+    let count = said("flap_count").map(|said| (format!("count: {}", plain_number(&said.text)), said));
+    let within = seconds("flap_duration").map(|said| (format!("within: {}", span(said)), said));
+    let flapping: Vec<_> = count.into_iter().chain(within).collect();
+    if let Some((_, first)) = flapping.first() {
+        let parts: Vec<&str> = flapping.iter().map(|(part, _)| part.as_str()).collect();
+        lines.push((format!("flapping: {{ {} }}", parts.join(", ")), first.at.clone()));
+    }
     lines
+}
+
+/// A number of seconds, as the inventory has it.
+fn span(said: &Said) -> String {
+    duration::format(Duration::from_secs(said.text.parse().unwrap_or(u64::MAX)))
 }
 
 /// Digits without leading zeros.
