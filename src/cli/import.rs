@@ -66,37 +66,40 @@ fn told_by_name(path: &Path) -> (Program, Option<&str>) {
     }
 }
 
+/// The files that describe a cluster each, with its name: the monitors', else what their programs have in common.
+fn leading<'p>(settings: &Settings, what: &ImportArguments, paths: &'p [PathBuf]) -> Vec<(&'p Path, String)> {
+    let of = |wanted: Program| -> Vec<(&'p Path, Option<&'p str>)> {
+        let told = paths.iter().map(|path| (path.as_path(), told_by_name(path)));
+        told.filter(|(_, (program, _))| *program == wanted)
+            .map(|(path, (_, name))| (path, name))
+            .collect()
+    };
+    let mut files = of(Program::Monitor);
+    if files.is_empty() {
+        files = of(Program::Common);
+    }
+    // As in MMM, `@NAME` means `mmm_mon_NAME.conf`; a file named on the command line may be called otherwise.
+    let wanted = settings.cluster.as_deref();
+    let is_there = files.iter().any(|(_, name)| name.is_some() && *name == wanted);
+    let unnamed = wanted.filter(|_| !is_there && !what.files.is_empty());
+    let plain = what.name.as_deref().or(unnamed).unwrap_or("mmm");
+    let named = files
+        .into_iter()
+        .map(|(path, name)| (path, name.unwrap_or(plain).to_owned()));
+    named
+        .filter(|(_, name)| wanted.is_none_or(|wanted| wanted == name))
+        .collect()
+}
+
 /// The clusters asked for, each with its files.
 fn asked(settings: &Settings, what: &ImportArguments, paths: &[PathBuf]) -> Result<Vec<Asked>, Trouble> {
-    let plain = what
-        .name
-        .as_deref()
-        .or(settings.cluster.as_deref())
-        .unwrap_or("mmm");
-    let told = || paths.iter().map(|path| (path, told_by_name(path)));
-    let of = |wanted: Program| told().filter(move |(_, (program, _))| *program == wanted);
-    let mut leading: Vec<(&PathBuf, Option<&str>)> = of(Program::Monitor)
-        .map(|(path, (_, name))| (path, name))
-        .collect();
-    if leading.is_empty() {
-        leading = of(Program::Common)
-            .map(|(path, (_, name))| (path, name))
-            .collect();
-    }
-    leading.retain(|(_, name)| {
-        let name = name.unwrap_or(plain);
-        settings
-            .cluster
-            .as_deref()
-            .is_none_or(|wanted| wanted == name || what.name.as_deref() == Some(name))
-    });
+    let leading = leading(settings, what, paths);
     if leading.is_empty() {
         return Err(nothing(settings, what));
     }
     let mut asked: Vec<Asked> = Vec::new();
     for (path, name) in &leading {
-        let name = name.unwrap_or(plain).to_owned();
-        if asked.iter().any(|known| known.name == name) {
+        if asked.iter().any(|known| known.name == *name) {
             return Err(Trouble::new(
                 Kind::Usage,
                 format!("`{}` describes the cluster `{name}` again", path.display()),
@@ -104,17 +107,21 @@ fn asked(settings: &Settings, what: &ImportArguments, paths: &[PathBuf]) -> Resu
             )
             .hint("import one of them, or say `--name`"));
         }
-        let is_aside = |path: &Path, program: Program, of: Option<&str>| {
-            let mine = of.is_none_or(|of| of == name || leading.len() == 1);
-            program != Program::Monitor && mine && !leading.iter().any(|(leading, _)| *leading == path)
-        };
         // `mmm_common` first: what belongs to one program wins over it.
-        let ordered = of(Program::Common).chain(of(Program::Other));
-        let aside = ordered.filter(|(path, (program, of))| is_aside(path, *program, *of));
+        let mut aside = Vec::new();
+        for wanted in [Program::Common, Program::Other] {
+            for other in paths {
+                let (program, cluster) = told_by_name(other);
+                let mine = cluster.is_none_or(|cluster| cluster == name || leading.len() == 1);
+                if program == wanted && mine && !leading.iter().any(|(leading, _)| *leading == other) {
+                    aside.push(read(other)?);
+                }
+            }
+        }
         asked.push(Asked {
-            aside: aside.map(|(path, _)| read(path)).collect::<Result<_, _>>()?,
+            name: name.clone(),
+            aside,
             monitor: read(path)?,
-            name,
         });
     }
     Ok(asked)
@@ -229,5 +236,61 @@ fn tell(settings: &Settings, what: &ImportArguments, imported: &Imported) {
             count(imported.remarks.len(), "remark")
         )),
         None => out(imported.inventory.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Arguments, Verb};
+
+    /// The clusters that a command line leads to, with the files that describe them.
+    fn led(words: &[&str]) -> String {
+        let words = ["mmm"].iter().chain(words);
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        let Verb::Import(what) = arguments.verb else {
+            panic!("another verb")
+        };
+        let mut paths = what.files.clone();
+        if paths.is_empty() {
+            paths = ["/etc/mmm/mmm_mon.conf", "/etc/mmm/mmm_mon_c_1.conf"]
+                .map(PathBuf::from)
+                .into();
+        }
+        let led = leading(&arguments.settings, &what, &paths);
+        let led = led
+            .iter()
+            .map(|(path, name)| format!("{name}={}", path.file_name().unwrap().to_string_lossy()));
+        led.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn files_tell_the_names_of_their_clusters() {
+        assert_eq!(led(&["import"]), "mmm=mmm_mon.conf c_1=mmm_mon_c_1.conf");
+        assert_eq!(
+            led(&["import", "--name", "shop"]),
+            "shop=mmm_mon.conf c_1=mmm_mon_c_1.conf"
+        );
+        assert_eq!(led(&["--cluster", "c_1", "import"]), "c_1=mmm_mon_c_1.conf");
+        assert_eq!(
+            led(&["--cluster", "shop", "import"]),
+            "",
+            "`@shop` is `mmm_mon_shop.conf`"
+        );
+        assert_eq!(
+            led(&["--cluster", "shop", "import", "mmm_mon.conf"]),
+            "shop=mmm_mon.conf"
+        );
+        assert_eq!(
+            led(&["import", "mmm_common_a.conf", "mmm_agent_a.conf"]),
+            "a=mmm_common_a.conf"
+        );
+        assert_eq!(
+            led(&["import", "mmm_common.conf", "copy-of-mon.conf"]),
+            "mmm=copy-of-mon.conf"
+        );
+        assert_eq!(led(&["import", "mmm_agent.conf"]), "");
     }
 }

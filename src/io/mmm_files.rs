@@ -188,11 +188,14 @@ impl Private {
         written.map_err(|error| {
             self.undo();
             let what = format!("`{}` cannot be written", path.display());
-            let hint = match error.kind() {
-                ErrorKind::AlreadyExists => "nothing is overwritten: remove it, or name another",
-                _ => "nothing was left behind",
+            let (kind, hint) = match error.kind() {
+                ErrorKind::AlreadyExists => (
+                    Kind::Refused,
+                    "nothing is overwritten: remove it, or name another",
+                ),
+                _ => (Kind::Usage, "nothing was left behind"),
             };
-            Trouble::new(Kind::Usage, what, error).hint(hint)
+            Trouble::new(kind, what, error).hint(hint)
         })
     }
 
