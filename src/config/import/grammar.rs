@@ -2,79 +2,13 @@
 //!
 //! It is MMM's to the letter, save where MMM silently misread: tags must match, and every key must be known.
 
-use std::ops::Range;
 use std::path::Path;
 
+use super::blocks::{Block, Pages, Repeated, Setting, blank, items, trimmed};
 use super::texts::{At, File, Said, Texts};
 use super::words::{CHECKS, Kind, Shape};
 use super::{Files, Refusal};
 use crate::config::diagnostic::{Diagnostic, closest};
-
-/// A key with its value.
-#[derive(Clone)]
-pub struct Setting {
-    pub key: &'static str,
-    pub key_at: At,
-    pub value: Said,
-}
-
-/// A block, all its repetitions merged; also the top of the files, which has no tag.
-#[derive(Clone)]
-pub struct Block {
-    pub kind: Kind,
-    pub name: Option<Said>,
-    /// Its first tag.
-    pub at: At,
-    /// Each key once, with what was said last.
-    pub settings: Vec<Setting>,
-    /// Something in it could not be read, so what it lacks may have been meant there.
-    pub broken: bool,
-}
-
-impl Block {
-    fn new(kind: Kind, name: Option<Said>, at: At) -> Self {
-        Self {
-            kind,
-            name,
-            at,
-            settings: Vec::new(),
-            broken: false,
-        }
-    }
-
-    /// What was said for a key.
-    pub fn get(&self, key: &str) -> Option<&Said> {
-        self.setting(key).map(|setting| &setting.value)
-    }
-
-    /// A key with its place and value.
-    pub fn setting(&self, key: &str) -> Option<&Setting> {
-        self.settings.iter().find(|setting| setting.key == key)
-    }
-
-    /// Its name; empty for what has none.
-    pub fn name(&self) -> &str {
-        self.name.as_ref().map_or("", |name| &name.text)
-    }
-}
-
-/// Something said twice, of which the last counts.
-pub struct Repeated {
-    pub key: &'static str,
-    pub first: At,
-    pub last: At,
-}
-
-/// Everything that the files of one cluster say.
-pub struct Pages {
-    pub top: Block,
-    pub blocks: Vec<Block>,
-    pub repeated: Vec<Repeated>,
-    /// The files, in the order in which they were opened.
-    pub files: Vec<usize>,
-    /// Tags do not match, so it cannot be told what belongs where.
-    pub jumbled: bool,
-}
 
 /// What the current line stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -543,38 +477,6 @@ impl<'t> Reader<'t> {
             },
         }
     }
-}
-
-/// The items of a list, or the one value; a comma at the end is harmless.
-pub fn items(value: &Said, shape: Shape) -> Vec<Said> {
-    if !shape.is_list() {
-        return vec![value.clone()];
-    }
-    let mut items = Vec::new();
-    let mut start = 0;
-    let whole = value.text.trim_end_matches(|c: char| c == ',' || blank(c));
-    for part in whole.split(',') {
-        let span = trimmed(&value.text, start..start + part.len());
-        start += part.len() + 1;
-        items.push(Said {
-            text: value.text[span.clone()].to_owned(),
-            at: At {
-                file: value.at.file,
-                span: value.at.span.start + span.start..value.at.span.start + span.end,
-            },
-        });
-    }
-    items
-}
-
-fn blank(c: char) -> bool {
-    c.is_ascii_whitespace() || c == '\u{b}'
-}
-
-fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    let line = &text[range.clone()];
-    let start = range.start + (line.len() - line.trim_start_matches(blank).len());
-    start..start.max(range.start + line.trim_end_matches(blank).len())
 }
 
 /// The file of that name as MMM would spell it: with `.conf` at its end.

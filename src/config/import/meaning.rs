@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::grammar::{Block, Pages, items};
+use super::blocks::{Block, Pages, items};
 use super::remarks::{self, Remark, Slot};
 use super::texts::{At, Said, Texts};
 use super::words::{Kind, Shape};

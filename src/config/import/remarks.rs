@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::grammar::{Block, Pages};
+use super::blocks::{Block, Pages};
 use super::meaning::Cluster;
 use super::texts::{At, Said, Texts};
 use super::words::{Fate, Kind, is_yes};
@@ -142,8 +142,9 @@ pub fn of_cluster(cluster: &Cluster, monitor: Option<&Block>) -> Vec<(Slot, Rema
     if let Some(first) = ours.first() {
         let names: Vec<String> = ours.iter().map(|ping| ping.text.clone()).collect();
         let what = format!("`ping_ips` names the cluster itself: {}", listed(&names));
-        let more = "When none of these addresses answers, the box blames its own network and does nothing. So if all \
-                    hosts die at once, nothing happens. Name a gateway or a switch instead.";
+        let more = "While no ping address answers, the box blames its own network and does nothing. So with the \
+                    cluster's own addresses there, nothing happens when all hosts die at once: name a gateway or a \
+                    switch instead.";
         all.push((Slot::Monitor, remark(&first.at, what, more)));
     }
     all.extend(of_monitor(monitor));

@@ -1,13 +1,17 @@
 //! Tests of the whole way from files of MMM to an inventory.
 
+mod chaos;
+mod refusals;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
+use super::page::quoted;
+use super::words::{Fate, Kind};
 use super::{Asked, File, Files, Imported, Refusal, file_name, import};
-use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::inventory::{self, ClusterEntry, Inventory, SecretSource, Surroundings};
 use crate::core::cluster::HostName;
 use crate::core::golden;
@@ -126,6 +130,56 @@ fn the_articles_files_become_its_cluster() {
     assert_eq!(literal(&host.credentials.monitor.password), "\"monitor\" secret");
     assert_eq!(literal(&host.credentials.agent.password), "agent#secret");
     assert_eq!(literal(&host.credentials.replication.password), "repl secret");
+}
+
+#[test]
+fn every_key_that_mmm_knew_is_carried_over_or_spoken_of() {
+    let text = include_str!("../../../tests/golden/import/mmm_mon_everything.conf");
+    let mut shelf = Shelf::new(&[("mmm_mon_test_mmm.conf", text)]);
+    let imported =
+        imported_with(&mut shelf, &[], None).unwrap_or_else(|found| panic!("{}", rendered(&found)));
+    golden::check("tests/golden/import/everything.yaml", &imported.inventory);
+    let (comments, values): (Vec<&str>, Vec<&str>) = imported
+        .inventory
+        .lines()
+        .partition(|line| line.trim().starts_with('#'));
+    for kind in std::iter::once(Kind::Top).chain(Kind::BLOCKS) {
+        for (key, _, fate) in kind.keys() {
+            let said = text.lines().filter_map(|line| line.trim().strip_prefix(key));
+            let said: Vec<&str> = said.filter(|rest| rest.starts_with(' ')).map(str::trim).collect();
+            assert!(!said.is_empty(), "the file does not say `{key}`");
+            let spoken_of = comments.iter().any(|line| line.contains(&format!("`{key}")));
+            let written = |value: &&str| [(*value).to_owned(), quoted(value)];
+            let stands = |value: &&str| {
+                written(value)
+                    .iter()
+                    .any(|text| values.iter().any(|line| line.contains(text)))
+            };
+            let carried = *fate == Fate::Carried && said.iter().any(stands);
+            assert!(
+                spoken_of || carried || ["flap_count", "flap_duration", "mode"].contains(key),
+                "`{key}` is lost"
+            );
+        }
+    }
+    let inventory = read(&imported.inventory).unwrap();
+    let cluster = &inventory.clusters[0];
+    let of = |name: &str| cluster.host(&HostName::from(name)).unwrap();
+    assert_eq!(
+        literal(&of("db3").credentials.monitor.password),
+        "one: {two} #three"
+    );
+    assert_eq!(
+        literal(&of("db3").credentials.replication.password),
+        "100% \"sure\" \\n"
+    );
+    assert_eq!(of("db3").credentials.replication.user, "no");
+    assert_eq!((of("db1").mysql.port, of("db2").mysql.port), (3306, 3307));
+    assert_eq!(literal(&of("db2").credentials.agent.password), "another");
+    assert_eq!(cluster.cluster.checks.rep_backlog.trap_after.as_secs(), 20);
+    assert_eq!(cluster.cluster.checks.rep_backlog.max_backlog.as_secs(), 120);
+    assert_eq!(cluster.cluster.writer_role, "first");
+    assert_eq!(cluster.cluster.hosts[2].peer, None);
 }
 
 #[test]
@@ -253,164 +307,6 @@ fn clusters_stand_beside_each_other_and_share_no_address() {
     assert!(rendered(&found).contains(what), "{}", rendered(&found));
 }
 
-/// Changes to the article's files that MMM took, or refused, and that are refused here: what is replaced by what.
-const REFUSED: &[(&str, &str, &str)] = &[
-    ("a close tag of another block", "</monitor>", "</host>"),
-    ("a missing close tag", "</monitor>", ""),
-    ("a missing close tag at the end", "balanced\n</role>", "balanced"),
-    ("a stray close tag", "debug 0", "</check>\ndebug 0"),
-    (
-        "a key in the wrong block",
-        "ping_ips  ",
-        "check_period 5\nping_ips",
-    ),
-    ("an unknown key", "peer    cluster02", "pere    cluster02"),
-    ("a block as a key", "<monitor>", "monitor x\n<monitor>"),
-    (
-        "a name with dots",
-        "<host cluster03>",
-        "<host cluster03.example.com>",
-    ),
-    ("an unknown block", "<monitor>", "<monitr>"),
-    ("a block without its name", "<host cluster03>", "<host>"),
-    ("a name that is not taken", "<monitor>", "<monitor one>"),
-    ("an unknown check", "<check mysql>", "<check mysq>"),
-    (
-        "a comment at the end of a line",
-        "trap_period         4",
-        "trap_period 4 # seconds",
-    ),
-    ("a number with a unit", "check_period        2", "check_period 2s"),
-    (
-        "a check that is never done",
-        "check_period        2",
-        "check_period 0",
-    ),
-    ("a port out of range", "3306", "65536"),
-    ("a key without a value", "mode    slave", "mode"),
-    (
-        "a password without a value",
-        "agent_password          agent#secret",
-        "agent_password",
-    ),
-    ("a word with no meaning", "mode    slave", "mode    replica"),
-    (
-        "a name as an address",
-        "10.0.0.249\n    mode",
-        "db3.example.com\n    mode",
-    ),
-    (
-        "addresses without commas",
-        "10.0.0.238, 10.0.0.239",
-        "10.0.0.238 10.0.0.239",
-    ),
-    (
-        "an empty item",
-        "10.0.0.238, 10.0.0.239",
-        "10.0.0.238,, 10.0.0.239",
-    ),
-    (
-        "an exclusive role with two addresses",
-        "ips     10.0.0.237",
-        "ips 10.0.0.237, 10.0.0.236",
-    ),
-    ("an address in two roles", "10.0.0.238, ", "10.0.0.237, "),
-    ("a role address that is a host's", "10.0.0.238, ", "10.0.0.249, "),
-    (
-        "a host that is its own peer",
-        "peer    cluster02",
-        "peer    cluster01",
-    ),
-    ("a master without peer", "    peer    cluster02\n", ""),
-    ("a peer that is a slave", "peer    cluster02", "peer    cluster03"),
-    (
-        "a peer that does not exist",
-        "peer    cluster02",
-        "peer    cluster20",
-    ),
-    (
-        "a role on an unknown host",
-        "hosts   cluster01, cluster02\n",
-        "hosts cluster01, cluster22\n",
-    ),
-    (
-        "a slave among the writers",
-        "hosts   cluster01, cluster02\n",
-        "hosts cluster01, cluster03\n",
-    ),
-    (
-        "a preference outside the role",
-        "prefer  cluster01",
-        "prefer  cluster03",
-    ),
-    (
-        "a balanced writer",
-        "mode    exclusive\n    prefer  cluster01",
-        "mode balanced",
-    ),
-    (
-        "a writer role that does not exist",
-        "active_master_role      writer",
-        "active_master_role writr",
-    ),
-    ("no writer role", "active_master_role      writer", ""),
-    ("no interface", "    cluster_interface       eth0\n", ""),
-    ("no password", "    agent_password          agent#secret\n", ""),
-    ("an interface that cannot be", "eth0", "eth 0"),
-    (
-        "a trap shorter than the check",
-        "trap_period         4",
-        "trap_period 1",
-    ),
-    ("more than a day", "trap_period         4", "trap_period 86401"),
-    (
-        "an include that is not there",
-        "include mmm_common_test_mmm.conf",
-        "include mmm_comon",
-    ),
-    (
-        "an include inside a block",
-        "<monitor>",
-        "<monitor>\ninclude mmm_common_test_mmm.conf",
-    ),
-    (
-        "a file that includes itself",
-        "debug 0",
-        "include mmm_mon_test_mmm",
-    ),
-    ("a tab in a password", "repl secret", "repl\tsecret"),
-    ("many things at once", "mode  ", "mod  "),
-];
-
-#[test]
-fn what_is_refused_is_refused_with_reason_and_place() {
-    let mut all = String::new();
-    for (name, was, becomes) in REFUSED {
-        let mut shelf = article();
-        let before: Vec<String> = shelf.0.values().cloned().collect();
-        for text in shelf.0.values_mut() {
-            *text = text.replace(was, becomes);
-        }
-        assert!(
-            shelf.0.values().any(|text| !before.contains(text)),
-            "{name}: nothing was changed"
-        );
-        let Err(findings) = imported_with(&mut shelf, &["mmm_agent_test_mmm.conf"], None) else {
-            panic!("{name}: it was imported")
-        };
-        assert!(findings.iter().all(|finding| finding.place.is_some()), "{name}");
-        all.push_str(&format!("=== {name}\n{}\n", rendered(&findings)));
-    }
-    for secret in ["agent#secret", "repl", "monitor\" secret"] {
-        let shown = all
-            .replace("replication", "")
-            .replace("`repl`", "")
-            .replace("replica", "");
-        assert!(!shown.contains(secret), "{secret} is shown");
-    }
-    golden::check("tests/golden/import/refused.txt", &all);
-}
-
 #[test]
 fn bytes_that_are_no_text_have_a_place() {
     let mut shelf = article();
@@ -444,101 +340,4 @@ fn includes_that_multiply_end() {
         panic!("it has no end")
     };
     assert!(rendered(&found).contains("too many includes"));
-}
-
-/// Configurations that are almost right, with something done to some of their lines.
-fn mutated() -> impl Strategy<Value = (String, String)> {
-    let line = prop_oneof![
-        Just("</host>".to_owned()),
-        Just("<host default>".to_owned()),
-        Just("<check ping>\ntimeout 3\n</check>".to_owned()),
-        Just("<role default>".to_owned()),
-        Just("include mmm_common_test_mmm".to_owned()),
-        Just("<host a/>".to_owned()),
-        "(peer|prefer|hosts) cluster0[1-3](, ?cluster0[1-4]){0,2}",
-        "(check_period|trap_period|timeout|max_backlog|mysql_port|ssh_port|auto_set_online) [0-9]{1,6}",
-        "(mode|mysql_rcscript|cluster_interface|ssh_user|active_master_role) (master|slave|balanced|writer|-x|/a/b|é)",
-        "(peer|mode|ip|ips|hosts|prefer|mysql_port|max_backlog|cluster_interface|agent_user|agent_password) [ -~]{0,12}",
-        "[a-z_]{1,10} (10\\.0\\.0\\.[0-9]{1,3},? ?){1,3}",
-        "</?(host|role|check|monitor|socket)( [a-z0-9_.-]{1,8})?/?>",
-        "\\PC{0,20}",
-    ];
-    let change = (
-        any::<prop::sample::Index>(),
-        any::<prop::sample::Index>(),
-        0..6u8,
-        line,
-    );
-    let text = move |text: &'static str| {
-        proptest::collection::vec(change.clone(), 0..3).prop_map(move |changes| {
-            let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-            for (at, other, kind, line) in changes {
-                let (at, other) = (at.index(lines.len()), other.index(lines.len()));
-                match kind {
-                    0 if lines.len() > 1 => drop(lines.remove(at)),
-                    1 => lines.insert(at, line),
-                    2 => lines[at] = line,
-                    3 => lines.swap(at, other),
-                    4 => {
-                        let mut letters: Vec<char> = lines[at].chars().collect();
-                        if letters.len() > 1 {
-                            let place = other % (letters.len() - 1);
-                            letters.swap(place, place + 1);
-                        }
-                        lines[at] = letters.into_iter().collect();
-                    }
-                    _ => {
-                        lines[at] = lines[at]
-                            .replace("cluster01", "cluster03")
-                            .replace("10.0.0.24", "10.0.0.23")
-                    }
-                }
-            }
-            lines.join("\n")
-        })
-    };
-    (text(COMMON), text(MONITOR))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    #[test]
-    fn whatever_is_imported_validates_or_is_refused_with_reason_and_place((common, monitor) in mutated()) {
-        let mut shelf = Shelf::new(&[
-            ("mmm_common_test_mmm.conf", &common),
-            ("mmm_mon_test_mmm.conf", &monitor),
-            ("mmm_agent_test_mmm.conf", AGENT),
-        ]);
-        match imported_with(&mut shelf, &["mmm_agent_test_mmm.conf"], None) {
-            Ok(imported) => {
-                let read = read(&imported.inventory);
-                prop_assert!(read.is_ok(), "{}", imported.inventory);
-            }
-            Err(found) => {
-                prop_assert!(!found.is_empty());
-                for finding in &found {
-                    prop_assert!(finding.place.is_some() && finding.severity == Severity::Error);
-                    let said = [&finding.what, &finding.because, &finding.hint];
-                    prop_assert!(said.iter().all(|said| !said.is_empty()));
-                    prop_assert!(!finding.what.contains("UTF-8 text") && !finding.what.contains("YAML"));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn any_text_is_imported_or_refused(text in "(\\PC{0,12}\n|<[a-z/ ]{0,8}>\n|[a-z_]{0,8} [a-z0-9,. ]{0,8}\n){0,12}") {
-        let mut shelf = Shelf::new(&[("mmm_mon_test_mmm.conf", &text)]);
-        prop_assert!(imported_with(&mut shelf, &[], None).is_err(), "this describes no cluster");
-    }
-
-    #[test]
-    fn any_password_comes_through(password in "[!-~][ -~]{0,20}[!-~]|[!-~]|\\PC{1,12}") {
-        let password = password.trim_matches(|c: char| c.is_ascii_whitespace());
-        prop_assume!(!password.is_empty());
-        let entry = cluster_of(|text| text.replace("agent#secret", password));
-        let host = entry.host(&HostName::from("cluster01")).unwrap();
-        prop_assert_eq!(literal(&host.credentials.agent.password), password);
-    }
 }
