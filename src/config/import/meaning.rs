@@ -7,7 +7,6 @@ use super::remarks::{self, Remark, Slot};
 use super::texts::{At, Said, Texts};
 use super::words::{Kind, Shape};
 use crate::config::diagnostic::{Diagnostic, closest};
-use crate::config::duration;
 
 /// A cluster as MMM's files describe it.
 pub struct Cluster {
@@ -20,8 +19,8 @@ pub struct Cluster {
     pub common: Reach,
     pub hosts: Vec<Host>,
     pub roles: Vec<Role>,
-    /// Each check that something was said about, with our keys.
-    pub checks: Vec<(Said, Vec<(&'static str, Said)>)>,
+    /// Those that something was said about.
+    pub checks: Vec<Check>,
     /// What MMM's monitor was told about coming back, by its keys.
     pub recovery: Vec<(&'static str, Said)>,
     pub ping: Vec<Said>,
@@ -33,6 +32,13 @@ impl Cluster {
     pub fn all_have(&self, key: &str) -> bool {
         self.common.contains_key(key) || self.hosts.iter().all(|host| host.own.contains_key(key))
     }
+}
+
+/// One check, or what all checks have in common.
+pub struct Check {
+    pub name: Said,
+    /// By our keys.
+    pub timing: Vec<(&'static str, Said)>,
 }
 
 /// How hosts are reached and served, by MMM's keys.
@@ -70,14 +76,6 @@ const REACH: [(&str, bool); 11] = [
     ("replication_user", true),
     ("replication_password", true),
     ("mysql_rcscript", false),
-];
-
-/// Keys of checks: MMM's, and ours.
-const TIMING: [(&str, &str); 4] = [
-    ("check_period", "every"),
-    ("trap_period", "trap_after"),
-    ("timeout", "timeout"),
-    ("max_backlog", "max_backlog"),
 ];
 
 /// What MMM's monitor was told about hosts that come back.
@@ -173,15 +171,17 @@ fn own(block: &Block, template: Option<&Block>, common: &Reach) -> Reach {
         .collect()
 }
 
-struct Maker<'m> {
-    pages: &'m Pages,
+/// Makes a cluster, and collects what is wrong and what is to be known on the way.
+pub struct Maker<'m> {
+    pub pages: &'m Pages,
     texts: &'m Texts,
     findings: &'m mut Vec<Diagnostic>,
-    remarks: Vec<(Slot, Remark)>,
+    pub remarks: Vec<(Slot, Remark)>,
 }
 
 impl<'m> Maker<'m> {
-    fn error(
+    /// Reports an error.
+    pub fn error(
         &mut self,
         at: &At,
         what: impl Into<String>,
@@ -431,51 +431,5 @@ impl<'m> Maker<'m> {
             hint,
         );
         None
-    }
-
-    fn within_a_day(&mut self, key: &str, said: &Said) -> bool {
-        let most = duration::LONGEST.as_secs();
-        let fits = said.text.parse::<u64>().is_ok_and(|seconds| seconds <= most);
-        if !fits {
-            let because = "longer times are taken for slips";
-            let hint = format!("write at most `{most}` seconds");
-            self.error(&said.at, format!("`{key}` is more than a day"), because, hint);
-        }
-        fits
-    }
-
-    fn checks(&mut self) -> Option<Vec<(Said, Vec<(&'static str, Said)>)>> {
-        let mut checks = Vec::new();
-        let mut good = true;
-        let blocks: Vec<&Block> = self
-            .pages
-            .blocks
-            .iter()
-            .filter(|block| block.kind == Kind::Check)
-            .collect();
-        for block in &blocks {
-            let mut timing = Vec::new();
-            for (former, now) in TIMING {
-                let Some(said) = block.get(former) else { continue };
-                if former == "max_backlog" && !matches!(block.name(), "default" | "rep_backlog") {
-                    let remark = remarks::misplaced_backlog(block.name(), said, &blocks);
-                    self.remarks.push((Slot::Checks, remark));
-                } else if said.text.bytes().all(|byte| byte == b'0') {
-                    let hint = "write at least `1`";
-                    let because = "a time of nothing would be over before anything is known";
-                    self.error(&said.at, format!("`{former}` is 0"), because, hint);
-                    good = false;
-                } else if !self.within_a_day(former, said) {
-                    good = false;
-                } else {
-                    timing.push((now, said.clone()));
-                }
-            }
-            if let Some(name) = block.name.clone().filter(|_| !timing.is_empty()) {
-                checks.push((name, timing));
-            }
-        }
-        checks.sort_by_key(|(name, _)| super::words::CHECKS.iter().position(|check| *check == name.text));
-        good.then_some(checks)
     }
 }

@@ -1,7 +1,7 @@
 //! MMM's own configuration in, an inventory of ours out, with comments about what changed its meaning on the way.
 //!
 //! Lines become blocks whose values know their places (`texts`, `words`, `grammar` → `blocks`). Blocks become a cluster
-//! (`meaning`, with `remarks` about what cannot be carried over as it was), which is held against itself
+//! (`meaning`, `timing`, with `remarks` about what cannot be carried over as it was), which is held against itself
 //! (`contradictions`) and written (`page`, `writing`). What was written is read again as any inventory is: whatever
 //! comes out of here is valid, or is refused at the place in MMM's files that is to blame.
 
@@ -12,6 +12,7 @@ mod meaning;
 mod page;
 mod remarks;
 mod texts;
+mod timing;
 mod words;
 mod writing;
 

@@ -108,11 +108,10 @@ impl Page {
         let on_line = |origin: &&Origin| origin.line + 1 == line;
         self.origins
             .iter()
-            .filter(before)
-            .next_back()
+            .rfind(before)
             .filter(on_line)
             .or_else(|| self.origins.iter().find(on_line))
-            .or_else(|| self.origins.iter().filter(before).next_back())
+            .or_else(|| self.origins.iter().rfind(before))
             .map(|origin| &origin.at)
     }
 }

@@ -149,8 +149,8 @@ pub fn of_cluster(cluster: &Cluster, monitor: Option<&Block>) -> Vec<(Slot, Rema
     }
     all.extend(of_monitor(monitor));
     all.extend(of_hosts(cluster));
-    let ping_check = cluster.checks.iter().find(|(name, _)| name.text == "ping");
-    let timeout = ping_check.and_then(|(_, timing)| timing.iter().find(|(key, _)| *key == "timeout"));
+    let ping_check = cluster.checks.iter().find(|check| check.name.text == "ping");
+    let timeout = ping_check.and_then(|check| check.timing.iter().find(|(key, _)| *key == "timeout"));
     if let Some((_, said)) = timeout {
         let more = "MMM waited half a second for each ping, whatever stood there.";
         all.push((

@@ -267,9 +267,9 @@ impl Writer<'_> {
             return;
         }
         self.page.begin(4).put("checks:").end();
-        for (name, timing) in &cluster.checks {
-            self.page.begin(6).said(name).put(": { ");
-            for (number, (key, said)) in timing.iter().enumerate() {
+        for check in &cluster.checks {
+            self.page.begin(6).said(&check.name).put(": { ");
+            for (number, (key, said)) in check.timing.iter().enumerate() {
                 self.page
                     .put(if number > 0 { ", " } else { "" })
                     .put(key)
