@@ -21,8 +21,8 @@ pub struct Cluster {
     pub roles: Vec<Role>,
     /// Those that something was said about.
     pub checks: Vec<Check>,
-    /// What MMM's monitor was told about coming back, by its keys.
-    pub recovery: Vec<(&'static str, Said)>,
+    /// What MMM's monitor was told about how it begins and about hosts that come back, by its keys.
+    pub conduct: Vec<(&'static str, Said)>,
     pub ping: Vec<Said>,
     pub remarks: Vec<(Slot, Remark)>,
 }
@@ -78,13 +78,14 @@ const REACH: [(&str, bool); 11] = [
     ("mysql_rcscript", false),
 ];
 
-/// What MMM's monitor was told about hosts that come back.
-const RECOVERY: [&str; 5] = [
-    "auto_set_online",
-    "flap_count",
-    "flap_duration",
-    "mode",
-    "wait_for_other_master",
+/// What MMM's monitor was told about how it begins and about hosts that come back; whether it is a time.
+const CONDUCT: [(&str, bool); 6] = [
+    ("mode", false),
+    ("careful_startup", false),
+    ("wait_for_other_master", true),
+    ("auto_set_online", true),
+    ("flap_count", false),
+    ("flap_duration", true),
 ];
 
 /// Makes a cluster out of what its files say; `None` when something it needs is missing, which is then reported.
@@ -112,11 +113,8 @@ pub fn cluster(
     let checks = maker.checks();
     let monitor = pages.blocks.iter().find(|block| block.kind == Kind::Monitor);
     let said = |key| monitor.and_then(|monitor| monitor.get(key));
-    for key in RECOVERY
-        .into_iter()
-        .filter(|key| !matches!(*key, "mode" | "flap_count"))
-    {
-        if let Some(said) = said(key) {
+    for (key, is_time) in CONDUCT {
+        if let Some(said) = said(key).filter(|_| is_time) {
             maker.within_a_day(key, said);
         }
     }
@@ -138,9 +136,9 @@ pub fn cluster(
         roles: roles.into_iter().collect::<Option<_>>()?,
         common: common?,
         checks: checks?,
-        recovery: RECOVERY
+        conduct: CONDUCT
             .iter()
-            .filter_map(|key| said(key).map(|said| (*key, said.clone())))
+            .filter_map(|(key, _)| said(key).map(|said| (*key, said.clone())))
             .collect(),
         ping,
         remarks: maker.remarks,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::blocks::{Block, Pages};
 use super::meaning::Cluster;
 use super::texts::{At, Said, Texts};
-use super::words::{Fate, Kind, is_yes};
+use super::words::{Fate, Kind};
 use crate::config::duration;
 
 /// Something to be known, said once briefly on the terminal and once at length beside the key.
@@ -46,7 +46,6 @@ pub enum Slot {
     Service,
     Fence,
     Checks,
-    Recovery,
 }
 
 fn remark(at: &At, what: impl Into<String>, more: impl Into<String>) -> Remark {
@@ -171,22 +170,6 @@ fn of_monitor(monitor: Option<&Block>) -> Vec<(Slot, Remark)> {
         all.push((
             Slot::Fence,
             remark(&said.at, "`kill_host_bin` must become a fence duty", more),
-        ));
-    }
-    if let Some(said) = said("careful_startup").filter(|said| !is_yes(&said.text)) {
-        let more = "Who is the writer is read from the hosts at each start, and a conflict is never resolved by guessing.";
-        all.push((
-            Slot::Recovery,
-            remark(&said.at, "start-up is always careful", more),
-        ));
-    }
-    if let Some(said) =
-        said("wait_for_other_master").filter(|said| said.text.bytes().all(|byte| byte == b'0'))
-    {
-        let more = "MMM waited for ever then. Say how long to wait, or start in mode manual.";
-        all.push((
-            Slot::Recovery,
-            remark(&said.at, "`wait_for_other_master 0` cannot be said here", more),
         ));
     }
     all

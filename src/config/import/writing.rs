@@ -9,6 +9,7 @@ use super::meaning::{Cluster, Host, Reach, Role};
 use super::page::{Page, quoted, scalar};
 use super::remarks::Slot;
 use super::texts::{At, Said, Texts};
+use super::words::is_yes;
 use crate::config::duration;
 
 /// Writes the whole inventory; with a directory for secrets, also the files that hold its passwords.
@@ -136,7 +137,7 @@ impl Writer<'_> {
             self.page.commented(4, "fence: { duty: fence-by-my-program }");
         }
         self.checks(cluster);
-        self.recovery(cluster);
+        self.conduct(cluster);
     }
 
     fn host(&mut self, host: &Host, cluster: &Cluster) {
@@ -280,25 +281,20 @@ impl Writer<'_> {
         }
     }
 
-    /// What MMM's monitor was told about hosts that come back.
-    fn recovery(&mut self, cluster: &Cluster) {
-        let remarked = cluster.remarks.iter().any(|(slot, _)| *slot == Slot::Recovery);
-        let lines = recovery_lines(cluster);
-        if lines.is_empty() && !remarked {
-            return;
-        }
-        self.page.gap();
-        self.remarks(4, std::slice::from_ref(cluster), &Slot::Recovery);
-        if let Some((_, at)) = lines.first() {
-            self.recovery_line("recovery:", at);
-        }
-        for (line, at) in &lines {
-            self.recovery_line(&format!("  {line}"), at);
+    /// How the monitor begins, and how hosts come back.
+    fn conduct(&mut self, cluster: &Cluster) {
+        for (section, lines) in [("recovery", recovery(cluster)), ("start", start(cluster))] {
+            let Some((_, first)) = lines.first() else { continue };
+            self.page.gap();
+            self.conduct_line(&format!("{section}:"), first);
+            for (line, at) in &lines {
+                self.conduct_line(&format!("  {line}"), at);
+            }
         }
     }
 
     /// Not read from an inventory yet, so it is written as a comment.
-    fn recovery_line(&mut self, line: &str, _at: &At) {
+    fn conduct_line(&mut self, line: &str, _at: &At) {
         self.page.commented(4, line);
     }
 
@@ -318,29 +314,46 @@ impl Writer<'_> {
     }
 }
 
+/// What was said of the monitor's conduct.
+fn said<'c>(cluster: &'c Cluster, key: &str) -> Option<&'c Said> {
+    let known = cluster.conduct.iter().find(|(known, _)| *known == key);
+    known.map(|(_, said)| said)
+}
+
+/// The lines of `start`, as far as MMM was told anything about it, and where it was.
+fn start(cluster: &Cluster) -> Vec<(String, At)> {
+    let mode = said(cluster, "mode").map(|said| (format!("mode: {}", said.text), said.at.clone()));
+    let careful = said(cluster, "careful_startup");
+    let careful = careful.map(|said| (format!("careful: {}", is_yes(&said.text)), said.at.clone()));
+    let wait = said(cluster, "wait_for_other_master");
+    let wait = wait.map(|said| (format!("wait_for_other_master: {}", span(said)), said.at.clone()));
+    mode.into_iter().chain(careful).chain(wait).collect()
+}
+
 /// The lines of `recovery`, as far as MMM was told anything about it, and where it was.
-fn recovery_lines(cluster: &Cluster) -> Vec<(String, At)> {
-    let said = |key: &str| {
-        cluster
-            .recovery
-            .iter()
-            .find(|(known, _)| *known == key)
-            .map(|(_, said)| said)
-    };
-    let seconds = |key: &str| said(key).filter(|said| span(said) != "0s");
+fn recovery(cluster: &Cluster) -> Vec<(String, At)> {
     let mut lines = Vec::new();
-    if let Some(mode) = said("mode") {
-        lines.push((format!("mode: {}", mode.text), mode.at.clone()));
+    if let Some(said) = said(cluster, "auto_set_online") {
+        lines.push((format!("auto_set_online: {}", span(said)), said.at.clone()));
     }
-    for key in ["auto_set_online", "wait_for_other_master"] {
-        lines.extend(seconds(key).map(|said| (format!("{key}: {}", span(said)), said.at.clone())));
-    }
-    let count = said("flap_count").map(|said| (format!("count: {}", plain_number(&said.text)), said));
-    let within = seconds("flap_duration").map(|said| (format!("within: {}", span(said)), said));
-    let flapping: Vec<_> = count.into_iter().chain(within).collect();
-    if let Some((_, first)) = flapping.first() {
-        let parts: Vec<&str> = flapping.iter().map(|(part, _)| part.as_str()).collect();
-        lines.push((format!("flapping: {{ {} }}", parts.join(", ")), first.at.clone()));
+    let (count, within) = (said(cluster, "flap_count"), said(cluster, "flap_duration"));
+    let never = within.is_some_and(|within| plain_number(&within.text) == "0");
+    let flapping = match (count, within) {
+        // Nothing ever happened twice within no time at all.
+        (_, Some(_)) if never => "{ count: 0 }".to_owned(),
+        (Some(count), Some(within)) => {
+            format!(
+                "{{ count: {}, within: {} }}",
+                plain_number(&count.text),
+                span(within)
+            )
+        }
+        (Some(count), None) => format!("{{ count: {} }}", plain_number(&count.text)),
+        (None, Some(within)) => format!("{{ within: {} }}", span(within)),
+        (None, None) => return lines,
+    };
+    if let Some(said) = count.or(within) {
+        lines.push((format!("flapping: {flapping}"), said.at.clone()));
     }
     lines
 }
