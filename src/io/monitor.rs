@@ -18,6 +18,7 @@ use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
+use crate::core::hosts::Records;
 use crate::core::latch::CheckResult;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
@@ -28,6 +29,7 @@ use crate::io::lock::LocalLock;
 use crate::io::mysql::Server;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
+use crate::io::records;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 
@@ -43,6 +45,8 @@ const LOOK_FOR_OWED_EVERY: Duration = Duration::from_millis(300);
 const LOOK_IN_VAIN_EVERY: Duration = Duration::from_secs(10);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// How long a monitor that ends waits for its last records to be on disk.
+const KEEP_WITHIN: Duration = Duration::from_secs(3);
 
 /// A question to the monitor of one cluster.
 #[derive(Debug)]
@@ -134,10 +138,12 @@ pub async fn watch_cluster(
             dir.load().unwrap_or_default()
         }
     };
-    let mut engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
+    let engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
+    let mut engine = resumed(engine, &dir, &teller);
     let (inputs, mut incoming) = mpsc::channel::<Input>(256);
     let (owed_out, owed) = watch::channel(owed_hosts(&engine));
     let mut tasks = JoinSet::new();
+    let (newest, keeping) = start_keeping(&dir, &teller);
     start_probes(&fleet, &inputs, &mut tasks);
     start_looks(&fleet, &inputs, &owed, &mut tasks);
     start_reading(&dir, &inputs, &mut tasks);
@@ -153,6 +159,7 @@ pub async fn watch_cluster(
         for effect in engine.step(clock::now(), input) {
             match effect {
                 Effect::Tell(event) => teller.tell(event),
+                Effect::Remember(records) => drop(newest.send_replace(Some(records))),
                 effect => {
                     let online = engine.online();
                     let (fleet, dir, teller, inputs) =
@@ -170,6 +177,38 @@ pub async fn watch_cluster(
         while tasks.try_join_next().is_some() {}
     }
     tasks.shutdown().await;
+    newest.send_replace(Some(Box::new(engine.records())));
+    drop(newest);
+    if tokio::time::timeout(KEEP_WITHIN, keeping).await.is_err() {
+        tracing::warn!("the newest records of the hosts could not be written in time");
+    }
+}
+
+/// Lets the engine go on where the last monitor left off.
+fn resumed(engine: Engine, dir: &StateDir, teller: &Teller) -> Engine {
+    match records::load(dir) {
+        Ok(Some(records)) => engine.resume(records),
+        Ok(None) => {
+            tracing::info!("no records of the hosts yet in `{}`", dir.path().display());
+            engine
+        }
+        Err(trouble) => {
+            alarm(teller, &trouble);
+            engine
+        }
+    }
+}
+
+/// Writes records down as they come, beside everything else.
+fn start_keeping(
+    dir: &StateDir,
+    teller: &Teller,
+) -> (watch::Sender<Option<Box<Records>>>, tokio::task::JoinHandle<()>) {
+    let (newest, kept) = watch::channel(None);
+    let (dir, teller) = (dir.clone(), teller.clone());
+    let keeping =
+        tokio::spawn(async move { records::keep(dir, kept, |trouble| alarm(&teller, trouble)).await });
+    (newest, keeping)
 }
 
 fn owed_hosts(engine: &Engine) -> Vec<HostName> {
@@ -200,10 +239,8 @@ async fn carry_out(
         lock_wait: LOCK_WAIT,
     };
     let trouble = match effect {
-        Effect::Tell(event) => {
-            teller.tell(event);
-            return;
-        }
+        // The cluster's loop sees to both by itself.
+        Effect::Tell(_) | Effect::Remember(_) => return,
         Effect::AskEvidence(suspect) => {
             let evidence = inquest::gather(fleet, &suspect).await;
             say(&inputs, Input::Evidence { suspect, evidence }).await;
