@@ -156,6 +156,7 @@ fn waiting(online: &[&str]) -> Story {
         for kind in CheckKind::ALL {
             story.check(host, kind, CheckResult::Ok("fine".into()));
         }
+        story.look(host, facts(*host == "db1", &[]));
     }
     story
 }
@@ -169,11 +170,17 @@ fn activated(effects: Vec<Effect>) -> Option<String> {
 
 #[test]
 fn both_masters_end_the_wait_at_once() {
-    let mut story = waiting(&["db1"]);
-    let mut done = Vec::new();
+    let mut story = Story::new(standing(Mode::Wait, "db1"));
+    let mut done = story.pass(1);
+    for kind in CheckKind::ALL {
+        story.check("db1", kind, CheckResult::Ok("fine".into()));
+    }
+    story.look("db1", facts(true, &[]));
     for kind in CheckKind::ALL {
         done.extend(story.check("db2", kind, CheckResult::Ok("fine".into())));
     }
+    assert_eq!(activated(done.clone()), None, "nobody has looked at it yet");
+    done.extend(story.look("db2", facts(false, &[])));
     assert_eq!(activated(done).as_deref(), Some("db1 and db2 are ONLINE"));
     assert_eq!(deeds(story.pass(60)), [], "one thing at a time");
     // What the switch came to is told when it stands.
@@ -202,7 +209,10 @@ fn one_master_ends_the_wait_after_its_time_and_none_never_does() {
     assert_eq!(story.engine.rule(), Rule::R14, "the writer is down");
     assert_eq!(activated(story.pass(119)), None);
     let because = activated(story.pass(2)).unwrap();
-    assert!(because.contains("db2 is ONLINE") && because.contains("120 s"), "{because}");
+    assert!(
+        because.contains("db2 is ONLINE") && because.contains("120 s"),
+        "{because}"
+    );
     // Zero waits for ever.
     let mut story = waiting(&["db2"]);
     story.engine.cluster.start.wait_for_other_master = Duration::ZERO;
@@ -222,6 +232,7 @@ fn one_master_ends_the_wait_after_its_time_and_none_never_does() {
 #[test]
 fn being_online_before_the_wait_began_does_not_count() {
     let mut story = well(standing(Mode::Manual, "db1"));
+    story.look("db2", facts(false, &[]));
     story.check("db1", CheckKind::Mysql, CheckResult::Error("refused".into()));
     story.pass(1_000);
     story.give(Input::Stands(standing(Mode::Wait, "db1")));
