@@ -5,6 +5,8 @@ mod judging;
 mod remembering;
 mod tending;
 mod waiting;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
