@@ -19,6 +19,7 @@ use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
 use crate::core::latch::CheckResult;
+use crate::core::roles::Eligible;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::clock;
@@ -154,10 +155,12 @@ pub async fn watch_cluster(
             match effect {
                 Effect::Tell(event) => teller.tell(event),
                 effect => {
-                    let online = engine.online();
+                    let eligible = engine.eligible();
                     let (fleet, dir, teller, inputs) =
                         (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
-                    tasks.spawn(async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await });
+                    tasks.spawn(
+                        async move { carry_out(effect, &eligible, &fleet, dir, teller, inputs).await },
+                    );
                 }
             }
         }
@@ -187,7 +190,7 @@ fn answer(engine: &Engine, question: Question) {
 /// Carries one effect out and tells the engine what came of it.
 async fn carry_out(
     effect: Effect,
-    online: &[HostName],
+    eligible: &Eligible,
     fleet: &Fleet,
     dir: StateDir,
     teller: Teller,
@@ -224,11 +227,18 @@ async fn carry_out(
             .await
             .map(drop)
             .err(),
+        Effect::SwitchOver(to) => performer
+            .perform(&Request::Switchover {
+                to: Some(to.as_str().to_owned()),
+            })
+            .await
+            .map(drop)
+            .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
         Effect::Adopt => performer.start_up().await.map(drop).err(),
         Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
-        Effect::Repair => performer.repair(online).await.err(),
+        Effect::Repair => performer.repair(eligible).await.err(),
     };
     match trouble {
         // Somebody else is at work; what is out of place is looked at again afterwards.
