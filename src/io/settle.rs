@@ -75,7 +75,10 @@ async fn settle(
     if open.opening.address.is_some() {
         // Wherever the address stands now, repairs put it where it belongs, and no host waits for that.
         let because = "it was cut off; repairs go on from what they find".to_owned();
-        journal.append(Entry::End(Ending::Undone { because }));
+        journal.append(Entry::End(Ending::Undone {
+            because,
+            untouched: false,
+        }));
         return Ok(());
     }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
@@ -99,6 +102,7 @@ async fn settle(
         Verdict::Overtaken(because) => {
             journal.append(Entry::End(Ending::Undone {
                 because: because.clone(),
+                untouched: false,
             }));
             performer.teller.tell(Event::Alarm {
                 what: format!("run {name} is closed: {because}"),
@@ -191,6 +195,7 @@ fn close_untouched(
     })?;
     let ending = Ending::Undone {
         because: "it was cut off before its first step".to_owned(),
+        untouched: false,
     };
     journal.append(Entry::End(ending.clone()));
     let report = RunReport {

@@ -99,12 +99,12 @@ fn ended(
     let (verb, sentence) = match (ending, writer) {
         (Ending::Done { .. }, Some(writer)) => (past(operation), format!("{writer} is the writer{refused}")),
         (Ending::Done { .. }, None) => (past(operation), format!("done{refused}")),
-        (Ending::Undone { because }, writer) => {
+        (Ending::Undone { because, untouched }, writer) => {
             let how = writer.map_or("as before".to_owned(), |writer| {
                 format!("{writer} is still the writer")
             });
             (
-                "Undone",
+                if *untouched { "Refused" } else { "Undone" },
                 format!(
                     "{how}{refused}\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
                 ),
@@ -142,8 +142,8 @@ fn moved(
     let on = holder.map_or("on no host".to_owned(), |host| format!("on {host}"));
     let (verb, sentence) = match ending {
         Ending::Done { .. } => (past(operation), format!("{address} is {on}")),
-        Ending::Undone { because } => (
-            "Undone",
+        Ending::Undone { because, untouched } => (
+            if *untouched { "Refused" } else { "Undone" },
             format!(
                 "{address} is {on}, as before\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
             ),
