@@ -3,7 +3,10 @@
 
 mod judging;
 mod placing;
+mod remembering;
 mod tending;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +18,7 @@ use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
-use crate::core::hosts::{HostRecord, HostState};
+use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
@@ -69,7 +72,8 @@ pub enum Input {
     Tick,
 }
 
-/// What the engine wants done. At most one effect other than [`Effect::Tell`] is under way at a time.
+/// What the engine wants done. At most one effect other than [`Effect::Tell`] and [`Effect::Remember`] is under way at a
+/// time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Gather evidence about this writer.
@@ -97,6 +101,8 @@ pub enum Effect {
     SwitchOver(HostName),
     /// Compare this quarantined writer, and let it follow if it has nothing extra.
     Rejoin(HostName),
+    /// Write down what the next monitor should know of the hosts; one that is newer replaces it.
+    Remember(Box<Records>),
     /// Tell people.
     Tell(Event),
 }
@@ -122,6 +128,12 @@ pub struct Engine {
     standing: Standing,
     latches: BTreeMap<(HostName, CheckKind), Latch>,
     records: BTreeMap<HostName, HostRecord>,
+    /// The writer when hosts were last judged, and when it became one.
+    known_writer: Option<HostName>,
+    writer_since: Option<Moment>,
+    /// What was last asked to be written down, and when.
+    remembered: Option<Records>,
+    remembered_at: Option<Moment>,
     facts: BTreeMap<HostName, HostFacts>,
     /// Which of our addresses each host held when it could last be looked at.
     last_seen: BTreeMap<HostName, Vec<IpAddr>>,
@@ -162,6 +174,10 @@ impl Engine {
             standing,
             latches,
             records: BTreeMap::new(),
+            known_writer: None,
+            writer_since: None,
+            remembered: None,
+            remembered_at: None,
             facts: BTreeMap::new(),
             last_seen: BTreeMap::new(),
             answered_for: BTreeMap::new(),
@@ -223,6 +239,7 @@ impl Engine {
         self.trap(now, &mut effects);
         self.judge_hosts(now, &mut effects);
         self.consider(now, &mut effects);
+        self.remember(now, &mut effects);
         effects
     }
 
@@ -348,7 +365,7 @@ impl Engine {
         } else {
             Activity::Idle
         };
-        let successor = election::successor(&self.cluster, &self.standing, &self.facts, writer);
+        let successor = self.successor(writer);
         Picture {
             mode: self.standing.mode,
             automatic: self.cluster.failover.automatic,
@@ -360,6 +377,14 @@ impl Engine {
                 StandbyPicture::Missing
             },
         }
+    }
+
+    /// Who could take over. What keeps a host from it is more than its facts of this moment: a standby whose replication
+    /// was broken before does not become fit because the writer died.
+    fn successor(&self, outgoing: Option<&HostName>) -> Option<HostName> {
+        election::successor(&self.cluster, &self.standing, &self.facts, outgoing, |host| {
+            self.state_of(host)
+        })
     }
 
     /// Whether a host was looked at since the last effect ended.
@@ -398,7 +423,7 @@ impl Engine {
             return;
         };
         let (rule, decision) = evidence::decide(&evidence, means);
-        let incoming = election::successor(&self.cluster, &self.standing, &self.facts, Some(&suspect));
+        let incoming = self.successor(Some(&suspect));
         match (decision, incoming) {
             (Decision::Replace(rung), Some(incoming)) => {
                 self.guard = None;

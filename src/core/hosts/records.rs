@@ -1,0 +1,35 @@
+//! What a monitor remembers of the hosts from one start to the next.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::HostRecord;
+use crate::core::cluster::{CheckKind, HostName};
+use crate::core::latch::Latch;
+use crate::core::moment::Moment;
+
+/// The version of the persisted form.
+pub const RECORDS_VERSION: u32 = 1;
+
+/// Everything remembered of one cluster's hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// The version of this form.
+    pub version: u32,
+    /// Who was the writer.
+    pub writer: Option<HostName>,
+    /// Since when, where a monitor saw it become one.
+    pub writer_since: Option<Moment>,
+    /// Each host.
+    pub hosts: BTreeMap<HostName, HostMemory>,
+}
+
+/// What is remembered of one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMemory {
+    /// Its state and timers.
+    pub record: HostRecord,
+    /// Its checks.
+    pub checks: BTreeMap<CheckKind, Latch>,
+}
