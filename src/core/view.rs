@@ -198,6 +198,15 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             ),
         }
     }
+    for host in engine.cluster().hosts.iter().map(|host| &host.name) {
+        let flaps = engine.record(host).map(|record| record.flaps);
+        if let Some(since) = flaps.and_then(|flaps| flaps.flapping_since) {
+            warn(
+                format!("{host} has left ONLINE too often, the last time at {since}"),
+                "find out why, then `mmm set-online` it; a quiet period lets it back in as well",
+            );
+        }
+    }
     for (host, facts) in engine.facts() {
         let writable = facts.mysql.up().is_some_and(|mysql| mysql.is_writable());
         if writable && standing.writer.as_ref().is_some_and(|writer| writer != host) {
