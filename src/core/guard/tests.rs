@@ -4,6 +4,7 @@ use super::*;
 use crate::core::facts::Reach;
 use crate::core::moment::Moment;
 use crate::core::repair::{self, Fix};
+use crate::core::roles::Eligible;
 use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
 
 fn standing_without(host: &str) -> Standing {
@@ -59,7 +60,10 @@ fn a_host_out_of_service_is_closed_and_rid_of_addresses_but_never_made_to_replic
     let mut seen = seen(true);
     seen.insert("db3".into(), facts(true, &[WRITER_ADDRESS]));
     let standing = standing_without("db3");
-    let online = ["db1".into(), "db2".into()];
+    let online = Eligible {
+        to_hold: vec!["db1".into(), "db2".into()],
+        ..Eligible::default()
+    };
     let fixes = repair::fixes(&cluster(), &standing, &online, &seen);
     assert!(fixes.contains(&Fix::DenyWrites("db3".into())), "{fixes:?}");
     let address = WRITER_ADDRESS.parse().unwrap();

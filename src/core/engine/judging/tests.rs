@@ -224,6 +224,7 @@ fn nothing_is_put_right_before_everybody_has_been_asked() {
         hosts: vec!["db2".into(), "db3".into()],
         addresses: vec!["10.0.0.101".parse().unwrap()],
         prefer: None,
+        fail_back: crate::core::cluster::FailBack::CaughtUp,
     });
     world.engine = Engine::new(cluster, BTreeMap::new(), world.standing.clone());
     let mut asked = Vec::new();
