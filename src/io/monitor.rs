@@ -51,6 +51,8 @@ pub enum Question {
     Show(oneshot::Sender<ClusterView>),
     /// What `checks` tells.
     Checks(oneshot::Sender<Vec<CheckView>>),
+    /// To read the standing from disk now; answered with its generation once the engine has it.
+    Stands(oneshot::Sender<u64>),
 }
 
 /// Holds the box's claim to be the only monitor of this state directory.
@@ -144,10 +146,17 @@ pub async fn watch_cluster(
     let mut tick = interval(TICK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let mut acknowledge = None;
         let input = tokio::select! {
             Some(input) = incoming.recv() => input,
             _ = tick.tick() => Input::Tick,
-            Some(question) = questions.recv() => { answer(&engine, question); continue; }
+            Some(question) = questions.recv() => match question {
+                Question::Stands(to) => {
+                    acknowledge = Some(to);
+                    read_now(&dir)
+                }
+                question => { answer(&engine, question); continue; }
+            },
             _ = stop.changed() => break,
         };
         for effect in engine.step(clock::now(), input) {
@@ -160,6 +169,9 @@ pub async fn watch_cluster(
                     tasks.spawn(async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await });
                 }
             }
+        }
+        if let Some(to) = acknowledge {
+            acknowledged(&engine, to);
         }
         owed_out.send_if_modified(|owed| {
             let now = owed_hosts(&engine);
@@ -181,6 +193,24 @@ fn answer(engine: &Engine, question: Question) {
     match question {
         Question::Show(to) => drop(to.send(view::cluster(engine, true))),
         Question::Checks(to) => drop(to.send(view::checks(engine))),
+        Question::Stands(to) => acknowledged(engine, to),
+    }
+}
+
+fn acknowledged(engine: &Engine, to: oneshot::Sender<u64>) {
+    if to.send(engine.standing().generation).is_err() {
+        tracing::debug!("who changed the standing has not waited for an answer");
+    }
+}
+
+/// The standing as another command has just written it; what cannot be read is read again by the regular rounds.
+fn read_now(dir: &StateDir) -> Input {
+    match dir.load() {
+        Ok(standing) => Input::Stands(standing),
+        Err(trouble) => {
+            tracing::warn!("{}: {}", trouble.what, trouble.because);
+            Input::Tick
+        }
     }
 }
 
