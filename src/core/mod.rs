@@ -19,6 +19,7 @@ pub mod plan;
 pub mod playbook;
 pub mod preflight;
 pub mod reach;
+pub mod release;
 pub mod repair;
 pub mod roles;
 pub mod rule;

@@ -129,7 +129,8 @@ pub fn fixes(
         }
     }
     for (host, seen) in facts {
-        let reached = seen.ssh.up().is_some() && !standing.owed.contains_key(host);
+        let is_kept_out = standing.owed.contains_key(host) || standing.offline.contains_key(host);
+        let reached = seen.ssh.up().is_some() && !is_kept_out;
         if reached && follows_another(cluster, writer, host, facts) == Some(Compared::Nothing) {
             fixes.push(Fix::Follow(host.clone(), writer.clone()));
         }

@@ -15,6 +15,7 @@ pub mod mysql;
 pub mod operation;
 pub mod ping;
 pub mod preflight;
+pub mod release;
 pub mod secret;
 pub mod settle;
 pub mod shell;
