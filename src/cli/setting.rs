@@ -9,11 +9,13 @@ use tracing_subscriber::EnvFilter;
 use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::core::cluster::HostName;
 use crate::core::playbook::Playbook;
 use crate::core::run::Ending;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
 use crate::io::operation::{Performed, Performer};
+use crate::io::socket::Nudged;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 use crate::report::reporter::{Output, report, talk};
@@ -112,6 +114,31 @@ pub fn cluster<'i>(
             format!("the inventory has {}", names()),
         )
         .hint("name one, for instance `mmm show CLUSTER`, or `mmm @CLUSTER show`")),
+    }
+}
+
+/// That the cluster has a host of that name.
+///
+/// # Errors
+/// Usage: it has none; which it has.
+pub fn host(entry: &ClusterEntry, name: &HostName) -> Result<(), Trouble> {
+    if entry.hosts.contains_key(name) {
+        return Ok(());
+    }
+    let names: Vec<String> = entry.hosts.keys().map(|host| format!("`{host}`")).collect();
+    Err(Trouble::new(
+        Kind::Usage,
+        format!("`{}` has no host `{name}`", entry.cluster.name),
+        format!("its hosts are {}", names.join(", ")),
+    ))
+}
+
+/// What a verb adds about the monitor that was told of its change.
+pub fn about_monitor(nudged: Nudged) -> &'static str {
+    match nudged {
+        Nudged::Taken => "",
+        Nudged::NotYet => " (the running monitor has not said that it knows; `mmm ping` asks it)",
+        Nudged::NobodyWatches => " (no monitor runs)",
     }
 }
 
