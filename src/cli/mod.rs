@@ -43,7 +43,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    setting::start_logging(arguments.settings.verbose);
+    // A monitor's log is what its inventory says.
+    if !matches!(arguments.verb, Verb::Monitor) {
+        setting::start_logging(arguments.settings.verbose);
+    }
     let output = arguments.settings.output;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

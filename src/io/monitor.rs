@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::Instrument as _;
 
 use crate::config::inventory::ClusterEntry;
 use crate::core::checks::{self, Echo};
@@ -166,7 +167,8 @@ pub async fn watch_cluster(
                     let online = engine.online();
                     let (fleet, dir, teller, inputs) =
                         (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
-                    tasks.spawn(async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await });
+                    let work = async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await };
+                    tasks.spawn(work.in_current_span());
                 }
             }
         }
@@ -300,29 +302,32 @@ fn start_probes(fleet: &Arc<Fleet>, inputs: &mpsc::Sender<Input>, tasks: &mut Jo
             let timing = *fleet.entry().cluster.checks.of(kind);
             let (host_name, address, inputs) = (name.clone(), host.address, inputs.clone());
             let mut server = Server::new(host.address, host.mysql.port, logins.monitor.clone());
-            tasks.spawn(async move {
-                let mut rounds = interval(timing.every);
-                rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                loop {
-                    rounds.tick().await;
-                    let result = match kind {
-                        CheckKind::Ping => checks::ping(&ping(address, timing.timeout).await),
-                        CheckKind::Mysql => server.check_mysql(timing.timeout).await,
-                        CheckKind::RepThreads => server.check_rep_threads(timing.timeout).await,
-                        CheckKind::RepBacklog => {
-                            server.check_rep_backlog(timing.timeout, timing.max_backlog).await
+            tasks.spawn(
+                async move {
+                    let mut rounds = interval(timing.every);
+                    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    loop {
+                        rounds.tick().await;
+                        let result = match kind {
+                            CheckKind::Ping => checks::ping(&ping(address, timing.timeout).await),
+                            CheckKind::Mysql => server.check_mysql(timing.timeout).await,
+                            CheckKind::RepThreads => server.check_rep_threads(timing.timeout).await,
+                            CheckKind::RepBacklog => {
+                                server.check_rep_backlog(timing.timeout, timing.max_backlog).await
+                            }
+                        };
+                        let input = Input::Checked {
+                            host: host_name.clone(),
+                            kind,
+                            result,
+                        };
+                        if inputs.send(input).await.is_err() {
+                            return;
                         }
-                    };
-                    let input = Input::Checked {
-                        host: host_name.clone(),
-                        kind,
-                        result,
-                    };
-                    if inputs.send(input).await.is_err() {
-                        return;
                     }
                 }
-            });
+                .in_current_span(),
+            );
         }
     }
 }
@@ -338,27 +343,30 @@ fn start_looks(
     for (name, host) in &fleet.entry().hosts {
         let (fleet, name, inputs, owed) = (fleet.clone(), name.clone(), inputs.clone(), owed.clone());
         let address = host.address;
-        tasks.spawn(async move {
-            let mut dark_since: Option<Instant> = None;
-            loop {
-                let began = Instant::now();
-                let awaited = owed.borrow().contains(&name);
-                if awaited && is_dark(address, &mut dark_since).await {
-                    tokio::time::sleep_until(began + LOOK_FOR_OWED_EVERY).await;
-                    continue;
+        tasks.spawn(
+            async move {
+                let mut dark_since: Option<Instant> = None;
+                loop {
+                    let began = Instant::now();
+                    let awaited = owed.borrow().contains(&name);
+                    if awaited && is_dark(address, &mut dark_since).await {
+                        tokio::time::sleep_until(began + LOOK_FOR_OWED_EVERY).await;
+                        continue;
+                    }
+                    let facts = fleet.look(&name).await;
+                    if inputs
+                        .send(Input::Looked(name.clone(), Box::new(facts)))
+                        .await
+                        .is_err()
+                    {
+                        return;
+                    }
+                    tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY })
+                        .await;
                 }
-                let facts = fleet.look(&name).await;
-                if inputs
-                    .send(Input::Looked(name.clone(), Box::new(facts)))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY })
-                    .await;
             }
-        });
+            .in_current_span(),
+        );
     }
 }
 
@@ -384,26 +392,29 @@ async fn is_dark(address: IpAddr, dark_since: &mut Option<Instant>) -> bool {
 /// Reads the standing that other commands may have changed.
 fn start_reading(dir: &StateDir, inputs: &mpsc::Sender<Input>, tasks: &mut JoinSet<()>) {
     let (dir, inputs) = (dir.clone(), inputs.clone());
-    tasks.spawn(async move {
-        let mut rounds = interval(READ_STANDING_EVERY);
-        let mut known = None;
-        loop {
-            rounds.tick().await;
-            if dir.is_behind() {
-                catch_up(&dir).await;
-            }
-            match dir.load() {
-                Ok(standing) if known != Some(standing.generation) => {
-                    known = Some(standing.generation);
-                    if inputs.send(Input::Stands(standing)).await.is_err() {
-                        return;
-                    }
+    tasks.spawn(
+        async move {
+            let mut rounds = interval(READ_STANDING_EVERY);
+            let mut known = None;
+            loop {
+                rounds.tick().await;
+                if dir.is_behind() {
+                    catch_up(&dir).await;
                 }
-                Ok(_) => {}
-                Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+                match dir.load() {
+                    Ok(standing) if known != Some(standing.generation) => {
+                        known = Some(standing.generation);
+                        if inputs.send(Input::Stands(standing)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+                }
             }
         }
-    });
+        .in_current_span(),
+    );
 }
 
 /// Writes down what could not be written before, as soon as it can be.
