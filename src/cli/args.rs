@@ -71,7 +71,7 @@ pub enum Verb {
     Plan(PlanArguments),
     /// Hand the writer role to another host without losing a transaction.
     Switchover(SwitchoverArguments),
-    /// Replace a dead writer.
+    /// Replace a dead writer, or open one that came back and refuses writes.
     Failover(FailoverArguments),
     /// Move an exclusive role to a host, as MMM's users know it.
     #[command(name = "move-role")]

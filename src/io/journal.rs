@@ -273,6 +273,15 @@ mod tests {
         );
         assert_eq!(stuck(&mut journal, Entry::Step(Happening::Cleared)), Some(false));
         let because = String::from("no answer");
-        assert_eq!(stuck(&mut journal, Entry::End(Ending::Undone { because })), None);
+        assert_eq!(
+            stuck(
+                &mut journal,
+                Entry::End(Ending::Undone {
+                    because,
+                    untouched: false
+                })
+            ),
+            None
+        );
     }
 }

@@ -93,6 +93,7 @@ async fn settle(
         Verdict::Overtaken(because) => {
             journal.append(Entry::End(Ending::Undone {
                 because: because.clone(),
+                untouched: false,
             }));
             performer.teller.tell(Event::Alarm {
                 what: format!("run {name} is closed: {because}"),
@@ -185,6 +186,7 @@ fn close_untouched(
     })?;
     let ending = Ending::Undone {
         because: "it was cut off before its first step".to_owned(),
+        untouched: false,
     };
     journal.append(Entry::End(ending.clone()));
     let report = RunReport {

@@ -89,12 +89,12 @@ fn ended(
     let (verb, sentence) = match (ending, writer) {
         (Ending::Done { .. }, Some(writer)) => (past(operation), format!("{writer} is the writer{refused}")),
         (Ending::Done { .. }, None) => (past(operation), format!("done{refused}")),
-        (Ending::Undone { because }, writer) => {
+        (Ending::Undone { because, untouched }, writer) => {
             let how = writer.map_or("as before".to_owned(), |writer| {
                 format!("{writer} is still the writer")
             });
             (
-                "Undone",
+                if *untouched { "Refused" } else { "Undone" },
                 format!(
                     "{how}{refused}\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
                 ),
