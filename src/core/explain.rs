@@ -1,6 +1,7 @@
 //! Every numbered rule by its number, for `mmm explain`.
 
 use super::evidence::EvidenceRule;
+use super::hosts::HostRule;
 use super::rule::Rule;
 
 /// A rule as `explain` tells it.
@@ -26,7 +27,12 @@ pub fn all() -> Vec<Explained> {
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
-    rules.chain(evidence).collect()
+    let hosts = HostRule::ALL.iter().map(|rule| Explained {
+        number: rule.to_string(),
+        sentence: rule.sentence().to_owned(),
+        lifted_by: rule.lifted_by().to_owned(),
+    });
+    rules.chain(evidence).chain(hosts).collect()
 }
 
 /// One rule, its number in either case.

@@ -135,7 +135,7 @@ pub fn entering(
         HostState::ReplicationDelay => mends_itself("its replication lags too far behind"),
         HostState::Unknown => Err(not_let_in(host, "no check has said anything about it yet")
             .hint("`mmm checks` shows what is known; try again in a moment")),
-        _ => Ok(Entering::Release),
+        HostState::AwaitingRecovery | HostState::AdminOffline => Ok(Entering::Release),
     }
 }
 

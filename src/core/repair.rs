@@ -129,8 +129,8 @@ pub fn fixes(
         }
     }
     for (host, seen) in facts {
-        let is_kept_out = standing.owed.contains_key(host) || standing.offline.contains_key(host);
-        let reached = seen.ssh.up().is_some() && !is_kept_out;
+        let kept_out = standing.owed.contains_key(host) || standing.offline.contains_key(host);
+        let reached = seen.ssh.up().is_some() && !kept_out;
         if reached && follows_another(cluster, writer, host, facts) == Some(Compared::Nothing) {
             fixes.push(Fix::Follow(host.clone(), writer.clone()));
         }

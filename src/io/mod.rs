@@ -15,6 +15,7 @@ pub mod mysql;
 pub mod operation;
 pub mod ping;
 pub mod preflight;
+pub mod records;
 pub mod release;
 pub mod secret;
 pub mod settle;

@@ -29,6 +29,7 @@ use crate::io::lock::LocalLock;
 use crate::io::mysql::Server;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
+use crate::io::records;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 
@@ -137,10 +138,23 @@ pub async fn watch_cluster(
             dir.load().unwrap_or_default()
         }
     };
-    let mut engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
+    let engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
+    let mut engine = match records::load(&dir) {
+        Ok(Some(records)) => engine.resume(records),
+        Ok(None) => engine,
+        Err(trouble) => {
+            alarm(&teller, &trouble);
+            engine
+        }
+    };
     let (inputs, mut incoming) = mpsc::channel::<Input>(256);
     let (owed_out, owed) = watch::channel(owed_hosts(&engine));
+    let (newest, kept) = watch::channel(None);
     let mut tasks = JoinSet::new();
+    let keeping = {
+        let (dir, teller) = (dir.clone(), teller.clone());
+        tokio::spawn(async move { records::keep(dir, kept, |trouble| alarm(&teller, trouble)).await })
+    };
     start_probes(&fleet, &inputs, &mut tasks);
     start_looks(&fleet, &inputs, &owed, &mut tasks);
     start_reading(&dir, &inputs, &mut tasks);
@@ -163,6 +177,7 @@ pub async fn watch_cluster(
         for effect in engine.step(clock::now(), input) {
             match effect {
                 Effect::Tell(event) => teller.tell(event),
+                Effect::Remember(records) => drop(newest.send_replace(Some(records))),
                 effect => {
                     let online = engine.online();
                     let (fleet, dir, teller, inputs) =
@@ -184,6 +199,11 @@ pub async fn watch_cluster(
         while tasks.try_join_next().is_some() {}
     }
     tasks.shutdown().await;
+    newest.send_replace(Some(Box::new(engine.records())));
+    drop(newest);
+    if let Err(error) = keeping.await {
+        tracing::warn!("the records of the hosts may not be the newest: {error}");
+    }
 }
 
 fn owed_hosts(engine: &Engine) -> Vec<HostName> {
@@ -232,10 +252,8 @@ async fn carry_out(
         lock_wait: LOCK_WAIT,
     };
     let trouble = match effect {
-        Effect::Tell(event) => {
-            teller.tell(event);
-            return;
-        }
+        // The cluster's loop sees to both by itself.
+        Effect::Tell(_) | Effect::Remember(_) => return,
         Effect::AskEvidence(suspect) => {
             let evidence = inquest::gather(fleet, &suspect).await;
             say(&inputs, Input::Evidence { suspect, evidence }).await;

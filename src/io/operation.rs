@@ -395,7 +395,7 @@ impl Performer<'_> {
         }
     }
 
-    /// Outgoing and incoming as told; every other host follows that is neither kept out nor taken out of service.
+    /// Outgoing and incoming as told; every other host that is neither kept out nor out of service follows.
     fn seats(&self, outgoing: Option<HostName>, incoming: HostName, standing: &Standing) -> Seats {
         let cluster = &self.fleet.entry().cluster;
         let replicas = cluster

@@ -23,4 +23,5 @@ mod secrets;
 mod silence;
 mod switchover;
 mod undo;
+mod verbs;
 mod watch;

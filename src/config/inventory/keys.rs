@@ -15,6 +15,7 @@ pub fn unknown_key_hint(key: &str, path: &str, asked: &BTreeSet<&'static str>) -
         "vars",
         "checks",
         "failover",
+        "recovery",
         "playbooks",
         "writer_role",
     ];
@@ -50,7 +51,7 @@ pub fn former_name_of(key: &str, former: &str) -> Option<&'static str> {
 }
 
 /// What MMM called the keys of today.
-const FORMER_KEYS: [(&str, &str); 22] = [
+const FORMER_KEYS: [(&str, &str); 25] = [
     ("ip", "address"),
     ("ips", "addresses"),
     ("cluster_interface", "interface"),
@@ -70,6 +71,9 @@ const FORMER_KEYS: [(&str, &str); 22] = [
         "replication_password",
         "credentials: { replication: { password: … } }",
     ),
+    ("auto_set_online", "recovery: { auto_set_online: … }"),
+    ("flap_count", "recovery: { flapping: { count: … } }"),
+    ("flap_duration", "recovery: { flapping: { within: … } }"),
     ("host", "hosts"),
     ("role", "roles"),
     ("check", "checks"),

@@ -33,7 +33,18 @@ pub struct ClusterWide {
     pub checks: Checks,
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
+    pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
+}
+
+/// How hosts come back; zero durations switch off.
+#[derive(Debug, Default, Clone)]
+pub struct Recovery {
+    pub auto_set_online: Option<Given<Duration>>,
+    pub short_downtime: Option<Given<Duration>>,
+    pub excuse_peer_for: Option<Given<Duration>>,
+    pub flapping_count: Option<Given<u32>>,
+    pub flapping_within: Option<Given<Duration>>,
 }
 
 #[derive(Debug)]

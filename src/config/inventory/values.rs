@@ -155,6 +155,18 @@ impl Reader<'_> {
         })
     }
 
+    /// A duration that may be zero, where that switches something off.
+    pub fn duration_or_zero(&mut self, node: &Node) -> Option<Given<Duration>> {
+        let (text, _) = self.scalar(node, "a duration such as `0s` or `2s`")?;
+        match duration::parse(text) {
+            Ok(value) if value.is_zero() => Some(Given {
+                value,
+                span: node.span.clone(),
+            }),
+            _ => self.duration(node),
+        }
+    }
+
     /// A duration above zero.
     pub fn duration(&mut self, node: &Node) -> Option<Given<Duration>> {
         let (text, _) = self.scalar(node, "a duration such as `500ms` or `2s`")?;

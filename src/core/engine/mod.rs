@@ -2,6 +2,7 @@
 //! `show` and never waits.
 
 mod judging;
+mod remembering;
 mod tending;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
-use crate::core::hosts::{HostRecord, HostState};
+use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
@@ -58,7 +59,8 @@ pub enum Input {
     Tick,
 }
 
-/// What the engine wants done. At most one effect other than [`Effect::Tell`] is under way at a time.
+/// What the engine wants done. At most one effect other than [`Effect::Tell`] and [`Effect::Remember`] is under way at a
+/// time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Gather evidence about this writer.
@@ -84,6 +86,8 @@ pub enum Effect {
     Repair,
     /// Compare this quarantined writer, and let it follow if it has nothing extra.
     Rejoin(HostName),
+    /// Write down what the next monitor should know of the hosts; one that is newer replaces it.
+    Remember(Box<Records>),
     /// Tell people.
     Tell(Event),
 }
@@ -109,6 +113,12 @@ pub struct Engine {
     standing: Standing,
     latches: BTreeMap<(HostName, CheckKind), Latch>,
     records: BTreeMap<HostName, HostRecord>,
+    /// The writer when hosts were last judged, and when it became one.
+    known_writer: Option<HostName>,
+    writer_since: Option<Moment>,
+    /// What was last asked to be written down, and when.
+    remembered: Option<Records>,
+    remembered_at: Option<Moment>,
     facts: BTreeMap<HostName, HostFacts>,
     /// When each host was last looked at.
     looked_at: BTreeMap<HostName, Moment>,
@@ -143,6 +153,10 @@ impl Engine {
             standing,
             latches,
             records: BTreeMap::new(),
+            known_writer: None,
+            writer_since: None,
+            remembered: None,
+            remembered_at: None,
             facts: BTreeMap::new(),
             looked_at: BTreeMap::new(),
             settled_at: Moment(0),
@@ -193,6 +207,7 @@ impl Engine {
         self.trap(now, &mut effects);
         self.judge_hosts(now, &mut effects);
         self.consider(now, &mut effects);
+        self.remember(now, &mut effects);
         effects
     }
 
@@ -318,7 +333,7 @@ impl Engine {
         } else {
             Activity::Idle
         };
-        let successor = election::successor(&self.cluster, &self.standing, &self.facts, writer);
+        let successor = self.successor(writer);
         Picture {
             mode: self.standing.mode,
             automatic: self.cluster.failover.automatic,
@@ -330,6 +345,14 @@ impl Engine {
                 StandbyPicture::Missing
             },
         }
+    }
+
+    /// Who could take over. What keeps a host from it is more than its facts of this moment: a standby whose replication
+    /// was broken before does not become fit because the writer died.
+    fn successor(&self, outgoing: Option<&HostName>) -> Option<HostName> {
+        election::successor(&self.cluster, &self.standing, &self.facts, outgoing, |host| {
+            self.state_of(host)
+        })
     }
 
     /// Whether a host was looked at since the last effect ended.
@@ -368,7 +391,7 @@ impl Engine {
             return;
         };
         let (rule, decision) = evidence::decide(&evidence, means);
-        let incoming = election::successor(&self.cluster, &self.standing, &self.facts, Some(&suspect));
+        let incoming = self.successor(Some(&suspect));
         match (decision, incoming) {
             (Decision::Replace(rung), Some(incoming)) => {
                 self.guard = None;
