@@ -191,6 +191,10 @@ impl Engine {
                 if standing.writer != self.standing.writer {
                     self.guard = None;
                 }
+                if standing.generation != self.standing.generation {
+                    // What was seen before may show the hosts as they were before that change.
+                    self.settled_at = now;
+                }
                 self.standing = standing;
             }
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
