@@ -25,6 +25,7 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
     let claim = OnlyMonitor::claim(&inventory.monitor.state_dir)?;
     let (teller, events) = crate::io::teller::Teller::new("");
     let reporting = tokio::spawn(report_daemon(events, settings.output));
+    let network = setting::network(&inventory).watch().await;
     let (stop, stopped) = watch::channel(false);
     let mut doors = BTreeMap::new();
     let mut watching = tokio::task::JoinSet::new();
@@ -35,7 +36,14 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
         let (door, questions) = mpsc::channel(16);
         doors.insert(name.clone(), door);
         let span = tracing::error_span!("cluster", name = name.as_str());
-        let watched = watch_cluster(fleet, dir, teller.about(&name), questions, stopped.clone());
+        let watched = watch_cluster(
+            fleet,
+            dir,
+            teller.about(&name),
+            network.clone(),
+            questions,
+            stopped.clone(),
+        );
         watching.spawn(watched.instrument(span));
     }
     drop(teller);

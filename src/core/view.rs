@@ -21,7 +21,7 @@ pub struct ClusterView {
     pub cluster: String,
     /// What the monitor may do.
     pub mode: Mode,
-    /// Why the mode is what it is, where a monitor chose it.
+    /// Why, where that is not plain: one line a cause, or a table of who claims what.
     #[serde(default)]
     pub mode_because: Vec<String>,
     /// Whether a monitor told this; otherwise it was looked up at once.

@@ -1,8 +1,8 @@
 //! The line shapes of `show` and `checks`, as MMM's users know them.
 
 use crate::core::latch::CheckResult;
+use crate::core::mode::Mode;
 use crate::core::moment::Moment;
-use crate::core::standing::Mode;
 use crate::core::trouble::Trouble;
 use crate::core::view::{CheckView, ClusterView, HostView, Preference};
 
@@ -16,12 +16,7 @@ pub fn cluster(view: &ClusterView) -> String {
         "# {}: {}, {} {}\n",
         view.cluster, view.mode, view.rule, view.sentence
     );
-    if view.mode == Mode::Passive {
-        text.push_str("# --- Monitor is in PASSIVE MODE ---\n");
-    }
-    for cause in &view.mode_because {
-        text.push_str(&format!("# Cause: {cause}\n"));
-    }
+    text.push_str(&mode_lines(view));
     if !view.monitored {
         text.push_str("# No monitor is running; this was looked up just now.\n");
     }
@@ -36,6 +31,19 @@ pub fn cluster(view: &ClusterView) -> String {
     }
     for preference in &view.preferences {
         text.push_str(&preference_line(preference));
+    }
+    text
+}
+
+/// What MMM's users look for first: that nothing is done, and why; a table keeps its shape below the first line.
+fn mode_lines(view: &ClusterView) -> String {
+    let mut text = String::new();
+    if view.mode == Mode::Passive {
+        text.push_str(&format!("# --- {} is in PASSIVE MODE ---\n", view.cluster));
+    }
+    for (place, line) in view.mode_because.iter().enumerate() {
+        let label = if place == 0 { "Cause: " } else { "  " };
+        text.push_str(&format!("# {label}{line}\n"));
     }
     text
 }
@@ -188,8 +196,9 @@ mod tests {
         let mut troubled = view();
         troubled.mode = Mode::Passive;
         troubled.mode_because = vec![
-            "two hosts accept writes".to_owned(),
+            "S01 two hosts accept writes".to_owned(),
             "Host       Writable".to_owned(),
+            "cluster01  yes".to_owned(),
         ];
         troubled.monitored = false;
         troubled.warnings = vec![
