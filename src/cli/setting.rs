@@ -16,7 +16,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
 use crate::io::network::Network;
 use crate::io::operation::{Performed, Performer};
-use crate::io::socket::Nudged;
+use crate::io::socket::{Nudged, nudge};
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 use crate::report::reporter::{Output, report, talk};
@@ -213,6 +213,22 @@ pub fn exit_code(performed: &Performed) -> u8 {
         Ending::Undone { .. } => Kind::Undone.exit_code(),
         Ending::Stuck { .. } => Kind::Stuck.exit_code(),
     }
+}
+
+/// What a performed operation comes to for whoever asked: its exit code, once a running monitor knows what it changed.
+///
+/// # Errors
+/// Those of the operation.
+pub async fn concluded(
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+    performed: Result<Performed, Trouble>,
+) -> Result<u8, Trouble> {
+    let performed = performed?;
+    let generation = performed.standing.generation;
+    let nudged = nudge(&inventory.monitor.socket, &entry.cluster.name, generation).await;
+    tracing::debug!("the monitor, told of the change: {nudged:?}");
+    Ok(exit_code(&performed))
 }
 
 /// A value as one line of JSON.
