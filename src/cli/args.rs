@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,7 +74,10 @@ pub enum Verb {
     Switchover(SwitchoverArguments),
     /// Replace a dead writer, or open one that came back and refuses writes.
     Failover(FailoverArguments),
-    /// Move an exclusive role to a host, as MMM's users know it.
+    /// Move a role to a host, as MMM's users know it.
+    ///
+    /// The writer role moves by a switchover. Any other address is brought up at its new place before it leaves the old
+    /// one, and stays there while that host may hold it. Of a balanced role, `--address` names the one that moves.
     #[command(name = "move-role")]
     MoveRole(MoveRoleArguments),
     /// Let a host back in that was taken out of service, or that waits for a person's word.
@@ -82,6 +86,9 @@ pub enum Verb {
     /// Take a host out of service: its roles go to others, its replication stops.
     #[command(name = "set-offline")]
     SetOffline(HostArgument),
+    /// Say where an address shall be, in passive mode; nothing is done about it until `set-active`.
+    #[command(name = "set-ip")]
+    SetIp(SetIpArguments),
     /// Compare a replaced writer with the writer now, and let it follow if it has nothing extra.
     Rejoin(RejoinArguments),
     /// Watch the clusters and act: repairs, failover, return of replaced writers.
@@ -189,6 +196,23 @@ pub struct MoveRoleArguments {
     /// The role.
     pub role: String,
     /// The host that takes it.
+    pub host: String,
+    /// Which address moves, of a balanced role.
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
+    /// The writer role, to a host whose replication has stopped or lags: it is started, and clients go on writing while
+    /// the host catches up, for at most a minute. If it cannot, nothing moves, and what it lacks is told.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `set-ip`.
+#[derive(Debug, Clone, Args)]
+pub struct SetIpArguments {
+    /// The address.
+    #[arg(value_name = "IP")]
+    pub address: IpAddr,
+    /// The host that it belongs to.
     pub host: String,
 }
 
@@ -302,6 +326,8 @@ mod tests {
             "set_online db1",
             "set_offline db1",
             "move_role writer db1",
+            "move_role --force writer db1",
+            "set_ip 10.0.0.101 db1",
         ] {
             for line in [line.to_owned(), line.replacen('_', "-", 1), format!("@C1 {line}")] {
                 if line.contains("rep-backlog") {

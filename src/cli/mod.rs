@@ -11,6 +11,7 @@ mod monitor;
 mod move_role;
 mod plan;
 mod rejoin;
+mod set_ip;
 mod set_offline;
 mod set_online;
 mod setting;
@@ -91,9 +92,10 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             .await
         }
         Verb::Failover(what) => failover::run(&settings, &what).await,
-        Verb::MoveRole(what) => move_role::run(&settings, &what.role, &what.host).await,
+        Verb::MoveRole(what) => move_role::run(&settings, &what).await,
         Verb::SetOnline(what) => set_online::run(&settings, &what.host).await,
         Verb::SetOffline(what) => set_offline::run(&settings, &what.host).await,
+        Verb::SetIp(what) => set_ip::run(&settings, what.address, &what.host).await,
         Verb::Rejoin(what) => rejoin::run(&settings, &what.host).await,
         Verb::Monitor => monitor::run(&settings).await,
         Verb::Ping => monitor::ping(&settings).await,

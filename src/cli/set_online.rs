@@ -44,7 +44,7 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
             .map_or(HostState::Unknown, |record| record.state);
         // Without a monitor nobody else would bring addresses to it.
         if nudged == Nudged::NobodyWatches && changed.standing.mode != Mode::Passive {
-            handed_out = performer.repair(&engine.online()).await;
+            handed_out = performer.repair(&engine.eligible()).await;
         }
     }
     drop(performer);

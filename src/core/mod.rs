@@ -21,6 +21,7 @@ pub mod playbook;
 pub mod preflight;
 pub mod reach;
 pub mod release;
+pub mod relocation;
 pub mod repair;
 pub mod roles;
 pub mod rule;

@@ -242,11 +242,19 @@ impl Fleet {
         let usable = slot.as_ref().is_some_and(|shell| shell.lost().is_none());
         if !usable {
             *slot = None;
-            let version = *self.reached(host)?.version.lock().await;
-            let login = self.sql_login(host, version)?;
-            *slot = Some(self.open_shell(host, &login).await?);
+            *slot = Some(self.open_another_shell(host).await?);
         }
         slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
+    }
+
+    /// A new shell on a host beside the kept ones; for whoever takes his time.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH, or its shell does not answer.
+    pub async fn open_another_shell(&self, host: &HostName) -> Result<HostShell, Trouble> {
+        let version = *self.reached(host)?.version.lock().await;
+        let login = self.sql_login(host, version)?;
+        self.open_shell(host, &login).await
     }
 
     /// A new shell on a host, whose SQL client signs in with `login`; for whoever must not use the kept ones.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,12 @@ use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
 use crate::core::latch::CheckResult;
+use crate::core::roles::Eligible;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::beginning::begin;
 use crate::io::clock;
+use crate::io::doubles;
 use crate::io::fleet::Fleet;
 use crate::io::inquest;
 use crate::io::lock::LocalLock;
@@ -40,6 +43,8 @@ use crate::io::waiters::Waiters;
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// The standing on disk is read this often, for changes made by other commands.
 const READ_STANDING_EVERY: Duration = Duration::from_millis(500);
+/// An address whose turn it is is asked about this often.
+const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 
@@ -150,11 +155,21 @@ pub async fn watch_cluster(
     start_reading(&dir, &inputs, &mut tasks);
     let mut tick = interval(TICK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut doubles = doubles::Rounds::default();
+    let mut ask_for_doubles = interval(ASK_FOR_DOUBLES_EVERY);
+    ask_for_doubles.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let input = tokio::select! {
             Some(input) = incoming.recv() => input,
             _ = tick.tick() => Input::Tick,
             Ok(()) = network.answers.changed() => Input::Network { answers: *network.answers.borrow_and_update() },
+            _ = ask_for_doubles.tick() => {
+                if let Some((host, address)) = doubles.due(engine.addresses_at_rest()) {
+                    let listening = listen(fleet.clone(), host, address, inputs.clone());
+                    tasks.spawn(listening.in_current_span());
+                }
+                continue;
+            }
             Some(question) = questions.recv() => match question {
                 Question::Stands(to) => {
                     waiters.add(to, &fleet.entry().cluster);
@@ -172,13 +187,13 @@ pub async fn watch_cluster(
                 Effect::Tell(event) => teller.tell(event),
                 Effect::Remember(records) => drop(newest.send_replace(Some(records))),
                 effect => {
-                    let online = engine.online();
+                    let eligible = engine.eligible();
                     let (fleet, dir, teller, inputs) =
                         (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
                     let network = network.clone();
                     let work = async move {
                         let performer = acting(&fleet, &dir, &teller, &network);
-                        carry_out(effect, &online, &performer, inputs).await;
+                        carry_out(effect, &eligible, &performer, inputs).await;
                     };
                     tasks.spawn(work.in_current_span());
                 }
@@ -218,6 +233,18 @@ pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
     trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock")
 }
 
+/// Finds out whether another machine answers for an address that a host holds.
+async fn listen(fleet: Arc<Fleet>, host: HostName, address: IpAddr, inputs: mpsc::Sender<Input>) {
+    if let Some(answered) = doubles::ask(fleet, &host, address).await {
+        let heard = Input::Heard {
+            host,
+            address,
+            answered,
+        };
+        say(&inputs, heard).await;
+    }
+}
+
 fn owed_hosts(engine: &Engine) -> Vec<HostName> {
     engine.standing().owed.keys().cloned().collect()
 }
@@ -245,7 +272,7 @@ fn read_now(dir: &StateDir) -> Input {
 /// Carries one effect out and tells the engine what came of it.
 async fn carry_out(
     effect: Effect,
-    online: &[HostName],
+    eligible: &Eligible,
     performer: &Performer<'_>,
     inputs: mpsc::Sender<Input>,
 ) {
@@ -272,12 +299,19 @@ async fn carry_out(
             .await
             .map(drop)
             .err(),
+        Effect::SwitchOver(to) => performer
+            .perform(&Request::Switchover {
+                to: Some(to.as_str().to_owned()),
+            })
+            .await
+            .map(drop)
+            .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
         Effect::Adopt => performer.adopt().await.map(drop).err(),
         Effect::Activate { because } => performer.activate(&because).await.err(),
         Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
-        Effect::Repair => performer.repair(online).await.err(),
+        Effect::Repair => performer.repair(eligible).await.err(),
     };
     match trouble {
         // What is out of place is looked at again afterwards.

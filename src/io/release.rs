@@ -4,11 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::core::cluster::HostName;
+use crate::core::cluster::{Cluster, HostName};
 use crate::core::guard::{self, Facts};
 use crate::core::hosts::HostState;
 use crate::core::release::{self, Entering, Leaving, Way};
 use crate::core::repair::{self, Fix};
+use crate::core::roles::Eligible;
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
@@ -151,29 +152,30 @@ impl Performer<'_> {
             .flat_map(|role| role.addresses.iter().copied())
             .filter(|ip| shell.is_some_and(|shell| shell.holds(*ip)))
             .collect();
-        let others: Vec<HostName> = online.iter().filter(|name| *name != host).cloned().collect();
-        let mut fixes: Vec<Fix> = held
-            .iter()
-            .map(|ip| Fix::RemoveAddress(host.clone(), *ip))
-            .collect();
         // What else is out of place is not this command's business.
-        fixes.extend(
-            repair::fixes(cluster, standing, &others, facts)
-                .into_iter()
-                .filter(
-                    |fix| matches!(fix, Fix::AddAddress(_, ip) | Fix::Announce(_, ip) if held.contains(ip)),
-                ),
-        );
-        let moved = held
-            .iter()
-            .map(|ip| {
-                let to = fixes.iter().find_map(|fix| match fix {
-                    Fix::AddAddress(to, address) | Fix::Announce(to, address) if address == ip => Some(to),
-                    _ => None,
-                });
-                (*ip, to.cloned())
-            })
-            .collect();
+        let mut fixes: Vec<Fix> = repair::fixes(
+            cluster,
+            standing,
+            &without(host, cluster, online, standing),
+            facts,
+        )
+        .into_iter()
+        .filter(|fix| fix.address().is_some_and(|ip| held.contains(&ip)))
+        .collect();
+        for ip in &held {
+            let leaves = Fix::RemoveAddress(host.clone(), *ip);
+            if !fixes.contains(&leaves) {
+                fixes.push(leaves);
+            }
+        }
+        let to = |ip: &IpAddr| {
+            let others = fixes
+                .iter()
+                .filter(|fix| fix.address() == Some(*ip) && fix.host() != host);
+            let mut arrivals = others.filter(|fix| !matches!(fix, Fix::RemoveAddress(..)));
+            arrivals.next().map(|fix| fix.host().clone())
+        };
+        let moved = held.iter().map(|ip| (*ip, to(ip))).collect();
         let mut left = Vec::new();
         if let Err(trouble) = self.apply_all(fixes, standing).await {
             left.push(trouble.because);
@@ -268,6 +270,19 @@ impl Performer<'_> {
         .hint(format!(
             "`mmm checks {host}` says what is wrong; mend it and try again"
         )))
+    }
+}
+
+/// Who may hold and keep addresses once `host` is out of service.
+fn without(host: &HostName, cluster: &Cluster, online: &[HostName], standing: &Standing) -> Eligible {
+    let is_out = |name: &HostName| {
+        name == host || standing.offline.contains_key(name) || standing.owed.contains_key(name)
+    };
+    let all = cluster.hosts.iter().map(|host| &host.name);
+    Eligible {
+        to_hold: online.iter().filter(|name| !is_out(name)).cloned().collect(),
+        to_keep: all.filter(|name| !is_out(name)).cloned().collect(),
+        ..Eligible::default()
     }
 }
 

@@ -19,6 +19,7 @@ mod halts;
 mod load;
 mod order;
 mod returning;
+mod roles;
 mod secrets;
 mod silence;
 mod startup;

@@ -12,8 +12,8 @@ use super::resolved::{
 };
 use super::said;
 use crate::core::cluster::{
-    CheckKind, CheckTiming, Checks, Cluster, FailoverPolicy, Flapping, Host, HostMode, HostName, Recovery,
-    Role, StartPolicy, Unfenced,
+    CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Flapping, Host, HostMode, HostName,
+    Recovery, Role, StartPolicy, Unfenced,
 };
 
 /// MMM's timing, which counts where nothing is said.
@@ -169,6 +169,7 @@ fn role(name: Given<String>, said: said::Role) -> Option<Role> {
         hosts: hosts?.into_iter().map(|given| HostName(given.value)).collect(),
         addresses: addresses?.into_iter().map(|given| given.value).collect(),
         prefer: said.prefer.map(|given| HostName(given.value)),
+        fail_back: said.fail_back.map_or_else(FailBack::default, |given| given.value),
     })
 }
 

@@ -91,6 +91,8 @@ fn an_event_of_several_lines_is_one_line() {
                 because: "db2 died".to_owned(),
             },
             writer: None,
+            address: None,
+            holder: None,
             write_refused_ms: None,
             took_ms: 1,
         },
