@@ -8,6 +8,7 @@ use mmm::config::inventory::ClusterEntry;
 use mmm::config::playbook;
 use mmm::core::cluster::HostName;
 use mmm::core::event::Event;
+use mmm::core::roles::Eligible;
 use mmm::core::standing::{Mode, Return, Standing};
 use mmm::core::trouble::Kind;
 use mmm::io::fleet::Fleet;
@@ -161,7 +162,11 @@ async fn two_writable_servers_make_a_careful_start_passive_and_then_nothing_is_t
     let written = std::fs::read(&path).unwrap();
     assert_eq!(monitor.start_up().await.unwrap(), stage.state().load().unwrap());
     let hosts = [HostName::from("db1"), HostName::from("db2")];
-    monitor.repair(&hosts).await.unwrap();
+    let eligible = Eligible {
+        to_hold: hosts.to_vec(),
+        ..Eligible::default()
+    };
+    monitor.repair(&eligible).await.unwrap();
     monitor.quarantine_met(&hosts[1]).await.unwrap();
     monitor.adopt().await.unwrap();
     monitor.activate("somebody came").await.unwrap();
