@@ -237,6 +237,10 @@ impl Engine {
                     self.guard = None;
                     self.writer_moved(now);
                 }
+                if standing.generation != self.standing.generation {
+                    // What was seen before may show the hosts as they were before that change.
+                    self.settled_at = now;
+                }
                 if standing.mode != self.standing.mode {
                     effects.push(Effect::Tell(Event::ModeChanged {
                         from: self.standing.mode,
