@@ -201,7 +201,7 @@ pub async fn watch_cluster(
 
 /// Finds out whether another machine answers for an address that a host holds.
 async fn listen(fleet: Arc<Fleet>, host: HostName, address: IpAddr, inputs: mpsc::Sender<Input>) {
-    if let Some(answered) = doubles::ask(fleet, &host, address).await {
+    if let Some(answered) = doubles::ask_twice(&fleet, &host, address).await {
         let heard = Input::Heard {
             host,
             address,
