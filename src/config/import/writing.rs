@@ -281,21 +281,25 @@ impl Writer<'_> {
         }
     }
 
-    /// How the monitor begins, and how hosts come back.
+    /// How hosts come back, and how the monitor begins.
     fn conduct(&mut self, cluster: &Cluster) {
-        for (section, lines) in [("recovery", recovery(cluster)), ("start", start(cluster))] {
-            let Some((_, first)) = lines.first() else { continue };
+        let lines = recovery(cluster);
+        if !lines.is_empty() {
             self.page.gap();
-            self.conduct_line(&format!("{section}:"), first);
+            self.page.begin(4).put("recovery:").end();
             for (line, at) in &lines {
-                self.conduct_line(&format!("  {line}"), at);
+                self.page.begin(6).put_from(line, at).end();
             }
         }
-    }
-
-    /// Not read from an inventory yet, so it is written as a comment.
-    fn conduct_line(&mut self, line: &str, _at: &At) {
-        self.page.commented(4, line);
+        let lines = start(cluster);
+        if !lines.is_empty() {
+            // Not read from an inventory yet, so it is written as a comment.
+            self.page.gap();
+            self.page.commented(4, "start:");
+            for (line, _) in &lines {
+                self.page.commented(4, &format!("  {line}"));
+            }
+        }
     }
 
     fn remarks(&mut self, indent: usize, clusters: &[Cluster], slot: &Slot) {
