@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::cluster::{CheckKind, HostMode, HostName};
 use super::engine::Engine;
 use super::gtid::Compared;
-use super::hosts::HostState;
+use super::hosts::{HostRule, HostState};
 use super::latch::{CheckResult, Verdict};
 use super::moment::Moment;
 use super::repair;
@@ -21,6 +21,8 @@ pub struct ClusterView {
     pub cluster: String,
     /// What the monitor may do.
     pub mode: Mode,
+    /// Why, where that is not plain: one line a cause, or a table of who claims what.
+    pub mode_because: Vec<String>,
     /// Whether a monitor told this; otherwise it was looked up at once.
     pub monitored: bool,
     /// The rule in force.
@@ -96,6 +98,7 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
     ClusterView {
         cluster: cluster.name.clone(),
         mode: standing.mode,
+        mode_because: standing.mode_because.clone(),
         monitored,
         rule: engine.rule().to_string(),
         sentence: engine.rule().sentence().to_owned(),
@@ -198,12 +201,23 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             ),
         }
     }
-    for host in engine.cluster().hosts.iter().map(|host| &host.name) {
-        let flaps = engine.record(host).map(|record| record.flaps);
-        if let Some(since) = flaps.and_then(|flaps| flaps.flapping_since) {
+    let is_left_to_a_person = engine.cluster().recovery.auto_set_online.is_none();
+    for record in engine
+        .cluster()
+        .hosts
+        .iter()
+        .filter_map(|host| engine.record(&host.name))
+    {
+        let host = &record.host;
+        if let Some(since) = record.flaps.flapping_since {
             warn(
                 format!("{host} has left ONLINE too often, the last time at {since}"),
                 "find out why, then `mmm set-online` it; a quiet period lets it back in as well",
+            );
+        } else if record.rule == HostRule::H23 && is_left_to_a_person {
+            warn(
+                format!("{host} answers and replicates again, and waits to be let back in"),
+                "`mmm set-online` it; `recovery.auto_set_online` in the inventory lets hosts in by themselves",
             );
         }
     }

@@ -22,11 +22,13 @@ use crate::core::hosts::Records;
 use crate::core::latch::CheckResult;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
+use crate::io::beginning::begin;
 use crate::io::clock;
 use crate::io::fleet::Fleet;
 use crate::io::inquest;
 use crate::io::lock::LocalLock;
 use crate::io::mysql::Server;
+use crate::io::network::NetworkWatch;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
 use crate::io::records;
@@ -122,21 +124,13 @@ pub async fn watch_cluster(
     fleet: Arc<Fleet>,
     dir: StateDir,
     teller: Teller,
+    mut network: NetworkWatch,
     mut questions: mpsc::Receiver<Question>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let performer = Performer {
-        fleet: &fleet,
-        dir: dir.clone(),
-        teller: teller.clone(),
-        lock_wait: LOCK_WAIT,
-    };
-    let standing = match performer.start_up().await {
-        Ok(standing) => standing,
-        Err(trouble) => {
-            alarm(&teller, &trouble);
-            dir.load().unwrap_or_default()
-        }
+    let performer = acting(&fleet, &dir, &teller, &network);
+    let Some(standing) = begin(&performer, &mut network, &mut questions, &mut stop).await else {
+        return;
     };
     let engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
     let mut engine = resumed(engine, &dir, &teller);
@@ -153,6 +147,7 @@ pub async fn watch_cluster(
         let input = tokio::select! {
             Some(input) = incoming.recv() => input,
             _ = tick.tick() => Input::Tick,
+            Ok(()) = network.answers.changed() => Input::Network { answers: *network.answers.borrow_and_update() },
             Some(question) = questions.recv() => { answer(&engine, question); continue; }
             _ = stop.changed() => break,
         };
@@ -164,7 +159,11 @@ pub async fn watch_cluster(
                     let online = engine.online();
                     let (fleet, dir, teller, inputs) =
                         (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
-                    tasks.spawn(async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await });
+                    let network = network.clone();
+                    tasks.spawn(async move {
+                        let performer = acting(&fleet, &dir, &teller, &network);
+                        carry_out(effect, &online, &performer, inputs).await;
+                    });
                 }
             }
         }
@@ -182,6 +181,23 @@ pub async fn watch_cluster(
     if tokio::time::timeout(KEEP_WITHIN, keeping).await.is_err() {
         tracing::warn!("the newest records of the hosts could not be written in time");
     }
+}
+
+/// What a monitor acts through, no further than its mode allows.
+fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &NetworkWatch) -> Performer<'f> {
+    Performer {
+        fleet,
+        dir: dir.clone(),
+        teller: teller.clone(),
+        lock_wait: LOCK_WAIT,
+        network: network.network.clone(),
+        by_itself: true,
+    }
+}
+
+/// Somebody else is at work; nothing is wrong with that.
+pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
+    trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock")
 }
 
 /// Lets the engine go on where the last monitor left off.
@@ -215,7 +231,7 @@ fn owed_hosts(engine: &Engine) -> Vec<HostName> {
     engine.standing().owed.keys().cloned().collect()
 }
 
-fn answer(engine: &Engine, question: Question) {
+pub(super) fn answer(engine: &Engine, question: Question) {
     // The asker may have gone away; then nobody needs the answer.
     match question {
         Question::Show(to) => drop(to.send(view::cluster(engine, true))),
@@ -227,22 +243,14 @@ fn answer(engine: &Engine, question: Question) {
 async fn carry_out(
     effect: Effect,
     online: &[HostName],
-    fleet: &Fleet,
-    dir: StateDir,
-    teller: Teller,
+    performer: &Performer<'_>,
     inputs: mpsc::Sender<Input>,
 ) {
-    let performer = Performer {
-        fleet,
-        dir: dir.clone(),
-        teller: teller.clone(),
-        lock_wait: LOCK_WAIT,
-    };
     let trouble = match effect {
         // The cluster's loop sees to both by itself.
         Effect::Tell(_) | Effect::Remember(_) => return,
         Effect::AskEvidence(suspect) => {
-            let evidence = inquest::gather(fleet, &suspect).await;
+            let evidence = inquest::gather(performer.fleet, &suspect).await;
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
@@ -263,23 +271,20 @@ async fn carry_out(
             .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
-        Effect::Adopt => performer.start_up().await.map(drop).err(),
+        Effect::Adopt => performer.adopt().await.map(drop).err(),
+        Effect::Activate { because } => performer.activate(&because).await.err(),
         Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
         Effect::Repair => performer.repair(online).await.err(),
     };
     match trouble {
-        // Somebody else is at work; what is out of place is looked at again afterwards.
-        Some(trouble)
-            if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") =>
-        {
-            tracing::debug!("{trouble}");
-        }
+        // What is out of place is looked at again afterwards.
+        Some(trouble) if is_held_elsewhere(&trouble) => tracing::debug!("{trouble}"),
         Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
         None => {}
     }
-    match dir.load() {
+    match performer.dir.load() {
         Ok(standing) => say(&inputs, Input::Stands(standing)).await,
-        Err(trouble) => alarm(&teller, &trouble),
+        Err(trouble) => alarm(&performer.teller, &trouble),
     }
     say(&inputs, Input::Finished).await;
 }
@@ -290,7 +295,7 @@ async fn say(inputs: &mpsc::Sender<Input>, input: Input) {
     }
 }
 
-fn alarm(teller: &Teller, trouble: &Trouble) {
+pub(super) fn alarm(teller: &Teller, trouble: &Trouble) {
     teller.tell(Event::Alarm {
         what: format!("{}: {}", trouble.what, trouble.because),
         hint: trouble.hint.clone(),

@@ -21,6 +21,7 @@ mod order;
 mod returning;
 mod secrets;
 mod silence;
+mod startup;
 mod switchover;
 mod undo;
 mod watch;
