@@ -283,21 +283,14 @@ impl Writer<'_> {
 
     /// How hosts come back, and how the monitor begins.
     fn conduct(&mut self, cluster: &Cluster) {
-        let lines = recovery(cluster);
-        if !lines.is_empty() {
+        for (section, lines) in [("recovery", recovery(cluster)), ("start", start(cluster))] {
+            if lines.is_empty() {
+                continue;
+            }
             self.page.gap();
-            self.page.begin(4).put("recovery:").end();
+            self.page.begin(4).put(section).put(":").end();
             for (line, at) in &lines {
                 self.page.begin(6).put_from(line, at).end();
-            }
-        }
-        let lines = start(cluster);
-        if !lines.is_empty() {
-            // Not read from an inventory yet, so it is written as a comment.
-            self.page.gap();
-            self.page.commented(4, "start:");
-            for (line, _) in &lines {
-                self.page.commented(4, &format!("  {line}"));
             }
         }
     }
