@@ -5,6 +5,7 @@ mod check;
 mod checks;
 mod explain;
 mod failover;
+mod import;
 mod known;
 mod mode;
 mod monitor;
@@ -125,6 +126,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         }
         Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
         Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,
+        Verb::Import(what) => import::run(&settings, &what),
         Verb::Explain(what) => explain::run(&settings, what.rule.as_deref()),
     }
 }

@@ -398,3 +398,6 @@ pub fn another_writable(facts: &Facts, writer: &HostName) -> Option<HostName> {
 fn is_writable(facts: &HostFacts) -> bool {
     facts.mysql.up().is_some_and(|mysql| mysql.is_writable())
 }
+
+#[cfg(test)]
+mod tests;

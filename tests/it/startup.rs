@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use lab::Lab;
 use lab::wait::until;
+use lab::{Lab, Restart};
 use mmm::core::hosts::HostState;
 use mmm::core::standing::Mode;
 
@@ -39,6 +39,12 @@ fn nothing_changes(lab: &Lab, watch: &Watch<'_>) {
         began.elapsed() > LONG_ENOUGH
     })
     .unwrap();
+}
+
+/// The server of db1 dies, and nothing starts it again.
+fn dies_for_good(lab: &Lab) {
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
 }
 
 /// From now on, what is written on the hosts is noticed.
@@ -166,7 +172,7 @@ fn both_masters_end_the_wait_at_once() {
 fn a_writer_that_is_down_is_waited_for_and_then_replaced() {
     let lab = waiting();
     Watch::start(&lab).kill();
-    lab.db1().kill_mysqld().unwrap();
+    dies_for_good(&lab);
     let began = Instant::now();
     let watch = Watch::start_anyhow(&lab);
     watch.until_said("R14 ");
@@ -196,8 +202,8 @@ fn passive_mode_only_looks() {
     watch.until("the monitor to be passive", |view| {
         view.mode == Mode::Passive && view.rule == "R01"
     });
+    dies_for_good(&lab);
     mark(&lab);
-    lab.db1().kill_mysqld().unwrap();
     // An address goes missing as well, and a replica is opened.
     lab.db3().sql("SET GLOBAL read_only = OFF").unwrap();
     watch.until("the failure to be seen", |view| {
@@ -236,7 +242,7 @@ fn a_box_that_may_be_cut_off_decides_nothing() {
     let watch = Watch::start(&lab);
     lab.client().link_down().unwrap();
     watch.until("the network to be missed", |view| view.rule == "R13");
-    lab.db1().kill_mysqld().unwrap();
+    dies_for_good(&lab);
     nothing_changes(&lab, &watch);
     let refused = mmm(&lab, &["switchover", "--to", "db2"], 4).stderr;
     assert!(
