@@ -227,7 +227,7 @@ pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
 
 /// Finds out whether another machine answers for an address that a host holds.
 async fn listen(fleet: Arc<Fleet>, host: HostName, address: IpAddr, inputs: mpsc::Sender<Input>) {
-    if let Some(answered) = doubles::ask(fleet, &host, address).await {
+    if let Some(answered) = doubles::ask_twice(&fleet, &host, address).await {
         let heard = Input::Heard {
             host,
             address,

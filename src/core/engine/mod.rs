@@ -163,6 +163,8 @@ pub struct Engine {
     follow_again_at: Moment,
     place_again_at: Moment,
     fail_back_at: Moment,
+    /// Attempts to hand the writer role back since it last moved.
+    fail_back_tries: u32,
 }
 
 impl Engine {
@@ -202,6 +204,7 @@ impl Engine {
             follow_again_at: Moment(0),
             place_again_at: Moment(0),
             fail_back_at: Moment(0),
+            fail_back_tries: 0,
         }
     }
 
