@@ -6,8 +6,11 @@ mod placing;
 mod remembering;
 mod tending;
 mod waiting;
+mod weighing;
 #[cfg(test)]
 mod world;
+
+pub use weighing::Guard;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,7 +19,7 @@ use std::time::Duration;
 use crate::core::cluster::{CheckKind, Cluster, HostName};
 use crate::core::election;
 use crate::core::event::Event;
-use crate::core::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
+use crate::core::evidence::{Evidence, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
@@ -116,19 +119,6 @@ pub enum Effect {
     Remember(Box<Records>),
     /// Tell people.
     Tell(Event),
-}
-
-/// Why nothing is done about a writer that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    /// The rule that blocks.
-    pub rule: EvidenceRule,
-    /// Whom it is about.
-    pub suspect: HostName,
-    /// The evidence it rests on.
-    pub evidence: Evidence,
-    /// Since when.
-    pub since: Moment,
 }
 
 /// One cluster's monitor.
@@ -346,7 +336,9 @@ impl Engine {
     /// Draws the picture, finds the rule, and asks for what it says.
     fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let rule = rule::decide(&self.picture());
-        if rule != self.rule {
+        // Nothing is missing that has only not been looked for yet.
+        let is_early = rule == Rule::R04 && !self.has_looked_everywhere();
+        if rule != self.rule && !is_early {
             if rule != Rule::R10 && self.rule != Rule::R10 {
                 effects.push(Effect::Tell(Event::RuleChanged {
                     rule: rule.to_string(),
@@ -429,6 +421,11 @@ impl Engine {
         })
     }
 
+    fn has_looked_everywhere(&self) -> bool {
+        let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
+        hosts.all(|host| self.looked_at.contains_key(host) || self.standing.owed.contains_key(host))
+    }
+
     /// Whether a host was looked at since the last effect ended.
     fn is_fresh(&self, host: &HostName) -> bool {
         self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
@@ -450,55 +447,6 @@ impl Engine {
             Verdict::Ok | Verdict::Untested if latch.is_suspect() => WriterPicture::Suspect,
             Verdict::Ok | Verdict::Untested if read_only => WriterPicture::ReadOnly,
             Verdict::Ok | Verdict::Untested => WriterPicture::Serving,
-        }
-    }
-
-    /// Decides on fresh evidence.
-    fn weigh(&mut self, now: Moment, suspect: HostName, evidence: Evidence, effects: &mut Vec<Effect>) {
-        self.busy = false;
-        self.ask_again_at = now.after(ASK_AGAIN_AFTER);
-        let current = rule::decide(&self.picture());
-        if self.standing.writer.as_ref() != Some(&suspect) || current != Rule::R06 {
-            return;
-        }
-        let Some(means) = self.means.get(&suspect) else {
-            return;
-        };
-        let (rule, decision) = evidence::decide(&evidence, means);
-        let incoming = self.successor(Some(&suspect));
-        match (decision, incoming) {
-            (Decision::Replace(rung), Some(incoming)) => {
-                self.guard = None;
-                effects.push(Effect::Tell(Event::RuleChanged {
-                    rule: rule.to_string(),
-                    sentence: rule.sentence().to_owned(),
-                }));
-                let events = self.events;
-                self.start(
-                    Effect::FailOver {
-                        outgoing: suspect,
-                        incoming,
-                        rung,
-                        events,
-                    },
-                    effects,
-                );
-            }
-            (Decision::Replace(_), None) => {}
-            (Decision::Leave | Decision::Refuse, _) => {
-                if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
-                    effects.push(Effect::Tell(Event::Alarm {
-                        what: format!("{rule}: {suspect}: {}", rule.sentence()),
-                        hint: rule.lifted_by().to_owned(),
-                    }));
-                    self.guard = Some(Guard {
-                        rule,
-                        suspect,
-                        evidence,
-                        since: now,
-                    });
-                }
-            }
         }
     }
 

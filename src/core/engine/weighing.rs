@@ -1,0 +1,78 @@
+//! Decides on fresh evidence about a writer that failed: replace it, or say what holds that back.
+
+use super::{ASK_AGAIN_AFTER, Effect, Engine};
+use crate::core::cluster::HostName;
+use crate::core::event::Event;
+use crate::core::evidence::{self, Decision, Evidence, EvidenceRule};
+use crate::core::moment::Moment;
+use crate::core::rule::{self, Rule};
+
+/// Why nothing is done about a writer that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The rule that blocks.
+    pub rule: EvidenceRule,
+    /// Whom it is about.
+    pub suspect: HostName,
+    /// The evidence it rests on.
+    pub evidence: Evidence,
+    /// Since when.
+    pub since: Moment,
+}
+
+impl Engine {
+    /// Decides on fresh evidence.
+    pub(super) fn weigh(
+        &mut self,
+        now: Moment,
+        suspect: HostName,
+        evidence: Evidence,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.busy = false;
+        self.ask_again_at = now.after(ASK_AGAIN_AFTER);
+        let current = rule::decide(&self.picture());
+        if self.standing.writer.as_ref() != Some(&suspect) || current != Rule::R06 {
+            return;
+        }
+        let Some(means) = self.means.get(&suspect) else {
+            return;
+        };
+        let (rule, decision) = evidence::decide(&evidence, means);
+        let incoming = self.successor(Some(&suspect));
+        match (decision, incoming) {
+            (Decision::Replace(rung), Some(incoming)) => {
+                self.guard = None;
+                effects.push(Effect::Tell(Event::RuleChanged {
+                    rule: rule.to_string(),
+                    sentence: rule.sentence().to_owned(),
+                }));
+                let events = self.events;
+                self.start(
+                    Effect::FailOver {
+                        outgoing: suspect,
+                        incoming,
+                        rung,
+                        events,
+                    },
+                    effects,
+                );
+            }
+            (Decision::Replace(_), None) => {}
+            (Decision::Leave | Decision::Refuse, _) => {
+                if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
+                    effects.push(Effect::Tell(Event::Alarm {
+                        what: format!("{rule}: {suspect}: {}", rule.sentence()),
+                        hint: rule.lifted_by().to_owned(),
+                    }));
+                    self.guard = Some(Guard {
+                        rule,
+                        suspect,
+                        evidence,
+                        since: now,
+                    });
+                }
+            }
+        }
+    }
+}
