@@ -3,6 +3,7 @@
 use super::evidence::EvidenceRule;
 use super::hosts::HostRule;
 use super::rule::Rule;
+use super::startup::StartRule;
 
 /// A rule as `explain` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -27,12 +28,17 @@ pub fn all() -> Vec<Explained> {
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
+    let startup = StartRule::ALL.iter().map(|rule| Explained {
+        number: rule.to_string(),
+        sentence: rule.sentence().to_owned(),
+        lifted_by: rule.lifted_by().to_owned(),
+    });
     let hosts = HostRule::ALL.iter().map(|rule| Explained {
         number: rule.to_string(),
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
-    rules.chain(evidence).chain(hosts).collect()
+    rules.chain(evidence).chain(hosts).chain(startup).collect()
 }
 
 /// One rule, its number in either case.

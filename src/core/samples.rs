@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cluster::{
     CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, Recovery, Role, RoleMode,
-    Unfenced,
+    StartPolicy, Unfenced,
 };
 use super::facts::{
     AddressFact, EventScheduler, Flavour, GtidFacts, HostFacts, IoThread, MysqlFacts, Reach, ReceivedGtid,
@@ -54,6 +54,7 @@ pub(crate) fn cluster() -> Cluster {
             unfenced: Unfenced::IfSilentToAll,
             automatic: true,
         },
+        start: StartPolicy::default(),
         recovery: Recovery::default(),
     }
 }

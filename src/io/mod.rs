@@ -1,5 +1,6 @@
 //! Acts. The only room with async, clocks, files and sockets. It never prints.
 
+mod beginning;
 pub mod catching_up;
 pub mod clock;
 pub mod conductor;
@@ -15,16 +16,21 @@ pub mod lock;
 pub mod mmm_files;
 pub mod monitor;
 pub mod mysql;
+pub mod network;
 pub mod operation;
 pub mod ping;
 pub mod preflight;
 pub mod records;
+pub mod release;
+pub mod rounds;
 pub mod secret;
 pub mod settle;
 pub mod shell;
 pub mod socket;
 pub mod ssh;
 pub mod standing;
+pub mod startup;
 pub mod teller;
 pub mod tending;
 pub mod vault;
+pub mod waiters;

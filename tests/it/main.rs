@@ -22,6 +22,8 @@ mod returning;
 mod roles;
 mod secrets;
 mod silence;
+mod startup;
 mod switchover;
 mod undo;
+mod verbs;
 mod watch;

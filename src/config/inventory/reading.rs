@@ -1,10 +1,12 @@
 //! Reads the whole file out of its tree, section by section.
 
+use super::log;
 use super::reader::{Reader, Section};
-use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Role, Timing};
+use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Role, Start, Timing};
 use super::settings;
 use super::tree::Node;
-use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, Unfenced};
+use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::mode::Mode;
 
 /// Reads the whole file out of its tree.
 pub fn read(r: &mut Reader<'_>, root: &Node) -> File {
@@ -46,6 +48,10 @@ fn monitor(r: &mut Reader<'_>, mut section: Section<'_>) -> Monitor {
             .get("ping_addresses")
             .and_then(|node| r.list(node, "addresses", Reader::address))
             .map(|addresses| addresses.into_iter().flatten().collect())
+            .unwrap_or_default(),
+        log: r
+            .section(&mut section, "log")
+            .map(|section| log::read(r, section))
             .unwrap_or_default(),
     };
     r.close(section);
@@ -207,10 +213,32 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
         });
         r.close(failover);
     }
+    if let Some(section) = r.section(section, "start") {
+        wide.start = start(r, section);
+    }
     if let Some(section) = r.section(section, "recovery") {
         wide.recovery = recovery(r, section);
     }
     wide.playbooks = section.get("playbooks").and_then(|node| r.path(node));
+}
+
+fn start(r: &mut Reader<'_>, mut section: Section<'_>) -> Start {
+    let modes = [
+        ("last", StartMode::Last),
+        ("active", StartMode::Always(Mode::Active)),
+        ("manual", StartMode::Always(Mode::Manual)),
+        ("wait", StartMode::Always(Mode::Wait)),
+        ("passive", StartMode::Always(Mode::Passive)),
+    ];
+    let start = Start {
+        mode: section.get("mode").and_then(|node| r.choice(node, &modes)),
+        careful: section.get("careful").and_then(|node| r.flag(node)),
+        wait_for_other_master: section
+            .get("wait_for_other_master")
+            .and_then(|node| r.duration_or_zero(node)),
+    };
+    r.close(section);
+    start
 }
 
 fn recovery(r: &mut Reader<'_>, mut section: Section<'_>) -> Recovery {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::crosscheck::{self, WRITER_ROLE};
+use super::log;
 use super::reader::{Given, Reader};
 use super::resolved::{
     Account, ClusterEntry, Credentials, Fence, HostEntry, Monitor, MysqlSettings, SshSettings,
@@ -12,7 +13,7 @@ use super::resolved::{
 use super::said;
 use crate::core::cluster::{
     CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Flapping, Host, HostMode, HostName,
-    Recovery, Role, Unfenced,
+    Recovery, Role, StartPolicy, Unfenced,
 };
 
 /// MMM's timing, which counts where nothing is said.
@@ -34,6 +35,7 @@ pub fn monitor(said: &said::Monitor) -> Monitor {
         state_dir: path(&said.state_dir, "/var/lib/mmm"),
         socket: path(&said.socket, "/run/mmm/mmm.sock"),
         ping_addresses: said.ping_addresses.iter().map(|given| given.value).collect(),
+        log: log::resolve(&said.log),
     }
 }
 
@@ -79,6 +81,7 @@ pub fn cluster(
                 unfenced: value_of(wide.unfenced, &top.unfenced).unwrap_or(Unfenced::IfSilentToAll),
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
             },
+            start: start(wide.start, &top.start),
             recovery: recovery(wide.recovery, &top.recovery),
         },
         hosts: entries
@@ -88,6 +91,16 @@ pub fn cluster(
         playbooks: value_of(wide.playbooks, &top.playbooks),
         vars,
     })
+}
+
+fn start(near: said::Start, far: &said::Start) -> StartPolicy {
+    let usual = StartPolicy::default();
+    StartPolicy {
+        mode: value_of(near.mode, &far.mode).unwrap_or(usual.mode),
+        careful: value_of(near.careful, &far.careful).unwrap_or(usual.careful),
+        wait_for_other_master: value_of(near.wait_for_other_master, &far.wait_for_other_master)
+            .unwrap_or(usual.wait_for_other_master),
+    }
 }
 
 fn value_of<T: Clone>(near: Option<Given<T>>, far: &Option<Given<T>>) -> Option<T> {

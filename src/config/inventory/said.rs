@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::log;
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
-use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, Unfenced};
+use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub struct Monitor {
     pub state_dir: Option<Given<PathBuf>>,
     pub socket: Option<Given<PathBuf>>,
     pub ping_addresses: Vec<Given<IpAddr>>,
+    pub log: log::Said,
 }
 
 /// What both the top level and a cluster may set.
@@ -31,8 +33,17 @@ pub struct ClusterWide {
     pub checks: Checks,
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
+    pub start: Start,
     pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
+}
+
+/// How a monitor begins.
+#[derive(Debug, Default)]
+pub struct Start {
+    pub mode: Option<Given<StartMode>>,
+    pub careful: Option<Given<bool>>,
+    pub wait_for_other_master: Option<Given<Duration>>,
 }
 
 /// How hosts come back; zero durations switch off.

@@ -5,6 +5,7 @@ mod judging;
 mod placing;
 mod remembering;
 mod tending;
+mod waiting;
 #[cfg(test)]
 mod world;
 
@@ -21,7 +22,7 @@ use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
-use crate::core::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
+use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
 
@@ -68,6 +69,11 @@ pub enum Input {
     Failed(Trouble),
     /// What was started has ended.
     Finished,
+    /// Whether any of the addresses that tell this box's own network answers.
+    Network {
+        /// One does.
+        answers: bool,
+    },
     /// Time passed.
     Tick,
 }
@@ -101,6 +107,11 @@ pub enum Effect {
     SwitchOver(HostName),
     /// Compare this quarantined writer, and let it follow if it has nothing extra.
     Rejoin(HostName),
+    /// The masters that were waited for are there: go from wait to active mode.
+    Activate {
+        /// What made it so.
+        because: String,
+    },
     /// Write down what the next monitor should know of the hosts; one that is newer replaces it.
     Remember(Box<Records>),
     /// Tell people.
@@ -144,6 +155,10 @@ pub struct Engine {
     /// When the last effect ended: only facts from after it count.
     settled_at: Moment,
     busy: bool,
+    /// Whether this box's own network answers; until told otherwise it does.
+    network: NetworkPicture,
+    /// Since when the masters have been waited for.
+    waiting_since: Option<Moment>,
     rule: Rule,
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
@@ -186,6 +201,8 @@ impl Engine {
             looked_at: BTreeMap::new(),
             settled_at: Moment(0),
             busy: false,
+            network: NetworkPicture::Answers,
+            waiting_since: None,
             rule: Rule::R09,
             guard: None,
             events: None,
@@ -205,6 +222,8 @@ impl Engine {
     pub fn step(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
+            // What looks dead may only be cut off from this box.
+            Input::Checked { .. } if self.is_cut_off() => {}
             Input::Checked { host, kind, result } => self.check(now, &host, kind, result, &mut effects),
             Input::Looked(host, facts) => {
                 if self.standing.writer.as_ref() == Some(&host)
@@ -220,6 +239,17 @@ impl Engine {
                 if standing.writer != self.standing.writer {
                     self.guard = None;
                     self.writer_moved(now);
+                }
+                if standing.generation != self.standing.generation {
+                    // What was seen before may show the hosts as they were before that change.
+                    self.settled_at = now;
+                }
+                if standing.mode != self.standing.mode {
+                    effects.push(Effect::Tell(Event::ModeChanged {
+                        from: self.standing.mode,
+                        to: standing.mode,
+                        by: standing.mode_by.clone(),
+                    }));
                 }
                 self.standing = standing;
             }
@@ -237,10 +267,13 @@ impl Engine {
                 self.busy = false;
                 self.settled_at = now;
             }
+            Input::Network { answers } => self.hear_network(now, answers, &mut effects),
             Input::Tick => {}
         }
-        self.trap(now, &mut effects);
-        self.judge_hosts(now, &mut effects);
+        if !self.is_cut_off() {
+            self.trap(now, &mut effects);
+            self.judge_hosts(now, &mut effects);
+        }
         self.consider(now, &mut effects);
         self.remember(now, &mut effects);
         effects
@@ -335,6 +368,11 @@ impl Engine {
             self.start(Effect::Quarantine(host), effects);
             return;
         }
+        if let Some(because) = self.awaited(now, rule) {
+            self.try_again_at = now.after(TRY_AGAIN_AFTER);
+            self.start(Effect::Activate { because }, effects);
+            return;
+        }
         match rule.verb() {
             Verb::Watch => {}
             Verb::Tend => self.tend(now, effects),
@@ -372,6 +410,7 @@ impl Engine {
         Picture {
             mode: self.standing.mode,
             automatic: self.cluster.failover.automatic,
+            network: self.network,
             activity,
             writer: writer.map_or(WriterPicture::NotKnown, |writer| self.writer_picture(writer)),
             standby: if successor.is_some() {

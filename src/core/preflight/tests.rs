@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::cluster::{
-    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Recovery, Role, RoleMode, Unfenced,
+    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Recovery, Role, RoleMode, StartPolicy, Unfenced,
 };
 use crate::core::facts::{
     EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SqlThread,
@@ -51,6 +51,7 @@ pub(super) fn cluster() -> Cluster {
             unfenced: Unfenced::Never,
             automatic: false,
         },
+        start: StartPolicy::default(),
         recovery: Recovery::default(),
     }
 }
