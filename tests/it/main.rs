@@ -7,6 +7,7 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod article;
 mod away;
 mod beside;
 mod check;
