@@ -113,13 +113,14 @@ fn imported() -> Lab {
     lab
 }
 
-/// Who holds the readers' addresses, in their order; none when one is nowhere for the moment.
+/// Who holds the readers' addresses, in their order; none while one is nowhere, or on two hosts as it moves.
 fn readers(lab: &Lab) -> Option<Vec<&'static str>> {
-    let holders = READER_ADDRESSES.iter().map(|address| {
-        let holders = lab.who_has(address).unwrap();
-        assert!(holders.len() <= 1, "{address} is on {holders:?}");
-        holders.first().copied()
-    });
+    let holders = READER_ADDRESSES
+        .iter()
+        .map(|address| match lab.who_has(address).unwrap()[..] {
+            [holder] => Some(holder),
+            _ => None,
+        });
     holders.collect()
 }
 
@@ -323,7 +324,7 @@ fn a_killed_master_is_replaced_and_comes_back_online_by_itself() {
     changed(
         &watch,
         "db1 changed from HARD_OFFLINE to AWAITING_RECOVERY",
-        "H06",
+        "H18",
     );
     changed(&watch, "db1 changed from AWAITING_RECOVERY to ONLINE", "H22");
     watch.until("all to be well", |view| {
