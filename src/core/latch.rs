@@ -1,7 +1,7 @@
 //! From single probe results to a verdict that does not flicker: a check must keep failing for its trap period.
 //!
-//! Unlike MMM's, a latch always publishes recovery, and an unknown result in between neither clears nor
-//! restarts the timer of a failing check.
+//! Unlike MMM's, a latch always publishes recovery. An unknown result in between neither clears nor restarts the timer
+//! of a failing check, and it never is what makes it failed: whoever refuses us lives.
 
 use std::time::Duration;
 
@@ -85,10 +85,11 @@ impl Latch {
         }
     }
 
-    /// Lets time pass; a check that has been failing for `trap_after` becomes failed without waiting for a probe.
+    /// Lets time pass; a check that has been failing for `trap_after` becomes failed without waiting for a probe, unless
+    /// the newest one could not tell.
     pub fn tick(&mut self, now: Moment, trap_after: Duration) -> Option<Verdict> {
         let since = self.failing_since?;
-        if now.since(since) < trap_after {
+        if now.since(since) < trap_after || !matches!(self.last, Some(CheckResult::Error(_))) {
             return None;
         }
         self.change(now, Verdict::Failed)
@@ -158,10 +159,18 @@ mod tests {
                 TRAP,
             );
         }
-        assert_eq!(
-            latch.observe(Moment(5_000), unknown(), TRAP),
-            Some(Verdict::Failed)
-        );
+        assert_eq!(latch.observe(Moment(5_000), error(), TRAP), Some(Verdict::Failed));
+    }
+
+    #[test]
+    fn one_error_followed_by_refusals_never_fails_a_check() {
+        let mut latch = Latch::default();
+        latch.observe(Moment(0), error(), TRAP);
+        for second in 1..100 {
+            assert_eq!(latch.observe(Moment(second * 1_000), unknown(), TRAP), None);
+            assert_eq!(latch.tick(Moment(second * 1_000 + 500), TRAP), None);
+        }
+        assert_eq!(latch.observe(Moment(100_000), error(), TRAP), Some(Verdict::Failed));
     }
 
     #[test]
