@@ -7,6 +7,7 @@ use mmm::core::cluster::{CheckKind, HostName};
 use mmm::core::engine::{Effect, Engine, Input};
 use mmm::core::event::Event;
 use mmm::core::evidence::{Evidence, Rung};
+use mmm::core::guard;
 use mmm::core::latch::CheckResult;
 use mmm::core::moment::Moment;
 use mmm::core::repair::{self, Fix};
@@ -229,8 +230,12 @@ impl Story {
         let Some(engine) = &self.engine else {
             return Vec::new();
         };
-        let seen = self.hosts.iter().map(|(name, stage)| (name.clone(), stage.facts(self.now)));
-        repair::fixes(&self.setting.cluster, &self.standing, &engine.online(), &seen.collect())
+        repair::fixes(&self.setting.cluster, &self.standing, &engine.online(), &self.seen())
+    }
+
+    fn seen(&self) -> guard::Facts {
+        let hosts = self.hosts.iter();
+        hosts.map(|(name, stage)| (name.clone(), stage.facts(self.now))).collect()
     }
 
     /// Probes a host and looks at it.
@@ -373,22 +378,26 @@ impl Story {
                 ..
             } => self.failed_over(&outgoing, &incoming, rung)?,
             Effect::Reopen(host) => self.stage(&host)?.server.read_only = false,
-            Effect::Adopt => {
-                let open = self.hosts.iter().filter(|(_, stage)| !stage.server.read_only);
-                self.standing.writer = open.map(|(name, _)| name.clone()).next();
-            }
-            Effect::Quarantine(host) => {
-                self.stage(&host)?.quarantine();
-                self.progress(&host, Return::Quarantined);
-            }
+            Effect::Adopt => self.standing.writer = guard::observed_writer(&self.setting.cluster, &self.seen()),
+            Effect::Quarantine(host) => self.quarantined(&host)?,
             Effect::Repair => self.repaired()?,
             Effect::Rejoin(host) => {
                 self.standing.owed.remove(&host);
+                // A server that was kept stopped is started.
+                self.stage(&host)?.mute = None;
                 self.follow_writer(&host)?;
             }
             Effect::AskEvidence(_) | Effect::Tell(_) => {}
         }
         self.finished(lines);
+        Ok(())
+    }
+
+    fn quarantined(&mut self, host: &HostName) -> Result<(), String> {
+        self.stage(host)?.quarantine();
+        if self.standing.owed.get(host).is_some_and(|owed| owed.progress == Return::Awaited) {
+            self.progress(host, Return::Quarantined);
+        }
         Ok(())
     }
 
@@ -436,10 +445,7 @@ impl Story {
         for fix in self.fixes() {
             let stage = self.stage(&fix.host().clone())?;
             match fix {
-                Fix::Quarantine(host) => {
-                    stage.quarantine();
-                    self.progress(&host, Return::Quarantined);
-                }
+                Fix::Quarantine(host) => self.quarantined(&host)?,
                 Fix::DenyWrites(_) => stage.server.read_only = true,
                 Fix::RemoveAddress(_, ip) => stage.holds.retain(|held| *held != ip),
                 Fix::AddAddress(_, ip) => stage.holds.push(ip),
