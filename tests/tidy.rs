@@ -69,11 +69,6 @@ const LINES_AT_MOST: usize = 500;
 /// Longer files, each with the reason why it is not split.
 const LONGER: &[(&str, usize, &str)] = &[
     (
-        "src/core/engine.rs",
-        600,
-        "one total step, from each input to its effects",
-    ),
-    (
         "src/core/run.rs",
         600,
         "a run as a fold over its journal, with its tests",

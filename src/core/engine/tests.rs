@@ -7,7 +7,7 @@ use crate::core::cluster::Unfenced;
 use crate::core::evidence::{HostView, MysqlView, PingView, WitnessView};
 use crate::core::facts::{IoThread, Reach, SqlThread};
 use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
-use crate::core::standing::{Mode, Owed};
+use crate::core::standing::{Mode, Owed, Return};
 use crate::core::trouble::Kind;
 
 /// An engine and the seconds that have passed.

@@ -1,29 +1,29 @@
 //! One cluster's monitor as a value: inputs with their moment go in, effects come out. It keeps no secrets from
 //! `show` and never waits.
 
+mod judging;
+mod tending;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cluster::{CheckKind, Cluster, HostName};
-use super::election;
-use super::event::Event;
-use super::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
-use super::facts::{EventScheduler, HostFacts};
-use super::guard;
-use super::hosts::{self, HostRecord, HostState, Verdicts};
-use super::latch::{CheckResult, Latch, Verdict};
-use super::moment::Moment;
-use super::repair::{self, Fix};
-use super::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
-use super::standing::{Mode, Return, Standing};
-use super::trouble::Trouble;
+use crate::core::cluster::{CheckKind, Cluster, HostName};
+use crate::core::election;
+use crate::core::event::Event;
+use crate::core::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
+use crate::core::facts::{EventScheduler, HostFacts};
+use crate::core::guard;
+use crate::core::hosts::{HostRecord, HostState};
+use crate::core::latch::{CheckResult, Latch, Verdict};
+use crate::core::moment::Moment;
+use crate::core::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
+use crate::core::standing::Standing;
+use crate::core::trouble::Trouble;
 
 /// Pause before evidence about the same writer is gathered again after a refusal.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// Pause between attempts to point replicas to the writer, which take long when they fail.
-const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Pause between attempts to make a replaced writer harmless; other work gets its turn in between.
 const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
@@ -247,81 +247,6 @@ impl Engine {
             .map_or(HostState::Unknown, |record| record.state)
     }
 
-    fn check(
-        &mut self,
-        now: Moment,
-        host: &HostName,
-        kind: CheckKind,
-        result: CheckResult,
-        effects: &mut Vec<Effect>,
-    ) {
-        let trap_after = self.cluster.checks.of(kind).trap_after;
-        let Some(latch) = self.latches.get_mut(&(host.clone(), kind)) else {
-            return;
-        };
-        let message = result.message().to_owned();
-        let was = latch.verdict;
-        if let Some(verdict) = latch.observe(now, result, trap_after)
-            && was != Verdict::Untested
-        {
-            effects.push(Effect::Tell(changed(host, kind, verdict, message)));
-        }
-    }
-
-    /// Lets checks that keep failing become failed, whether or not a probe has just returned.
-    fn trap(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for ((host, kind), latch) in &mut self.latches {
-            if let Some(verdict) = latch.tick(now, self.cluster.checks.of(*kind).trap_after) {
-                let message = latch
-                    .last
-                    .as_ref()
-                    .map(|last| last.message().to_owned())
-                    .unwrap_or_default();
-                effects.push(Effect::Tell(changed(host, *kind, verdict, message)));
-            }
-        }
-    }
-
-    fn judge_hosts(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for host in &self.cluster.hosts {
-            let verdict = |kind| {
-                self.latches
-                    .get(&(host.name.clone(), kind))
-                    .map_or(Verdict::Untested, |latch| latch.verdict)
-            };
-            let verdicts = Verdicts {
-                mysql: verdict(CheckKind::Mysql),
-                rep_threads: verdict(CheckKind::RepThreads),
-                rep_backlog: verdict(CheckKind::RepBacklog),
-            };
-            let is_writer = self.standing.writer.as_ref() == Some(&host.name);
-            let owed = self.standing.owed.get(&host.name);
-            let (state, because) = hosts::state(&verdicts, is_writer, owed);
-            let from = self.records.get(&host.name).map(|record| record.state);
-            if from == Some(state) {
-                if let Some(record) = self.records.get_mut(&host.name) {
-                    record.because = because;
-                }
-                continue;
-            }
-            if let Some(from) = from.filter(|from| *from != HostState::Unknown) {
-                effects.push(Effect::Tell(Event::StateChanged {
-                    host: host.name.clone(),
-                    from: from.to_string(),
-                    to: state.to_string(),
-                    because: because.clone(),
-                }));
-            }
-            let record = HostRecord {
-                host: host.name.clone(),
-                state,
-                since: now,
-                because,
-            };
-            self.records.insert(host.name.clone(), record);
-        }
-    }
-
     /// Alarms once about the same trouble, however often it comes back.
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
         self.has_failed = true;
@@ -431,58 +356,6 @@ impl Engine {
         }
     }
 
-    /// A replaced writer that answers and is not harmless yet. Whatever else is wrong with the cluster, it comes first;
-    /// also after a run got stuck, because closing a host that was replaced makes nothing worse.
-    fn returning(&self) -> Option<HostName> {
-        if self.busy || self.standing.mode == Mode::Passive {
-            return None;
-        }
-        let mut met = self.standing.owed.keys().filter(|host| self.is_fresh(host));
-        met.find(|host| {
-            let seen = self.facts.get(*host);
-            seen.is_some_and(|seen| repair::must_be_quarantined(&self.standing, host, seen))
-        })
-        .cloned()
-    }
-
-    /// With the writer in place: mend what is out of place, then bring replaced writers in.
-    fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        // A replaced writer is met by itself, and until then it is only pinged: nobody waits for a look at it.
-        let is_waited_for = |host: &HostName| !self.standing.owed.contains_key(host);
-        let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
-        if !hosts.all(|host| self.is_fresh(host) || !is_waited_for(host)) {
-            return;
-        }
-        let online = self.online();
-        let fresh = self.facts.iter().filter(|(host, _)| self.is_fresh(host));
-        let fresh = fresh.map(|(host, facts)| (host.clone(), facts.clone())).collect();
-        let mut fixes = repair::fixes(&self.cluster, &self.standing, &online, &fresh);
-        if now < self.follow_again_at {
-            fixes.retain(|fix| !matches!(fix, Fix::Follow(..)));
-        }
-        if fixes.iter().any(|fix| matches!(fix, Fix::Follow(..))) {
-            self.follow_again_at = now.after(FOLLOW_AGAIN_AFTER);
-        }
-        if !fixes.is_empty() {
-            self.start(Effect::Repair, effects);
-            return;
-        }
-        // One whose server runs is made harmless first; one that was stopped for good is started that way.
-        let back = self.standing.owed.iter().find(|(host, owed)| {
-            let seen = self.facts.get(*host).filter(|_| self.is_fresh(host));
-            seen.is_some_and(|seen| {
-                seen.ssh.up().is_some()
-                    && !matches!(owed.progress, Return::KeptOut { .. })
-                    && !repair::must_be_quarantined(&self.standing, host, seen)
-            })
-        });
-        if let Some((host, _)) = back.filter(|_| now >= self.try_again_at) {
-            self.try_again_at = now.after(TRY_AGAIN_AFTER);
-            let host = host.clone();
-            self.start(Effect::Rejoin(host), effects);
-        }
-    }
-
     /// Decides on fresh evidence.
     fn weigh(&mut self, now: Moment, suspect: HostName, evidence: Evidence, effects: &mut Vec<Effect>) {
         self.busy = false;
@@ -535,15 +408,6 @@ impl Engine {
     fn start(&mut self, effect: Effect, effects: &mut Vec<Effect>) {
         self.busy = true;
         effects.push(effect);
-    }
-}
-
-fn changed(host: &HostName, kind: CheckKind, verdict: Verdict, message: String) -> Event {
-    Event::CheckChanged {
-        host: host.clone(),
-        check: kind.to_string(),
-        ok: verdict == Verdict::Ok,
-        message,
     }
 }
 

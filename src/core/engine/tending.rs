@@ -1,0 +1,66 @@
+//! What is done about a cluster while its writer is in place: repairs, and the return of replaced writers.
+
+use std::time::Duration;
+
+use super::{Effect, Engine, TRY_AGAIN_AFTER};
+use crate::core::cluster::HostName;
+use crate::core::moment::Moment;
+use crate::core::repair::{self, Fix};
+use crate::core::standing::{Mode, Return};
+
+/// Pause between attempts to point replicas to the writer, which take long when they fail.
+const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// A replaced writer that answers and is not harmless yet. Whatever else is wrong with the cluster, it comes first;
+    /// also after a run got stuck, because closing a host that was replaced makes nothing worse.
+    pub(super) fn returning(&self) -> Option<HostName> {
+        if self.busy || self.standing.mode == Mode::Passive {
+            return None;
+        }
+        let mut met = self.standing.owed.keys().filter(|host| self.is_fresh(host));
+        met.find(|host| {
+            let seen = self.facts.get(*host);
+            seen.is_some_and(|seen| repair::must_be_quarantined(&self.standing, host, seen))
+        })
+        .cloned()
+    }
+
+    /// With the writer in place: mend what is out of place, then bring replaced writers in.
+    pub(super) fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        // A replaced writer is met by itself, and until then it is only pinged: nobody waits for a look at it.
+        let is_waited_for = |host: &HostName| !self.standing.owed.contains_key(host);
+        let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
+        if !hosts.all(|host| self.is_fresh(host) || !is_waited_for(host)) {
+            return;
+        }
+        let online = self.online();
+        let fresh = self.facts.iter().filter(|(host, _)| self.is_fresh(host));
+        let fresh = fresh.map(|(host, facts)| (host.clone(), facts.clone())).collect();
+        let mut fixes = repair::fixes(&self.cluster, &self.standing, &online, &fresh);
+        if now < self.follow_again_at {
+            fixes.retain(|fix| !matches!(fix, Fix::Follow(..)));
+        }
+        if fixes.iter().any(|fix| matches!(fix, Fix::Follow(..))) {
+            self.follow_again_at = now.after(FOLLOW_AGAIN_AFTER);
+        }
+        if !fixes.is_empty() {
+            self.start(Effect::Repair, effects);
+            return;
+        }
+        // One whose server runs is made harmless first; one that was stopped for good is started that way.
+        let back = self.standing.owed.iter().find(|(host, owed)| {
+            let seen = self.facts.get(*host).filter(|_| self.is_fresh(host));
+            seen.is_some_and(|seen| {
+                seen.ssh.up().is_some()
+                    && !matches!(owed.progress, Return::KeptOut { .. })
+                    && !repair::must_be_quarantined(&self.standing, host, seen)
+            })
+        });
+        if let Some((host, _)) = back.filter(|_| now >= self.try_again_at) {
+            self.try_again_at = now.after(TRY_AGAIN_AFTER);
+            let host = host.clone();
+            self.start(Effect::Rejoin(host), effects);
+        }
+    }
+}
