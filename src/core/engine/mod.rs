@@ -116,6 +116,8 @@ pub struct Engine {
     settled_at: Moment,
     busy: bool,
     rule: Rule,
+    /// The rule that people were told of last: an operation in between is told of by itself.
+    told_rule: Rule,
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
@@ -148,6 +150,7 @@ impl Engine {
             settled_at: Moment(0),
             busy: false,
             rule: Rule::R09,
+            told_rule: Rule::R09,
             guard: None,
             events: None,
             complaint: None,
@@ -263,14 +266,13 @@ impl Engine {
     /// Draws the picture, finds the rule, and asks for what it says.
     fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let rule = rule::decide(&self.picture());
-        if rule != self.rule {
-            if rule != Rule::R10 && self.rule != Rule::R10 {
-                effects.push(Effect::Tell(Event::RuleChanged {
-                    rule: rule.to_string(),
-                    sentence: rule.sentence().to_owned(),
-                }));
-            }
-            self.rule = rule;
+        self.rule = rule;
+        if rule != self.told_rule && rule != Rule::R10 && !self.is_premature(rule) {
+            self.told_rule = rule;
+            effects.push(Effect::Tell(Event::RuleChanged {
+                rule: rule.to_string(),
+                sentence: rule.sentence().to_owned(),
+            }));
         }
         let writer_failed = self
             .standing
@@ -307,6 +309,16 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether a rule rests on a host that has not been looked at since the last effect ended, or ever: people are told
+    /// when it has.
+    fn is_premature(&self, rule: Rule) -> bool {
+        let candidates = || self.cluster.writer().into_iter().flat_map(|role| &role.hosts);
+        let serves = matches!(rule, Rule::R03 | Rule::R04);
+        let is_stale = |writer| !self.is_fresh(writer);
+        serves && self.standing.writer.as_ref().is_some_and(is_stale)
+            || rule == Rule::R04 && candidates().any(|host| !self.looked_at.contains_key(host))
     }
 
     fn picture(&self) -> Picture {
@@ -390,10 +402,7 @@ impl Engine {
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {
                 if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
-                    effects.push(Effect::Tell(Event::Alarm {
-                        what: format!("{rule}: {suspect}: {}", rule.sentence()),
-                        hint: rule.lifted_by().to_owned(),
-                    }));
+                    effects.push(Effect::Tell(held_back(rule, &suspect)));
                     self.guard = Some(Guard {
                         rule,
                         suspect,
@@ -408,6 +417,20 @@ impl Engine {
     fn start(&mut self, effect: Effect, effects: &mut Vec<Effect>) {
         self.busy = true;
         effects.push(effect);
+    }
+}
+
+/// What people are told about a failed writer that keeps its role. One that answers again wakes nobody.
+fn held_back(rule: EvidenceRule, suspect: &HostName) -> Event {
+    if rule == EvidenceRule::R20 {
+        return Event::RuleChanged {
+            rule: rule.to_string(),
+            sentence: rule.sentence().to_owned(),
+        };
+    }
+    Event::Alarm {
+        what: format!("{rule}: {suspect}: {}", rule.sentence()),
+        hint: rule.lifted_by().to_owned(),
     }
 }
 
