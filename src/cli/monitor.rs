@@ -21,6 +21,7 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
     let claim = OnlyMonitor::claim(&inventory.monitor.state_dir)?;
     let (teller, events) = crate::io::teller::Teller::new("");
     let reporting = tokio::spawn(report_daemon(events, settings.output));
+    let network = setting::network(&inventory).watch().await;
     let (stop, stopped) = watch::channel(false);
     let mut doors = BTreeMap::new();
     let mut watching = tokio::task::JoinSet::new();
@@ -34,6 +35,7 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
             fleet,
             dir,
             teller.about(&name),
+            network.clone(),
             questions,
             stopped.clone(),
         ));

@@ -13,6 +13,7 @@ use crate::core::playbook::Playbook;
 use crate::core::run::Ending;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
+use crate::io::network::Network;
 use crate::io::operation::{Performed, Performer};
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
@@ -157,7 +158,17 @@ pub fn performer<'f>(
         dir,
         teller,
         lock_wait,
+        network: network(inventory),
+        by_itself: false,
     }
+}
+
+/// This box's own network, as far as it can be asked.
+pub fn network(inventory: &Inventory) -> Network {
+    Network::of(&inventory.monitor.ping_addresses).unwrap_or_else(|trouble| {
+        talk(&format!("{trouble}"));
+        Network::default()
+    })
 }
 
 /// Waits until everything has been told.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::mode::Mode;
+
 /// A host's name as the inventory spells it (`db1`); unique within its cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -118,6 +120,38 @@ pub struct FailoverPolicy {
     pub automatic: bool,
 }
 
+/// The mode a monitor begins in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StartMode {
+    /// As it was left; active at first.
+    #[default]
+    Last,
+    /// This one, whatever it was.
+    Always(Mode),
+}
+
+/// How a monitor begins with a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartPolicy {
+    /// In which mode.
+    pub mode: StartMode,
+    /// Whether hosts that contradict each other about who the writer is make it passive.
+    pub careful: bool,
+    /// In wait mode: how long one master must be ONLINE before the other is not waited for any more; zero waits for
+    /// ever.
+    pub wait_for_other_master: Duration,
+}
+
+impl Default for StartPolicy {
+    fn default() -> Self {
+        StartPolicy {
+            mode: StartMode::Last,
+            careful: true,
+            wait_for_other_master: Duration::from_secs(120),
+        }
+    }
+}
+
 /// Timing of one kind of check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckTiming {
@@ -206,6 +240,8 @@ pub struct Cluster {
     pub checks: Checks,
     /// How failover behaves.
     pub failover: FailoverPolicy,
+    /// How a monitor begins.
+    pub start: StartPolicy,
 }
 
 impl Cluster {

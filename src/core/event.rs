@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::cluster::HostName;
+use super::mode::Mode;
 use super::moment::Moment;
 use super::playbook::Section;
 use super::run::Ending;
@@ -121,6 +122,20 @@ pub enum Event {
         /// Its sentence.
         sentence: String,
     },
+    /// What the monitor may do by itself changed.
+    ModeChanged {
+        /// The mode that was left.
+        from: Mode,
+        /// The mode that was entered.
+        to: Mode,
+        /// Who or what changed it.
+        by: String,
+    },
+    /// The addresses that tell this box's own network fell silent, or answer again.
+    NetworkChanged {
+        /// Whether one answers now.
+        answers: bool,
+    },
     /// An address was put back where it belongs, or taken from where it does not.
     Repaired {
         /// Where.
@@ -166,11 +181,14 @@ impl Event {
                 ending: Ending::Stuck { .. },
                 ..
             }
+            | Event::NetworkChanged { answers: false }
             | Event::Alarm { .. } => Loudness::Alarm,
             Event::RunEnded { .. }
             | Event::StateChanged { .. }
             | Event::CheckChanged { .. }
             | Event::RuleChanged { .. }
+            | Event::ModeChanged { .. }
+            | Event::NetworkChanged { answers: true }
             | Event::Repaired { .. } => Loudness::Notice,
         }
     }

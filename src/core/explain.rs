@@ -2,6 +2,7 @@
 
 use super::evidence::EvidenceRule;
 use super::rule::Rule;
+use super::startup::StartRule;
 
 /// A rule as `explain` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -26,7 +27,12 @@ pub fn all() -> Vec<Explained> {
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
-    rules.chain(evidence).collect()
+    let startup = StartRule::ALL.iter().map(|rule| Explained {
+        number: rule.to_string(),
+        sentence: rule.sentence().to_owned(),
+        lifted_by: rule.lifted_by().to_owned(),
+    });
+    rules.chain(evidence).chain(startup).collect()
 }
 
 /// One rule, its number in either case.

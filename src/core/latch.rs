@@ -95,6 +95,13 @@ impl Latch {
         self.change(now, Verdict::Failed)
     }
 
+    /// Forgets a failure that has not lasted for its trap period: what was seen so far may have had another reason.
+    pub fn start_over(&mut self) {
+        if self.verdict != Verdict::Failed {
+            self.failing_since = None;
+        }
+    }
+
     /// True while results are bad but the trap period has not passed.
     pub fn is_suspect(&self) -> bool {
         self.failing_since.is_some() && self.verdict != Verdict::Failed

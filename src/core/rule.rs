@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::standing::Mode;
+use super::mode::{Deed, Mode};
 
 /// The writer, as far as a decision needs to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub enum StandbyPicture {
     Missing,
 }
 
+/// This box's own network, as its `ping_addresses` tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkPicture {
+    /// One of them answers, or there are none to ask.
+    Answers,
+    /// None of them does: what looks dead may only be cut off from this box.
+    Silent,
+}
+
 /// Whether anything is being done to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
@@ -48,6 +57,8 @@ pub struct Picture {
     pub mode: Mode,
     /// Whether the inventory lets it fail over by itself.
     pub automatic: bool,
+    /// Whether this box's own network answers.
+    pub network: NetworkPicture,
     /// Whether anything is being done.
     pub activity: Activity,
     /// The writer.
@@ -98,11 +109,17 @@ pub enum Rule {
     R11,
     /// The writer is read-only, reopening is not automatic.
     R12,
+    /// This box may be cut off.
+    R13,
+    /// The writer failed, and the masters are still waited for.
+    R14,
+    /// The writer is read-only, and the masters are still waited for.
+    R15,
 }
 
 impl Rule {
     /// Every rule, in order.
-    pub const ALL: [Rule; 12] = [
+    pub const ALL: [Rule; 15] = [
         Rule::R01,
         Rule::R02,
         Rule::R03,
@@ -115,6 +132,9 @@ impl Rule {
         Rule::R10,
         Rule::R11,
         Rule::R12,
+        Rule::R13,
+        Rule::R14,
+        Rule::R15,
     ];
 
     /// One sentence, as `show` and `explain` print it.
@@ -134,15 +154,22 @@ impl Rule {
             Rule::R10 => "an operation is in progress",
             Rule::R11 => "the writer has failed its check, and failover is left to a person",
             Rule::R12 => "the writer answers but refuses writes, and opening it is left to a person",
+            Rule::R13 => "none of the ping addresses answers, so nothing is decided: this box may be cut off",
+            Rule::R14 => {
+                "the writer has failed its check, and the masters are waited for before anything is decided"
+            }
+            Rule::R15 => {
+                "the writer answers but refuses writes, and the masters are waited for before it is opened"
+            }
         }
     }
 
     /// What it asks for.
     pub fn verb(self) -> Verb {
         match self {
-            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 => Verb::Watch,
+            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 | Rule::R13 => Verb::Watch,
             Rule::R09 => Verb::Adopt,
-            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 => Verb::Tend,
+            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 | Rule::R14 | Rule::R15 => Verb::Tend,
             Rule::R06 => Verb::AskEvidence,
             Rule::R08 => Verb::Reopen,
         }
@@ -161,6 +188,10 @@ impl Rule {
             Rule::R11 | Rule::R12 => {
                 "`mmm failover CLUSTER`, or `failover.automatic: true` and `mmm set-active`"
             }
+            Rule::R13 => "bring this box's network back; `monitor.ping_addresses` names what it pings",
+            Rule::R14 | Rule::R15 => {
+                "both masters being ONLINE, or one for `start.wait_for_other_master`, or `mmm set-active`"
+            }
             Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R10 => "",
         }
     }
@@ -174,38 +205,33 @@ impl fmt::Display for Rule {
 
 /// Decides. Total: every picture is matched, none twice.
 pub fn decide(picture: &Picture) -> Rule {
-    let by_itself = picture.automatic && picture.mode == Mode::Active;
-    match (
-        picture.activity,
-        picture.mode,
-        picture.writer,
-        picture.standby,
-        by_itself,
-    ) {
-        (Activity::HandsOff, _, _, _, _) => Rule::R02,
-        (Activity::Busy, _, _, _, _) => Rule::R10,
-        (Activity::Idle, Mode::Passive, _, _, _) => Rule::R01,
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::NotKnown, _, _) => Rule::R09,
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Serving, StandbyPicture::Ready, _) => {
-            Rule::R03
-        }
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Serving, StandbyPicture::Missing, _) => {
-            Rule::R04
-        }
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Suspect, _, _) => Rule::R05,
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::ReadOnly, _, true) => Rule::R08,
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::ReadOnly, _, false) => Rule::R12,
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Failed, _, false) => Rule::R11,
-        (Activity::Idle, Mode::Active | Mode::Manual, WriterPicture::Failed, StandbyPicture::Ready, true) => {
-            Rule::R06
-        }
-        (
-            Activity::Idle,
-            Mode::Active | Mode::Manual,
-            WriterPicture::Failed,
-            StandbyPicture::Missing,
-            true,
-        ) => Rule::R07,
+    match picture.activity {
+        Activity::HandsOff => Rule::R02,
+        Activity::Busy => Rule::R10,
+        Activity::Idle => match (picture.mode, picture.network) {
+            (Mode::Passive, _) => Rule::R01,
+            (Mode::Active | Mode::Manual | Mode::Wait, NetworkPicture::Silent) => Rule::R13,
+            (Mode::Active | Mode::Manual | Mode::Wait, NetworkPicture::Answers) => about_writer(picture),
+        },
+    }
+}
+
+/// The rule for a cluster that may be acted on and is not.
+fn about_writer(picture: &Picture) -> Rule {
+    let may = |deed| picture.automatic && picture.mode.allows(deed);
+    let waits = picture.mode == Mode::Wait && picture.automatic;
+    match (picture.writer, picture.standby) {
+        (WriterPicture::NotKnown, _) => Rule::R09,
+        (WriterPicture::Serving, StandbyPicture::Ready) => Rule::R03,
+        (WriterPicture::Serving, StandbyPicture::Missing) => Rule::R04,
+        (WriterPicture::Suspect, _) => Rule::R05,
+        (WriterPicture::ReadOnly, _) if may(Deed::Reopen) => Rule::R08,
+        (WriterPicture::ReadOnly, _) if waits => Rule::R15,
+        (WriterPicture::ReadOnly, _) => Rule::R12,
+        (WriterPicture::Failed, StandbyPicture::Ready) if may(Deed::FailOver) => Rule::R06,
+        (WriterPicture::Failed, StandbyPicture::Missing) if may(Deed::FailOver) => Rule::R07,
+        (WriterPicture::Failed, _) if waits => Rule::R14,
+        (WriterPicture::Failed, _) => Rule::R11,
     }
 }
 
@@ -213,13 +239,20 @@ pub fn decide(picture: &Picture) -> Rule {
 mod tests {
     use super::*;
 
+    fn modes_and_networks() -> impl Iterator<Item = (Mode, NetworkPicture)> {
+        let networks = [NetworkPicture::Answers, NetworkPicture::Silent];
+        Mode::ALL
+            .into_iter()
+            .flat_map(move |mode| networks.map(|network| (mode, network)))
+    }
+
     #[test]
     fn the_table_is_the_golden_file() {
         let mut table =
             String::from("# Generated by the tests: every picture of a cluster, and the rule it meets.\n");
         let mut met = Vec::new();
         for activity in [Activity::Idle, Activity::Busy, Activity::HandsOff] {
-            for mode in [Mode::Active, Mode::Manual, Mode::Passive] {
+            for (mode, network) in modes_and_networks() {
                 for automatic in [true, false] {
                     for writer in [
                         WriterPicture::NotKnown,
@@ -232,15 +265,17 @@ mod tests {
                             let rule = decide(&Picture {
                                 mode,
                                 automatic,
+                                network,
                                 activity,
                                 writer,
                                 standby,
                             });
                             met.push(rule);
                             table.push_str(&format!(
-                                "{:<8} {:<7} automatic {:<3} writer {:<8} standby {:<7} {rule} {:?}\n",
+                                "{:<8} {:<7} network {:<7} automatic {:<3} writer {:<8} standby {:<7} {rule} {:?}\n",
                                 format!("{activity:?}"),
                                 mode,
+                                format!("{network:?}"),
                                 if automatic { "yes" } else { "no" },
                                 format!("{writer:?}"),
                                 format!("{standby:?}"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cluster::{
-    CheckTiming, Checks, Cluster, FailoverPolicy, Host, HostMode, Role, RoleMode, Unfenced,
+    CheckTiming, Checks, Cluster, FailoverPolicy, Host, HostMode, Role, RoleMode, StartPolicy, Unfenced,
 };
 use super::facts::{
     AddressFact, EventScheduler, Flavour, GtidFacts, HostFacts, IoThread, MysqlFacts, Reach, ReceivedGtid,
@@ -52,6 +52,7 @@ pub(crate) fn cluster() -> Cluster {
             unfenced: Unfenced::IfSilentToAll,
             automatic: true,
         },
+        start: StartPolicy::default(),
     }
 }
 

@@ -2,7 +2,6 @@
 //! cluster's lock only, so that whoever comes next, on whatever command, starts from the truth.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -11,31 +10,10 @@ use super::cluster::HostName;
 use super::evidence::Rung;
 use super::moment::Moment;
 
+pub use super::mode::Mode;
+
 /// The version of the persisted form.
 pub const STANDING_VERSION: u32 = 1;
-
-/// What the monitor may do by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Everything, failover included.
-    #[default]
-    Active,
-    /// Repairs, but no failover.
-    Manual,
-    /// Nothing at all: it only looks.
-    Passive,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Mode::Active => "active",
-            Mode::Manual => "manual",
-            Mode::Passive => "passive",
-        })
-    }
-}
 
 /// A cluster's standing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +37,9 @@ pub struct Standing {
     /// Why the mode is what it is, where a monitor chose it: one line a cause.
     #[serde(default)]
     pub mode_because: Vec<String>,
+    /// Who chose the mode; empty while nobody has.
+    #[serde(default)]
+    pub mode_by: String,
     /// Hosts that a person took out of service, and when.
     #[serde(default)]
     pub offline: BTreeMap<HostName, Moment>,
@@ -81,6 +62,7 @@ impl Default for Standing {
             owed: BTreeMap::new(),
             hands_off: None,
             mode_because: Vec::new(),
+            mode_by: String::new(),
             offline: BTreeMap::new(),
             released: BTreeMap::new(),
             placed: BTreeMap::new(),
@@ -118,6 +100,17 @@ pub enum Return {
 }
 
 impl Standing {
+    /// Changes the mode; whether it was another one. What an earlier mode rested on does not outlive it.
+    pub fn enter(&mut self, mode: Mode, by: &str, because: Vec<String>) -> bool {
+        if self.mode == mode {
+            return false;
+        }
+        self.mode = mode;
+        self.mode_by = by.to_owned();
+        self.mode_because = because;
+        true
+    }
+
     /// Marks a change.
     pub fn touch(&mut self) {
         self.generation += 1;

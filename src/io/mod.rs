@@ -1,5 +1,6 @@
 //! Acts. The only room with async, clocks, files and sockets. It never prints.
 
+mod beginning;
 pub mod clock;
 pub mod conductor;
 pub mod context;
@@ -12,6 +13,7 @@ pub mod journal;
 pub mod lock;
 pub mod monitor;
 pub mod mysql;
+pub mod network;
 pub mod operation;
 pub mod ping;
 pub mod preflight;
@@ -21,6 +23,7 @@ pub mod shell;
 pub mod socket;
 pub mod ssh;
 pub mod standing;
+pub mod startup;
 pub mod teller;
 pub mod tending;
 pub mod vault;

@@ -21,11 +21,13 @@ use crate::core::evidence::Means;
 use crate::core::latch::CheckResult;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
+use crate::io::beginning::begin;
 use crate::io::clock;
 use crate::io::fleet::Fleet;
 use crate::io::inquest;
 use crate::io::lock::LocalLock;
 use crate::io::mysql::Server;
+use crate::io::network::NetworkWatch;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
 use crate::io::standing::StateDir;
@@ -118,21 +120,13 @@ pub async fn watch_cluster(
     fleet: Arc<Fleet>,
     dir: StateDir,
     teller: Teller,
+    mut network: NetworkWatch,
     mut questions: mpsc::Receiver<Question>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let performer = Performer {
-        fleet: &fleet,
-        dir: dir.clone(),
-        teller: teller.clone(),
-        lock_wait: LOCK_WAIT,
-    };
-    let standing = match performer.start_up().await {
-        Ok(standing) => standing,
-        Err(trouble) => {
-            alarm(&teller, &trouble);
-            dir.load().unwrap_or_default()
-        }
+    let performer = acting(&fleet, &dir, &teller, &network);
+    let Some(standing) = begin(&performer, &mut network, &mut questions, &mut stop).await else {
+        return;
     };
     let mut engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
     let (inputs, mut incoming) = mpsc::channel::<Input>(256);
@@ -147,6 +141,7 @@ pub async fn watch_cluster(
         let input = tokio::select! {
             Some(input) = incoming.recv() => input,
             _ = tick.tick() => Input::Tick,
+            Ok(()) = network.answers.changed() => Input::Network { answers: *network.answers.borrow_and_update() },
             Some(question) = questions.recv() => { answer(&engine, question); continue; }
             _ = stop.changed() => break,
         };
@@ -157,7 +152,11 @@ pub async fn watch_cluster(
                     let online = engine.online();
                     let (fleet, dir, teller, inputs) =
                         (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
-                    tasks.spawn(async move { carry_out(effect, &online, &fleet, dir, teller, inputs).await });
+                    let network = network.clone();
+                    tasks.spawn(async move {
+                        let performer = acting(&fleet, &dir, &teller, &network);
+                        carry_out(effect, &online, &performer, inputs).await;
+                    });
                 }
             }
         }
@@ -172,11 +171,28 @@ pub async fn watch_cluster(
     tasks.shutdown().await;
 }
 
+/// What a monitor acts through, no further than its mode allows.
+fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &NetworkWatch) -> Performer<'f> {
+    Performer {
+        fleet,
+        dir: dir.clone(),
+        teller: teller.clone(),
+        lock_wait: LOCK_WAIT,
+        network: network.network.clone(),
+        by_itself: true,
+    }
+}
+
+/// Somebody else is at work; nothing is wrong with that.
+pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
+    trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock")
+}
+
 fn owed_hosts(engine: &Engine) -> Vec<HostName> {
     engine.standing().owed.keys().cloned().collect()
 }
 
-fn answer(engine: &Engine, question: Question) {
+pub(super) fn answer(engine: &Engine, question: Question) {
     // The asker may have gone away; then nobody needs the answer.
     match question {
         Question::Show(to) => drop(to.send(view::cluster(engine, true))),
@@ -188,24 +204,16 @@ fn answer(engine: &Engine, question: Question) {
 async fn carry_out(
     effect: Effect,
     online: &[HostName],
-    fleet: &Fleet,
-    dir: StateDir,
-    teller: Teller,
+    performer: &Performer<'_>,
     inputs: mpsc::Sender<Input>,
 ) {
-    let performer = Performer {
-        fleet,
-        dir: dir.clone(),
-        teller: teller.clone(),
-        lock_wait: LOCK_WAIT,
-    };
     let trouble = match effect {
         Effect::Tell(event) => {
-            teller.tell(event);
+            performer.teller.tell(event);
             return;
         }
         Effect::AskEvidence(suspect) => {
-            let evidence = inquest::gather(fleet, &suspect).await;
+            let evidence = inquest::gather(performer.fleet, &suspect).await;
             say(&inputs, Input::Evidence { suspect, evidence }).await;
             return;
         }
@@ -226,23 +234,20 @@ async fn carry_out(
             .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
-        Effect::Adopt => performer.start_up().await.map(drop).err(),
+        Effect::Adopt => performer.adopt().await.map(drop).err(),
+        Effect::Activate { because } => performer.activate(&because).await.err(),
         Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
         Effect::Repair => performer.repair(online).await.err(),
     };
     match trouble {
-        // Somebody else is at work; what is out of place is looked at again afterwards.
-        Some(trouble)
-            if trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock") =>
-        {
-            tracing::debug!("{trouble}");
-        }
+        // What is out of place is looked at again afterwards.
+        Some(trouble) if is_held_elsewhere(&trouble) => tracing::debug!("{trouble}"),
         Some(trouble) => say(&inputs, Input::Failed(trouble)).await,
         None => {}
     }
-    match dir.load() {
+    match performer.dir.load() {
         Ok(standing) => say(&inputs, Input::Stands(standing)).await,
-        Err(trouble) => alarm(&teller, &trouble),
+        Err(trouble) => alarm(&performer.teller, &trouble),
     }
     say(&inputs, Input::Finished).await;
 }
@@ -253,7 +258,7 @@ async fn say(inputs: &mpsc::Sender<Input>, input: Input) {
     }
 }
 
-fn alarm(teller: &Teller, trouble: &Trouble) {
+pub(super) fn alarm(teller: &Teller, trouble: &Trouble) {
     teller.tell(Event::Alarm {
         what: format!("{}: {}", trouble.what, trouble.because),
         hint: trouble.hint.clone(),

@@ -13,6 +13,7 @@ use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::facts::{EventScheduler, UsingGtid};
 use crate::core::guard::{self, Facts};
+use crate::core::mode::Deed;
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
 use crate::core::run::{Ending, Run, Settled, Stage};
@@ -25,6 +26,7 @@ use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
+use crate::io::network::Network;
 use crate::io::settle;
 use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
@@ -68,6 +70,16 @@ impl Request {
             Request::Rejoin { .. } => "rejoin",
         }
     }
+
+    /// What a monitor that does this by itself does.
+    fn deed(&self) -> Deed {
+        match self {
+            Request::Switchover { .. } => Deed::FailBack,
+            Request::Failover { .. } => Deed::FailOver,
+            Request::Reopen => Deed::Reopen,
+            Request::Rejoin { .. } => Deed::Rejoin,
+        }
+    }
 }
 
 /// The duty that keeps a dead writer's server stopped.
@@ -95,6 +107,10 @@ pub struct Performer<'f> {
     pub teller: Teller,
     /// How long another operation's end is waited for.
     pub lock_wait: Duration,
+    /// This box's own network.
+    pub network: Network,
+    /// Whether a monitor acts, which may do no more than its mode allows. A person may.
+    pub by_itself: bool,
 }
 
 impl Performer<'_> {
@@ -104,6 +120,7 @@ impl Performer<'_> {
     /// Refused or usage: nothing was touched, and why. How a run that was begun ended is in the answer.
     pub async fn perform(&self, request: &Request) -> Result<Performed, Trouble> {
         let purpose = format!("{} of {}", request.operation(), self.fleet.entry().cluster.name);
+        self.network.require(&purpose).await?;
         let absent = Self::absent(request);
         let hold = if matches!(request, Request::Failover { .. }) {
             if let Err(trouble) = self.dir.prepare() {
@@ -136,6 +153,7 @@ impl Performer<'_> {
     ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
         let mut standing = self.load_standing(request)?;
+        self.permit(&standing, request.deed())?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         if standing.writer.is_none() {
@@ -518,7 +536,7 @@ impl Performer<'_> {
         }
     }
 
-    fn alarm(&self, trouble: &Trouble) {
+    pub(super) fn alarm(&self, trouble: &Trouble) {
         self.teller.tell(Event::Alarm {
             what: format!("{}: {}", trouble.what, trouble.because),
             hint: trouble.hint.clone(),

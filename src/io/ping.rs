@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::core::checks::Echo;
 
-const HINT: &str = "give the program the capability CAP_NET_RAW (`setcap cap_net_raw+ep`, or `AmbientCapabilities` in its \
+/// What lets this box ping.
+pub const HINT: &str = "give the program the capability CAP_NET_RAW (`setcap cap_net_raw+ep`, or `AmbientCapabilities` in its \
                     unit), or widen the sysctl `net.ipv4.ping_group_range`";
 
 /// Tells our echoes apart, also those of other tasks of this process that share a raw socket's view.
@@ -34,6 +35,14 @@ pub async fn ping(address: IpAddr, timeout: Duration) -> Echo {
             hint: "look at its own network and limits".to_owned(),
         },
     }
+}
+
+/// Whether this box may ping such an address at all.
+pub fn may_ping(address: IpAddr) -> bool {
+    let (domain, protocol) = family(address);
+    [Type::DGRAM, Type::RAW]
+        .into_iter()
+        .any(|kind| Socket::new(domain, kind, Some(protocol)).is_ok())
 }
 
 /// Why there was no exchange.
@@ -74,10 +83,7 @@ async fn exchange(address: IpAddr) -> Result<(), Trouble> {
 
 /// A datagram socket where the system allows it, otherwise a raw one. The flag says whether it is raw.
 fn open(address: IpAddr) -> Result<(UdpSocket, bool), Trouble> {
-    let (domain, protocol) = match address {
-        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
-        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
-    };
+    let (domain, protocol) = family(address);
     let (socket, raw) = match Socket::new(domain, Type::DGRAM, Some(protocol)) {
         Ok(socket) => (socket, false),
         Err(_) => (Socket::new(domain, Type::RAW, Some(protocol))?, true),
@@ -87,6 +93,13 @@ fn open(address: IpAddr) -> Result<(UdpSocket, bool), Trouble> {
     socket.connect(&SocketAddr::new(address, 0).into())?;
     // Tokio has no ICMP socket, but its UDP socket does nothing here beyond send and receive.
     Ok((UdpSocket::from_std(socket.into())?, raw))
+}
+
+fn family(address: IpAddr) -> (Domain, Protocol) {
+    match address {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+    }
 }
 
 fn request(address: IpAddr, identifier: u16, sequence: u16) -> Vec<u8> {

@@ -8,9 +8,10 @@ use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::gtid::{self, Compared};
 use crate::core::guard;
+use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
 use crate::core::script::{DutyOutcome, DutyReport};
-use crate::core::standing::{Mode, Return, Standing};
+use crate::core::standing::{Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
@@ -26,37 +27,6 @@ const FOLLOW_WITHIN: Duration = Duration::from_secs(15);
 const START_WITHIN: Duration = Duration::from_secs(60);
 
 impl Performer<'_> {
-    /// Settles what was cut off, and makes sure that the standing names a writer if one can be seen. For the start of
-    /// a monitor.
-    ///
-    /// # Errors
-    /// When the lock is held elsewhere, or a cut-off run cannot be settled.
-    pub async fn start_up(&self) -> Result<Standing, Trouble> {
-        let standing = self.dir.load()?;
-        if standing.mode == Mode::Passive {
-            return Ok(standing);
-        }
-        self.dir.prepare()?;
-        let hold = Hold::take(self.fleet, &self.dir, "the start of a monitor", self.lock_wait).await?;
-        let found = self.start_up_held().await;
-        self.fleet.cool().await;
-        hold.release().await;
-        found
-    }
-
-    async fn start_up_held(&self) -> Result<Standing, Trouble> {
-        let mut standing = self.dir.load()?;
-        let facts = self.fleet.look_everywhere().await;
-        let facts = settle::open_runs(self, &mut standing, facts).await?;
-        if standing.writer.is_none() {
-            standing.writer = guard::observed_writer(&self.fleet.entry().cluster, &facts);
-            if standing.writer.is_some() {
-                self.remember(&mut standing);
-            }
-        }
-        Ok(standing)
-    }
-
     /// Puts back what is out of place, found anew from fresh facts with the lock held.
     ///
     /// # Errors
@@ -72,6 +42,9 @@ impl Performer<'_> {
 
     async fn repair_held(&self, online: &[HostName]) -> Result<(), Trouble> {
         let mut standing = self.dir.load()?;
+        if !self.may(&standing, Deed::Repair) {
+            return Ok(());
+        }
         let facts = self.fleet.look_everywhere().await;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         if standing.hands_off.is_some() {
@@ -146,6 +119,9 @@ impl Performer<'_> {
 
     async fn quarantine_met_held(&self, host: &HostName) -> Result<(), Trouble> {
         let mut standing = self.dir.load()?;
+        if !self.may(&standing, Deed::Quarantine) {
+            return Ok(());
+        }
         let seen = self.fleet.look(host).await;
         if !repair::must_be_quarantined(&standing, host, &seen) {
             return Ok(());
@@ -227,6 +203,7 @@ impl Performer<'_> {
     /// Refused: it is not due, cannot be reached, or has something extra. How a rejoin that was begun ended is in the
     /// answer.
     pub async fn take_back(&self, host: &HostName) -> Result<Performed, Trouble> {
+        self.network.require(&format!("the return of `{host}`")).await?;
         self.dir.prepare()?;
         let hold = Hold::take(
             self.fleet,
@@ -243,6 +220,7 @@ impl Performer<'_> {
 
     async fn take_back_held(&self, host: &HostName) -> Result<Performed, Trouble> {
         let mut standing = self.dir.load()?;
+        self.permit(&standing, Deed::Rejoin)?;
         let facts = self.fleet.look_everywhere().await;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;

@@ -67,6 +67,14 @@ pub fn words(told: &Told) -> Option<String> {
             Some(format!("check `{check}` of {host} {verdict}: {message}"))
         }
         Event::RuleChanged { rule, sentence } => Some(format!("{rule} {sentence}")),
+        Event::ModeChanged { from, to, by } => Some(format!("mode changed from {from} to {to} by {by}")),
+        Event::NetworkChanged { answers: true } => {
+            Some("this box's network answers again: decisions go on".to_owned())
+        }
+        Event::NetworkChanged { answers: false } => Some(
+            "ALARM none of the ping addresses answers: this box may be cut off, and decides nothing until one does"
+                .to_owned(),
+        ),
         Event::Repaired { host, what } => Some(format!("{host}: {what}")),
         Event::Alarm { what, hint } if hint.is_empty() => Some(format!("ALARM {what}")),
         Event::Alarm { what, hint } => Some(format!("ALARM {what}; hint: {hint}")),

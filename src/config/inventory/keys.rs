@@ -15,6 +15,7 @@ pub fn unknown_key_hint(key: &str, path: &str, asked: &BTreeSet<&'static str>) -
         "vars",
         "checks",
         "failover",
+        "start",
         "playbooks",
         "writer_role",
     ];
@@ -50,7 +51,7 @@ pub fn former_name_of(key: &str, former: &str) -> Option<&'static str> {
 }
 
 /// What MMM called the keys of today.
-const FORMER_KEYS: [(&str, &str); 22] = [
+const FORMER_KEYS: [(&str, &str); 24] = [
     ("ip", "address"),
     ("ips", "addresses"),
     ("cluster_interface", "interface"),
@@ -73,6 +74,8 @@ const FORMER_KEYS: [(&str, &str); 22] = [
     ("host", "hosts"),
     ("role", "roles"),
     ("check", "checks"),
+    ("careful_startup", "start: { careful: … }"),
+    ("wait_for_other_master", "start: { wait_for_other_master: … }"),
     ("status_path", "state_dir"),
     ("pid_path", "state_dir"),
     ("port", "socket"),

@@ -1,10 +1,11 @@
 //! Reads the whole file out of its tree, section by section.
 
 use super::reader::{Reader, Section};
-use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Role, Timing};
+use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Role, Start, Timing};
 use super::settings;
 use super::tree::Node;
-use crate::core::cluster::{CheckKind, HostMode, RoleMode, Unfenced};
+use crate::core::cluster::{CheckKind, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::mode::Mode;
 
 /// Reads the whole file out of its tree.
 pub fn read(r: &mut Reader<'_>, root: &Node) -> File {
@@ -198,7 +199,29 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
         });
         r.close(failover);
     }
+    if let Some(section) = r.section(section, "start") {
+        wide.start = start(r, section);
+    }
     wide.playbooks = section.get("playbooks").and_then(|node| r.path(node));
+}
+
+fn start(r: &mut Reader<'_>, mut section: Section<'_>) -> Start {
+    let modes = [
+        ("last", StartMode::Last),
+        ("active", StartMode::Always(Mode::Active)),
+        ("manual", StartMode::Always(Mode::Manual)),
+        ("wait", StartMode::Always(Mode::Wait)),
+        ("passive", StartMode::Always(Mode::Passive)),
+    ];
+    let start = Start {
+        mode: section.get("mode").and_then(|node| r.choice(node, &modes)),
+        careful: section.get("careful").and_then(|node| r.flag(node)),
+        wait_for_other_master: section
+            .get("wait_for_other_master")
+            .and_then(|node| r.duration_or_zero(node)),
+    };
+    r.close(section);
+    start
 }
 
 fn timing(r: &mut Reader<'_>, mut section: Section<'_>, with_backlog: bool) -> Timing {

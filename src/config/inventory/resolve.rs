@@ -11,7 +11,8 @@ use super::resolved::{
 };
 use super::said;
 use crate::core::cluster::{
-    CheckKind, CheckTiming, Checks, Cluster, FailoverPolicy, Host, HostMode, HostName, Role, Unfenced,
+    CheckKind, CheckTiming, Checks, Cluster, FailoverPolicy, Host, HostMode, HostName, Role, StartPolicy,
+    Unfenced,
 };
 
 /// MMM's timing, which counts where nothing is said.
@@ -78,6 +79,7 @@ pub fn cluster(
                 unfenced: value_of(wide.unfenced, &top.unfenced).unwrap_or(Unfenced::IfSilentToAll),
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
             },
+            start: start(wide.start, &top.start),
         },
         hosts: entries
             .into_iter()
@@ -86,6 +88,16 @@ pub fn cluster(
         playbooks: value_of(wide.playbooks, &top.playbooks),
         vars,
     })
+}
+
+fn start(near: said::Start, far: &said::Start) -> StartPolicy {
+    let usual = StartPolicy::default();
+    StartPolicy {
+        mode: value_of(near.mode, &far.mode).unwrap_or(usual.mode),
+        careful: value_of(near.careful, &far.careful).unwrap_or(usual.careful),
+        wait_for_other_master: value_of(near.wait_for_other_master, &far.wait_for_other_master)
+            .unwrap_or(usual.wait_for_other_master),
+    }
 }
 
 fn value_of<T: Clone>(near: Option<Given<T>>, far: &Option<Given<T>>) -> Option<T> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
-use crate::core::cluster::{CheckKind, HostMode, RoleMode, Unfenced};
+use crate::core::cluster::{CheckKind, HostMode, RoleMode, StartMode, Unfenced};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -31,7 +31,16 @@ pub struct ClusterWide {
     pub checks: Checks,
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
+    pub start: Start,
     pub playbooks: Option<Given<PathBuf>>,
+}
+
+/// How a monitor begins.
+#[derive(Debug, Default)]
+pub struct Start {
+    pub mode: Option<Given<StartMode>>,
+    pub careful: Option<Given<bool>>,
+    pub wait_for_other_master: Option<Given<Duration>>,
 }
 
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 
 mod judging;
 mod tending;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState};
 use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
-use crate::core::rule::{self, Activity, Picture, Rule, StandbyPicture, Verb, WriterPicture};
+use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
 
@@ -54,6 +55,11 @@ pub enum Input {
     Failed(Trouble),
     /// What was started has ended.
     Finished,
+    /// Whether any of the addresses that tell this box's own network answers.
+    Network {
+        /// One does.
+        answers: bool,
+    },
     /// Time passed.
     Tick,
 }
@@ -84,6 +90,11 @@ pub enum Effect {
     Repair,
     /// Compare this quarantined writer, and let it follow if it has nothing extra.
     Rejoin(HostName),
+    /// The masters that were waited for are there: go from wait to active mode.
+    Activate {
+        /// What made it so.
+        because: String,
+    },
     /// Tell people.
     Tell(Event),
 }
@@ -115,6 +126,10 @@ pub struct Engine {
     /// When the last effect ended: only facts from after it count.
     settled_at: Moment,
     busy: bool,
+    /// Whether this box's own network answers; until told otherwise it does.
+    network: NetworkPicture,
+    /// Since when the masters have been waited for.
+    waiting_since: Option<Moment>,
     rule: Rule,
     /// The rule that people were told of last: an operation in between is told of by itself.
     told_rule: Rule,
@@ -149,6 +164,8 @@ impl Engine {
             looked_at: BTreeMap::new(),
             settled_at: Moment(0),
             busy: false,
+            network: NetworkPicture::Answers,
+            waiting_since: None,
             rule: Rule::R09,
             told_rule: Rule::R09,
             guard: None,
@@ -166,6 +183,8 @@ impl Engine {
     pub fn step(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
+            // What looks dead may only be cut off from this box.
+            Input::Checked { .. } if self.is_cut_off() => {}
             Input::Checked { host, kind, result } => self.check(now, &host, kind, result, &mut effects),
             Input::Looked(host, facts) => {
                 if self.standing.writer.as_ref() == Some(&host)
@@ -180,6 +199,13 @@ impl Engine {
                 if standing.writer != self.standing.writer {
                     self.guard = None;
                 }
+                if standing.mode != self.standing.mode {
+                    effects.push(Effect::Tell(Event::ModeChanged {
+                        from: self.standing.mode,
+                        to: standing.mode,
+                        by: standing.mode_by.clone(),
+                    }));
+                }
                 self.standing = standing;
             }
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
@@ -191,10 +217,13 @@ impl Engine {
                 self.busy = false;
                 self.settled_at = now;
             }
+            Input::Network { answers } => self.hear_network(now, answers, &mut effects),
             Input::Tick => {}
         }
-        self.trap(now, &mut effects);
-        self.judge_hosts(now, &mut effects);
+        if !self.is_cut_off() {
+            self.trap(now, &mut effects);
+            self.judge_hosts(now, &mut effects);
+        }
         self.consider(now, &mut effects);
         effects
     }
@@ -287,6 +316,11 @@ impl Engine {
             self.start(Effect::Quarantine(host), effects);
             return;
         }
+        if let Some(because) = self.awaited(now, rule) {
+            self.try_again_at = now.after(TRY_AGAIN_AFTER);
+            self.start(Effect::Activate { because }, effects);
+            return;
+        }
         match rule.verb() {
             Verb::Watch => {}
             Verb::Tend => self.tend(now, effects),
@@ -334,6 +368,7 @@ impl Engine {
         Picture {
             mode: self.standing.mode,
             automatic: self.cluster.failover.automatic,
+            network: self.network,
             activity,
             writer: writer.map_or(WriterPicture::NotKnown, |writer| self.writer_picture(writer)),
             standby: if successor.is_some() {

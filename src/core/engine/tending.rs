@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use super::{Effect, Engine, TRY_AGAIN_AFTER};
 use crate::core::cluster::HostName;
+use crate::core::mode::Deed;
 use crate::core::moment::Moment;
 use crate::core::repair::{self, Fix};
-use crate::core::standing::{Mode, Return};
+use crate::core::standing::Return;
 
 /// Pause between attempts to point replicas to the writer, which take long when they fail.
 const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// A replaced writer that answers and is not harmless yet. Whatever else is wrong with the cluster, it comes first;
-    /// also after a run got stuck, because closing a host that was replaced makes nothing worse.
+    /// also after a run got stuck or while this box may be cut off, because closing a host that was replaced makes nothing
+    /// worse.
     pub(super) fn returning(&self) -> Option<HostName> {
-        if self.busy || self.standing.mode == Mode::Passive {
+        if self.busy || !self.standing.mode.allows(Deed::Quarantine) {
             return None;
         }
         let mut met = self.standing.owed.keys().filter(|host| self.is_fresh(host));

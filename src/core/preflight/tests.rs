@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::core::cluster::{CheckTiming, Checks, FailoverPolicy, HostMode, Role, RoleMode, Unfenced};
+use crate::core::cluster::{
+    CheckTiming, Checks, FailoverPolicy, HostMode, Role, RoleMode, StartPolicy, Unfenced,
+};
 use crate::core::facts::{
     EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SqlThread,
     UsingGtid, Version,
@@ -48,6 +50,7 @@ pub(super) fn cluster() -> Cluster {
             unfenced: Unfenced::Never,
             automatic: false,
         },
+        start: StartPolicy::default(),
     }
 }
 

@@ -1,0 +1,68 @@
+//! What keeps a monitor from deciding although nothing is wrong with it: its own network, and masters that are not there
+//! yet.
+
+use super::{Effect, Engine};
+use crate::core::cluster::HostName;
+use crate::core::event::Event;
+use crate::core::hosts::HostState;
+use crate::core::moment::Moment;
+use crate::core::rule::{NetworkPicture, Rule};
+use crate::core::standing::Mode;
+
+impl Engine {
+    /// Whether this box may be cut off, so that no probe and no passing of time says anything about a host.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.network == NetworkPicture::Silent
+    }
+
+    pub(super) fn hear_network(&mut self, now: Moment, answers: bool, effects: &mut Vec<Effect>) {
+        let network = if answers {
+            NetworkPicture::Answers
+        } else {
+            NetworkPicture::Silent
+        };
+        if network == self.network {
+            return;
+        }
+        self.network = network;
+        effects.push(Effect::Tell(Event::NetworkChanged { answers }));
+        // What began to fail just before may have failed for this reason, and what is known of hosts is old.
+        for latch in self.latches.values_mut() {
+            latch.start_over();
+        }
+        self.settled_at = now;
+        self.waiting_since = None;
+    }
+
+    /// In wait mode: what ends the wait, once something does.
+    pub(super) fn awaited(&mut self, now: Moment, rule: Rule) -> Option<String> {
+        if self.standing.mode != Mode::Wait {
+            self.waiting_since = None;
+            return None;
+        }
+        let since = *self.waiting_since.get_or_insert(now);
+        if matches!(rule, Rule::R02 | Rule::R10 | Rule::R13) || now < self.try_again_at {
+            return None;
+        }
+        let masters = self.cluster.writer().map(|role| role.hosts.as_slice())?;
+        let online: Vec<&HostName> = masters
+            .iter()
+            .filter(|host| self.state_of(host) == HostState::Online)
+            .collect();
+        let names: Vec<&str> = online.iter().map(|host| host.as_str()).collect();
+        if online.len() == masters.len() {
+            return Some(format!("{} are ONLINE", names.join(" and ")));
+        }
+        let patience = self.cluster.start.wait_for_other_master;
+        let has_waited = |host: &HostName| {
+            let online_since = self.records.get(host).map_or(now, |record| record.since);
+            now.since(online_since.max(since)) >= patience
+        };
+        let patient = online.into_iter().find(|host| has_waited(host));
+        let patient = patient.filter(|_| !patience.is_zero())?;
+        Some(format!(
+            "{patient} is ONLINE, and the other master has not come within {} s",
+            patience.as_secs_f64()
+        ))
+    }
+}
