@@ -94,6 +94,19 @@ pub struct Role {
     pub addresses: Vec<IpAddr>,
     /// The host that should hold it whenever it can.
     pub prefer: Option<HostName>,
+    /// When it goes back to the preferred host.
+    pub fail_back: FailBack,
+}
+
+/// When an exclusive role goes back to the host that it prefers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailBack {
+    /// By itself, in active mode, once that host is online and has everything.
+    #[default]
+    CaughtUp,
+    /// When a person says so.
+    OnCommand,
 }
 
 /// The prefix length a floating address is brought up with: a host route.

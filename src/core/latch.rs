@@ -177,7 +177,10 @@ mod tests {
             assert_eq!(latch.observe(Moment(second * 1_000), unknown(), TRAP), None);
             assert_eq!(latch.tick(Moment(second * 1_000 + 500), TRAP), None);
         }
-        assert_eq!(latch.observe(Moment(100_000), error(), TRAP), Some(Verdict::Failed));
+        assert_eq!(
+            latch.observe(Moment(100_000), error(), TRAP),
+            Some(Verdict::Failed)
+        );
     }
 
     #[test]

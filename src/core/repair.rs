@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::cluster::{Cluster, HostName};
 use super::facts::{HostFacts, IoThread, SqlThread, UsingGtid};
 use super::gtid::{self, Compared};
-use super::roles::{self, Holders};
+use super::roles::{self, Eligible, Held};
 use super::standing::{Return, Standing};
 
 /// One thing to put right on one host.
@@ -24,6 +24,8 @@ pub enum Fix {
     RemoveAddress(HostName, IpAddr),
     /// An address is missing where it belongs: bring it up and announce it.
     AddAddress(HostName, IpAddr),
+    /// As [`Fix::AddAddress`], while a host that could hold it cannot be looked at: not if somebody answers for it.
+    AddAddressIfFree(HostName, IpAddr),
     /// An address was on two hosts: its holder says again where it is, or clients would go on asking the other.
     Announce(HostName, IpAddr),
     /// A host still follows somebody else, and has nothing that the writer lacks: point it to the writer.
@@ -38,6 +40,7 @@ impl Fix {
             | Fix::DenyWrites(host)
             | Fix::RemoveAddress(host, _)
             | Fix::AddAddress(host, _)
+            | Fix::AddAddressIfFree(host, _)
             | Fix::Announce(host, _)
             | Fix::Follow(host, _) => host,
         }
@@ -52,7 +55,9 @@ impl fmt::Display for Fix {
             }
             Fix::DenyWrites(_) => f.write_str("refused writes, since it is not the writer"),
             Fix::RemoveAddress(_, ip) => write!(f, "took {ip} away, since it belongs elsewhere"),
-            Fix::AddAddress(_, ip) => write!(f, "brought {ip} up, since it was missing"),
+            Fix::AddAddress(_, ip) | Fix::AddAddressIfFree(_, ip) => {
+                write!(f, "brought {ip} up, since it was missing")
+            }
             Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
             Fix::Follow(_, writer) => {
                 write!(f, "made it follow the writer {writer}, since it followed another")
@@ -62,43 +67,51 @@ impl fmt::Display for Fix {
 }
 
 /// Who holds which floating address, as seen over SSH.
-pub fn held(cluster: &Cluster, facts: &BTreeMap<HostName, HostFacts>) -> Holders {
-    let mut holders = Holders::new();
-    for role in &cluster.roles {
-        for address in &role.addresses {
-            if let Some((host, _)) = facts.iter().find(|(_, facts)| holds(facts, *address)) {
-                holders.insert(*address, host.clone());
-            }
+pub fn held(cluster: &Cluster, facts: &BTreeMap<HostName, HostFacts>) -> Held {
+    let mut held = Held::new();
+    for address in cluster.roles.iter().flat_map(|role| &role.addresses) {
+        let holders = facts.iter().filter(|(_, facts)| holds(facts, *address));
+        let holders: Vec<HostName> = holders.map(|(host, _)| host.clone()).collect();
+        if !holders.is_empty() {
+            held.insert(*address, holders);
         }
     }
-    holders
+    held
 }
 
-fn holds_it(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, address: IpAddr) -> bool {
-    facts.get(host).is_some_and(|seen| holds(seen, address))
-}
-
-fn holds(facts: &HostFacts, address: IpAddr) -> bool {
+/// Whether a host was seen to hold an address.
+pub fn holds(facts: &HostFacts, address: IpAddr) -> bool {
     facts.ssh.up().is_some_and(|shell| shell.holds(address))
 }
 
+/// What is held, with what was last seen on hosts that cannot be looked at now: one whose server answers has not lost
+/// its addresses because SSH to it has.
+fn held_or_last_seen(cluster: &Cluster, eligible: &Eligible, facts: &BTreeMap<HostName, HostFacts>) -> Held {
+    let mut held = held(cluster, facts);
+    for (address, hosts) in &eligible.last_seen {
+        for host in hosts.iter().filter(|host| !is_seen(facts, host)) {
+            held.entry(*address).or_default().push(host.clone());
+        }
+    }
+    held
+}
+
+fn is_seen(facts: &BTreeMap<HostName, HostFacts>, host: &HostName) -> bool {
+    facts.get(host).is_some_and(|facts| facts.ssh.up().is_some())
+}
+
 /// Everything out of place on the hosts that could be looked at, in the order in which it must be mended: hosts are
-/// closed first, then addresses leave, then addresses arrive. Nothing while no writer is known.
+/// closed first, then the writer address leaves where it does not belong, then the others move. Nothing while no
+/// writer is known.
 pub fn fixes(
     cluster: &Cluster,
     standing: &Standing,
-    online: &[HostName],
+    eligible: &Eligible,
     facts: &BTreeMap<HostName, HostFacts>,
 ) -> Vec<Fix> {
     let Some(writer) = &standing.writer else {
         return Vec::new();
     };
-    let wanted = roles::wanted(cluster, Some(writer), online, &held(cluster, facts));
-    let addresses: Vec<IpAddr> = cluster
-        .roles
-        .iter()
-        .flat_map(|role| role.addresses.clone())
-        .collect();
     let mut fixes = Vec::new();
     for (host, seen) in facts {
         if must_be_quarantined(standing, host, seen) {
@@ -109,29 +122,65 @@ pub fn fixes(
             fixes.push(Fix::DenyWrites(host.clone()));
         }
     }
-    for (host, seen) in facts {
-        for address in &addresses {
-            if holds(seen, *address) && wanted.get(address) != Some(host) {
-                fixes.push(Fix::RemoveAddress(host.clone(), *address));
-                if let Some(holder) = wanted
-                    .get(address)
-                    .filter(|holder| holds_it(facts, holder, *address))
-                {
-                    fixes.push(Fix::Announce(holder.clone(), *address));
-                }
-            }
-        }
-    }
-    for (address, host) in &wanted {
-        let reached = facts.get(host).filter(|seen| seen.ssh.up().is_some());
-        if reached.is_some_and(|seen| !holds(seen, *address)) {
-            fixes.push(Fix::AddAddress(host.clone(), *address));
-        }
-    }
+    fixes.extend(misplaced(cluster, standing, writer, eligible, facts));
     for (host, seen) in facts {
         let reached = seen.ssh.up().is_some() && !standing.owed.contains_key(host);
         if reached && follows_another(cluster, writer, host, facts) == Some(Compared::Nothing) {
             fixes.push(Fix::Follow(host.clone(), writer.clone()));
+        }
+    }
+    fixes
+}
+
+/// Addresses that stand where they do not belong, or are missing where they do.
+fn misplaced(
+    cluster: &Cluster,
+    standing: &Standing,
+    writer: &HostName,
+    eligible: &Eligible,
+    facts: &BTreeMap<HostName, HostFacts>,
+) -> Vec<Fix> {
+    let mut eligible = eligible.clone();
+    // What cannot be reached cannot be given anything.
+    eligible.to_keep.extend(eligible.to_hold.clone());
+    eligible.to_hold.retain(|host| is_seen(facts, host));
+    let held = held_or_last_seen(cluster, &eligible, facts);
+    let wanted = roles::wanted(cluster, Some(writer), &eligible, &held, &standing.placed);
+    let mut roles: Vec<_> = cluster.roles.iter().collect();
+    roles.sort_by_key(|role| role.name != cluster.writer_role);
+    let mut fixes = Vec::new();
+    for role in roles {
+        for address in &role.addresses {
+            let target = wanted.get(address);
+            let strays: Vec<Fix> = facts
+                .iter()
+                .filter(|(host, seen)| holds(seen, *address) && target != Some(host))
+                .map(|(host, _)| Fix::RemoveAddress(host.clone(), *address))
+                .collect();
+            let missing = target.filter(|host| {
+                facts
+                    .get(*host)
+                    .is_some_and(|seen| seen.ssh.up().is_some() && !holds(seen, *address))
+            });
+            let all_seen = role.hosts.iter().all(|host| is_seen(facts, host));
+            let arrival = missing.map(|host| {
+                if all_seen {
+                    Fix::AddAddress(host.clone(), *address)
+                } else {
+                    Fix::AddAddressIfFree(host.clone(), *address)
+                }
+            });
+            let moves = !strays.is_empty();
+            if role.name == cluster.writer_role || !all_seen {
+                fixes.extend(strays);
+                fixes.extend(arrival);
+            } else {
+                // An address that only reads is up at its new place before it leaves the old one.
+                fixes.extend(arrival);
+                fixes.extend(strays);
+            }
+            let holder = target.filter(|host| moves && is_seen(facts, host));
+            fixes.extend(holder.map(|host| Fix::Announce(host.clone(), *address)));
         }
     }
     fixes
@@ -227,7 +276,11 @@ mod tests {
                 ),
                 ("db3".into(), db3),
             ]);
-            fixes(&cluster(), &standing, &["db2".into(), "db3".into()], &seen)
+            let eligible = Eligible {
+                to_hold: vec!["db2".into(), "db3".into()],
+                ..Eligible::default()
+            };
+            fixes(&cluster(), &standing, &eligible, &seen)
         };
         let behind = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.9");
         assert_eq!(found(behind), [Fix::Follow("db3".into(), "db2".into())]);

@@ -1,52 +1,106 @@
-//! Which host should hold which floating address. Sticky: what a healthy host holds it keeps, unless the spread of a
-//! balanced role is uneven by more than one.
+//! Which host should hold which floating address. Sticky: what a host holds it keeps while it may, unless a person or
+//! `prefer` put it elsewhere, or the spread of the balanced roles is uneven by more than one.
 //!
 //! Weights are MMM's: one for each address, half for the writer's.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::cluster::{Cluster, HostName, RoleMode};
+use super::cluster::{Cluster, FailBack, HostName, Role, RoleMode};
 
-/// Who holds what: every floating address of the cluster that has a holder.
+/// Who should hold what; an address that nobody can hold is not in it.
 pub type Holders = BTreeMap<IpAddr, HostName>;
 
-/// The assignment wanted, given the writer, the hosts that may hold roles now, and who holds what already.
+/// Who was seen to hold what: normally one host each.
+pub type Held = BTreeMap<IpAddr, Vec<HostName>>;
+
+/// What hosts may do about roles now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Eligible {
+    /// Hosts that may be given addresses.
+    pub to_hold: Vec<HostName>,
+    /// Hosts that may keep what they hold; whoever may hold may keep.
+    pub to_keep: Vec<HostName>,
+    /// Hosts to which a role that prefers them goes back.
+    pub to_return: Vec<HostName>,
+    /// What hosts held when they could last be looked at. It counts while such a host cannot be looked at and may keep
+    /// what it holds.
+    pub last_seen: Held,
+}
+
+impl Eligible {
+    fn holds(&self, role: &Role, host: &HostName) -> bool {
+        role.hosts.contains(host) && self.to_hold.contains(host)
+    }
+
+    fn keeps(&self, role: &Role, host: &HostName) -> bool {
+        role.hosts.contains(host) && (self.to_keep.contains(host) || self.to_hold.contains(host))
+    }
+}
+
+/// The assignment wanted, given the writer, what hosts may do, who holds what already, and where a person put addresses.
 ///
 /// The writer address always belongs to `writer`, whatever its health: only an operation moves it. Other addresses
-/// belong to hosts in `online`, or to nobody.
-pub fn wanted(cluster: &Cluster, writer: Option<&HostName>, online: &[HostName], held: &Holders) -> Holders {
+/// belong to hosts that may have them, or to nobody.
+pub fn wanted(
+    cluster: &Cluster,
+    writer: Option<&HostName>,
+    eligible: &Eligible,
+    held: &Held,
+    placed: &Holders,
+) -> Holders {
     let mut holders = Holders::new();
     if let (Some(address), Some(writer)) = (cluster.writer_address(), writer) {
         holders.insert(address, writer.clone());
     }
-    for mode in [RoleMode::Exclusive, RoleMode::Balanced] {
-        for role in cluster
-            .roles
-            .iter()
-            .filter(|role| role.mode == mode && role.name != cluster.writer_role)
-        {
-            let eligible: Vec<&HostName> = role.hosts.iter().filter(|host| online.contains(host)).collect();
-            for address in &role.addresses {
-                if let Some(holder) = held.get(address).filter(|holder| eligible.contains(holder)) {
-                    holders.insert(*address, holder.clone());
-                }
-            }
-            for address in &role.addresses {
-                if holders.contains_key(address) {
-                    continue;
-                }
-                let preferred = role.prefer.as_ref().filter(|host| eligible.contains(host));
-                if let Some(host) = preferred.or_else(|| lightest(cluster, &eligible, &holders)) {
-                    holders.insert(*address, host.clone());
-                }
-            }
-            if mode == RoleMode::Balanced {
-                balance(cluster, &role.addresses, &eligible, &mut holders);
+    let others = |mode: RoleMode| {
+        let roles = cluster.roles.iter();
+        roles.filter(move |role| role.mode == mode && role.name != cluster.writer_role)
+    };
+    let all = || others(RoleMode::Exclusive).chain(others(RoleMode::Balanced));
+    for role in all() {
+        for address in &role.addresses {
+            if let Some(host) = settled(role, *address, eligible, held, placed) {
+                holders.insert(*address, host.clone());
             }
         }
     }
+    for role in all() {
+        for address in &role.addresses {
+            if holders.contains_key(address) {
+                continue;
+            }
+            let preferred = role.prefer.as_ref().filter(|host| eligible.holds(role, host));
+            if let Some(host) = preferred.or_else(|| lightest(cluster, role, eligible, &holders)) {
+                holders.insert(*address, host.clone());
+            }
+        }
+    }
+    // Spreading one role shifts the weights that another looks at. Each move makes the weights more equal, so it ends.
+    while others(RoleMode::Balanced).any(|role| balance_one(cluster, role, eligible, placed, &mut holders)) {}
     holders
+}
+
+/// Where an address is put or stays before anything is spread.
+fn settled<'a>(
+    role: &'a Role,
+    address: IpAddr,
+    eligible: &Eligible,
+    held: &'a Held,
+    placed: &'a Holders,
+) -> Option<&'a HostName> {
+    let holders = || held.get(&address).into_iter().flatten();
+    let by_a_person = placed.get(&address).filter(|host| {
+        eligible.holds(role, host) || holders().any(|holder| holder == *host && eligible.keeps(role, host))
+    });
+    let preferred = role.prefer.as_ref().filter(|host| {
+        role.fail_back == FailBack::CaughtUp
+            && eligible.holds(role, host)
+            && eligible.to_return.contains(host)
+    });
+    let best = || holders().find(|host| eligible.holds(role, host));
+    let kept = || holders().find(|host| eligible.keeps(role, host));
+    by_a_person.or(preferred).or_else(best).or_else(kept)
 }
 
 /// Twice the weight, to stay with whole numbers.
@@ -59,34 +113,44 @@ fn weight(cluster: &Cluster, host: &HostName, holders: &Holders) -> usize {
         .sum()
 }
 
-fn lightest<'a>(cluster: &Cluster, eligible: &[&'a HostName], holders: &Holders) -> Option<&'a HostName> {
-    eligible
-        .iter()
-        .copied()
-        .min_by_key(|host| weight(cluster, host, holders))
+/// The first listed of the lightest hosts that may hold the role.
+fn lightest<'a>(
+    cluster: &Cluster,
+    role: &'a Role,
+    eligible: &Eligible,
+    holders: &Holders,
+) -> Option<&'a HostName> {
+    let hosts = role.hosts.iter().filter(|host| eligible.holds(role, host));
+    hosts.min_by_key(|host| weight(cluster, host, holders))
 }
 
-/// Moves one address at a time from the heaviest to the lightest holder while they differ by more than one.
-fn balance(cluster: &Cluster, addresses: &[IpAddr], eligible: &[&HostName], holders: &mut Holders) {
-    for _ in 0..addresses.len() {
-        let movable = |host: &HostName, holders: &Holders| {
-            addresses
-                .iter()
-                .copied()
-                .find(|address| holders.get(address) == Some(host))
-        };
-        let heaviest = eligible
-            .iter()
-            .filter(|host| movable(host, holders).is_some())
-            .max_by_key(|host| weight(cluster, host, holders));
-        let (Some(heaviest), Some(lightest)) = (heaviest, lightest(cluster, eligible, holders)) else {
-            return;
-        };
-        if weight(cluster, heaviest, holders) <= weight(cluster, lightest, holders) + 2 {
-            return;
-        }
-        if let Some(address) = movable(heaviest, holders) {
-            holders.insert(address, (*lightest).clone());
-        }
+/// Moves one address of the role from the heaviest host that can give one to the lightest, if they differ by more than
+/// one. What a person placed stays.
+fn balance_one(
+    cluster: &Cluster,
+    role: &Role,
+    eligible: &Eligible,
+    placed: &Holders,
+    holders: &mut Holders,
+) -> bool {
+    let movable = |host: &HostName, holders: &Holders| {
+        let mut addresses = role.addresses.iter().copied();
+        addresses.find(|address| holders.get(address) == Some(host) && placed.get(address) != Some(host))
+    };
+    let givers = role.hosts.iter().filter(|host| eligible.holds(role, host));
+    let heaviest = givers
+        .filter_map(|host| Some((host, movable(host, holders)?)))
+        .max_by_key(|(host, _)| weight(cluster, host, holders));
+    let (Some((heaviest, address)), Some(lightest)) = (heaviest, lightest(cluster, role, eligible, holders))
+    else {
+        return false;
+    };
+    if weight(cluster, heaviest, holders) <= weight(cluster, lightest, holders) + 2 {
+        return false;
     }
+    holders.insert(address, lightest.clone());
+    true
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::cluster::{
-    CheckTiming, Checks, Cluster, FailoverPolicy, Host, HostMode, Role, RoleMode, StartPolicy, Unfenced,
+    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, Role, RoleMode, StartPolicy,
+    Unfenced,
 };
 use super::facts::{
     AddressFact, EventScheduler, Flavour, GtidFacts, HostFacts, IoThread, MysqlFacts, Reach, ReceivedGtid,
@@ -40,6 +41,7 @@ pub(crate) fn cluster() -> Cluster {
             hosts: vec!["db1".into(), "db2".into()],
             addresses: vec![WRITER_ADDRESS.parse().unwrap()],
             prefer: None,
+            fail_back: FailBack::CaughtUp,
         }],
         writer_role: "writer".into(),
         checks: Checks {

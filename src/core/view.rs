@@ -239,23 +239,16 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             "a monitor takes it off the wrong ones",
         );
     }
+    for (address, since) in engine.answered_for() {
+        warn(
+            format!("another machine on the network answers for {address} too, since {since}"),
+            "find that machine (`arping` shows its hardware address) and take the address off it",
+        );
+    }
     warnings
 }
 
 fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {
     let held = repair::held(engine.cluster(), engine.facts());
-    let holders = |address: IpAddr| -> Vec<HostName> {
-        let holds =
-            |facts: &super::facts::HostFacts| facts.ssh.up().is_some_and(|shell| shell.holds(address));
-        engine
-            .facts()
-            .iter()
-            .filter(|(_, facts)| holds(facts))
-            .map(|(host, _)| host.clone())
-            .collect()
-    };
-    held.into_keys()
-        .map(|address| (address, holders(address)))
-        .filter(|(_, hosts)| hosts.len() > 1)
-        .collect()
+    held.into_iter().filter(|(_, hosts)| hosts.len() > 1).collect()
 }

@@ -19,6 +19,7 @@ use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
 use crate::core::latch::CheckResult;
+use crate::core::roles::Eligible;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::beginning::begin;
@@ -149,13 +150,13 @@ pub async fn watch_cluster(
             match effect {
                 Effect::Tell(event) => teller.tell(event),
                 effect => {
-                    let online = engine.online();
+                    let eligible = engine.eligible();
                     let (fleet, dir, teller, inputs) =
                         (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
                     let network = network.clone();
                     tasks.spawn(async move {
                         let performer = acting(&fleet, &dir, &teller, &network);
-                        carry_out(effect, &online, &performer, inputs).await;
+                        carry_out(effect, &eligible, &performer, inputs).await;
                     });
                 }
             }
@@ -203,7 +204,7 @@ pub(super) fn answer(engine: &Engine, question: Question) {
 /// Carries one effect out and tells the engine what came of it.
 async fn carry_out(
     effect: Effect,
-    online: &[HostName],
+    eligible: &Eligible,
     performer: &Performer<'_>,
     inputs: mpsc::Sender<Input>,
 ) {
@@ -232,12 +233,19 @@ async fn carry_out(
             .await
             .map(drop)
             .err(),
+        Effect::SwitchOver(to) => performer
+            .perform(&Request::Switchover {
+                to: Some(to.as_str().to_owned()),
+            })
+            .await
+            .map(drop)
+            .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
         Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
         Effect::Adopt => performer.adopt().await.map(drop).err(),
         Effect::Activate { because } => performer.activate(&because).await.err(),
         Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
-        Effect::Repair => performer.repair(online).await.err(),
+        Effect::Repair => performer.repair(eligible).await.err(),
     };
     match trouble {
         // What is out of place is looked at again afterwards.

@@ -10,6 +10,7 @@ use crate::core::gtid::{self, Compared};
 use crate::core::guard;
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
+use crate::core::roles::Eligible;
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -31,16 +32,16 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// When the lock is held elsewhere (nothing is wrong with that), or a fix failed.
-    pub async fn repair(&self, online: &[HostName]) -> Result<(), Trouble> {
+    pub async fn repair(&self, eligible: &Eligible) -> Result<(), Trouble> {
         self.dir.prepare()?;
         let hold = Hold::take(self.fleet, &self.dir, "repair", self.lock_wait).await?;
-        let repaired = self.repair_held(online).await;
+        let repaired = self.repair_held(eligible).await;
         self.fleet.cool().await;
         hold.release().await;
         repaired
     }
 
-    async fn repair_held(&self, online: &[HostName]) -> Result<(), Trouble> {
+    async fn repair_held(&self, eligible: &Eligible) -> Result<(), Trouble> {
         let mut standing = self.dir.load()?;
         if !self.may(&standing, Deed::Repair) {
             return Ok(());
@@ -50,8 +51,20 @@ impl Performer<'_> {
         if standing.hands_off.is_some() {
             return Ok(());
         }
-        let fixes = repair::fixes(&self.fleet.entry().cluster, &standing, online, &facts);
+        let fixes = repair::fixes(&self.fleet.entry().cluster, &standing, eligible, &facts);
+        self.forget_placements(eligible, &mut standing);
         self.apply_all(fixes, &mut standing).await
+    }
+
+    /// Where a person put an address it stays while its host may hold it, and no longer.
+    fn forget_placements(&self, eligible: &Eligible, standing: &mut Standing) {
+        let before = standing.placed.len();
+        standing
+            .placed
+            .retain(|_, host| eligible.to_hold.contains(host) || eligible.to_keep.contains(host));
+        if standing.placed.len() != before {
+            self.remember(standing);
+        }
     }
 
     async fn apply(&self, fix: &Fix) -> Result<(), String> {
@@ -92,11 +105,20 @@ impl Performer<'_> {
                 };
                 self.duty(host, "announce", &errand, FIX_WITHIN).await
             }
-            Fix::AddAddress(host, ip) => {
+            Fix::AddAddress(host, ip) | Fix::AddAddressIfFree(host, ip) => {
                 let errand = Errands {
                     address: Some(*ip),
                     ..Errands::default()
                 };
+                if matches!(fix, Fix::AddAddressIfFree(..)) {
+                    self.duty(host, "probe-duplicate", &errand, FIX_WITHIN)
+                        .await
+                        .map_err(|because| {
+                            format!(
+                                "{ip} was not brought up, since another machine answers for it: {because}"
+                            )
+                        })?;
+                }
                 self.duty(host, "add-address", &errand, FIX_WITHIN).await?;
                 self.duty(host, "announce", &errand, FIX_WITHIN).await
             }

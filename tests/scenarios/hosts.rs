@@ -38,8 +38,15 @@ pub struct Stage {
 impl Stage {
     /// A host that is well, read-only, and has been up for ten days; it follows its peer, or the first host.
     pub fn new(cluster: &Cluster, host: &Host, now: Moment) -> Stage {
-        let first = cluster.hosts.iter().find(|other| other.name != host.name).unwrap();
-        let source = host.peer.as_ref().map_or(first, |peer| cluster.host(peer).unwrap());
+        let first = cluster
+            .hosts
+            .iter()
+            .find(|other| other.name != host.name)
+            .unwrap();
+        let source = host
+            .peer
+            .as_ref()
+            .map_or(first, |peer| cluster.host(peer).unwrap());
         let state = GtidFacts::Mariadb {
             binlog_pos: MariaPosition::default(),
             slave_pos: MariaPosition::default(),
@@ -120,9 +127,7 @@ impl Stage {
             CheckKind::Ping => checks::ping(&Echo::NoAnswer(Duration::from_secs(1))),
             CheckKind::Mysql => checks::mysql(&self.server()),
             CheckKind::RepThreads => checks::rep_threads(&replication),
-            CheckKind::RepBacklog => {
-                checks::rep_backlog(&replication, cluster.checks.of(kind).max_backlog)
-            }
+            CheckKind::RepBacklog => checks::rep_backlog(&replication, cluster.checks.of(kind).max_backlog),
         }
     }
 
@@ -141,7 +146,9 @@ impl Stage {
             }
             ["follows", "nobody"] => self.server.replicas.clear(),
             ["follows", source] => {
-                let source = cluster.host(&(*source).into()).ok_or("it follows an unknown host")?;
+                let source = cluster
+                    .host(&(*source).into())
+                    .ok_or("it follows an unknown host")?;
                 self.server.replicas = vec![channel(source)];
             }
             ["has", state] => self.has(state)?,
@@ -217,7 +224,9 @@ impl Stage {
     }
 
     fn has(&mut self, state: &str) -> Result<(), String> {
-        let parsed = state.parse().map_err(|_| format!("`{state}` is no `gtid_binlog_state`"))?;
+        let parsed = state
+            .parse()
+            .map_err(|_| format!("`{state}` is no `gtid_binlog_state`"))?;
         if let GtidFacts::Mariadb { binlog_state, .. } = &mut self.server.gtid {
             *binlog_state = parsed;
         }
@@ -298,5 +307,11 @@ pub fn split_quoted(line: &str) -> (Vec<&str>, Option<String>) {
     let before = parts.next().unwrap_or_default();
     let quoted = parts.next().map(str::to_owned);
     let after = parts.next().unwrap_or_default();
-    (before.split_whitespace().chain(after.split_whitespace()).collect(), quoted)
+    (
+        before
+            .split_whitespace()
+            .chain(after.split_whitespace())
+            .collect(),
+        quoted,
+    )
 }

@@ -7,11 +7,7 @@
 //!
 //! - [`paragraphs`]: the files · [`story`]: what a line means · [`hosts`]: what a host shows
 //! - [`setting`]: the cluster before the story begins · [`words`]: what came of it, in plain words
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod hosts;
 mod paragraphs;
@@ -125,7 +121,10 @@ fn a_story_whose_end_changes_is_found_and_blessed() {
     let mut again = paragraphs::read("here", &blessed);
     play(&mut again);
     assert_eq!(differences("here", &again), Vec::<String>::new());
-    assert!(blessed.starts_with("# It dies.\n") && blessed.ends_with("\n\n# End.\n"), "{blessed}");
+    assert!(
+        blessed.starts_with("# It dies.\n") && blessed.ends_with("\n\n# End.\n"),
+        "{blessed}"
+    );
 }
 
 #[test]
@@ -139,7 +138,8 @@ fn what_a_story_cannot_mean_is_said_and_not_passed_over() {
     ] {
         let came = came(&format!("db1 writes and all is well\n{text}\n----\nok\n"));
         assert!(
-            came.iter().any(|line| line.starts_with("??") && line.contains(expected)),
+            came.iter()
+                .any(|line| line.starts_with("??") && line.contains(expected)),
             "{text}: {came:?}"
         );
     }

@@ -106,7 +106,13 @@ impl Story {
     /// `db1 …`, `db1 and db2 …`, `all …`: which hosts a line is about, when it is about hosts.
     fn named_hosts<'l>(&self, line: &'l str) -> Option<(Vec<HostName>, &'l str)> {
         let (first, mut rest) = line.split_once(' ')?;
-        let names: Vec<HostName> = self.setting.cluster.hosts.iter().map(|host| host.name.clone()).collect();
+        let names: Vec<HostName> = self
+            .setting
+            .cluster
+            .hosts
+            .iter()
+            .map(|host| host.name.clone())
+            .collect();
         let of = |word: &str| names.iter().find(|name| name.as_str() == word).cloned();
         let mut meant = match first {
             "all" => names.clone(),
@@ -116,7 +122,9 @@ impl Story {
             meant.push(of(next)?);
             rest = after;
         }
-        let is_elsewhere = ["writes", "can be fenced"].iter().any(|word| rest.starts_with(word));
+        let is_elsewhere = ["writes", "can be fenced"]
+            .iter()
+            .any(|word| rest.starts_with(word));
         (!is_elsewhere).then_some((meant, rest))
     }
 
@@ -126,7 +134,10 @@ impl Story {
             let stage = self.hosts.get_mut(name).ok_or("no such host")?;
             stage.dictated.clear();
             for clause in what.split(", ") {
-                let clause = clause.strip_prefix("is ").or(clause.strip_prefix("are ")).unwrap_or(clause);
+                let clause = clause
+                    .strip_prefix("is ")
+                    .or(clause.strip_prefix("are "))
+                    .unwrap_or(clause);
                 stage.is(&self.setting.cluster, self.now, clause)?;
             }
         }
@@ -230,12 +241,19 @@ impl Story {
         let Some(engine) = &self.engine else {
             return Vec::new();
         };
-        repair::fixes(&self.setting.cluster, &self.standing, &engine.online(), &self.seen())
+        repair::fixes(
+            &self.setting.cluster,
+            &self.standing,
+            &engine.online(),
+            &self.seen(),
+        )
     }
 
     fn seen(&self) -> guard::Facts {
         let hosts = self.hosts.iter();
-        hosts.map(|(name, stage)| (name.clone(), stage.facts(self.now))).collect()
+        hosts
+            .map(|(name, stage)| (name.clone(), stage.facts(self.now)))
+            .collect()
     }
 
     /// Probes a host and looks at it.
@@ -248,12 +266,22 @@ impl Story {
             let host = name.clone();
             self.give(Input::Checked { host, kind, result }, lines, at_ms);
         }
-        self.give(Input::Looked(name.clone(), Box::new(stage.facts(self.now))), lines, at_ms);
+        self.give(
+            Input::Looked(name.clone(), Box::new(stage.facts(self.now))),
+            lines,
+            at_ms,
+        );
     }
 
     fn round(&mut self, lines: &mut Lines, at_ms: Option<u64>) {
         self.give(Input::Tick, lines, at_ms);
-        let names: Vec<HostName> = self.setting.cluster.hosts.iter().map(|host| host.name.clone()).collect();
+        let names: Vec<HostName> = self
+            .setting
+            .cluster
+            .hosts
+            .iter()
+            .map(|host| host.name.clone())
+            .collect();
         for name in names {
             self.visit(&name, lines, at_ms);
         }
@@ -288,7 +316,12 @@ impl Story {
             ["ok"] => CheckResult::Ok(text),
             ["fails"] => CheckResult::Error(text),
             ["unknown"] => CheckResult::Unknown(text),
-            other => return Err(format!("a check is ok, fails or unknown, not `{}`", other.join(" "))),
+            other => {
+                return Err(format!(
+                    "a check is ok, fails or unknown, not `{}`",
+                    other.join(" ")
+                ));
+            }
         };
         let kind: CheckKind = serde_json::from_value(json!(kind)).map_err(|error| error.to_string())?;
         let host = HostName::from(host);
@@ -305,7 +338,11 @@ impl Story {
         };
         let views = line.trim_start_matches("evidence:").split(',');
         let views: Option<serde_json::Map<String, serde_json::Value>> = views
-            .map(|view| view.trim().split_once(' ').map(|(who, what)| (who.to_owned(), json!(what))))
+            .map(|view| {
+                view.trim()
+                    .split_once(' ')
+                    .map(|(who, what)| (who.to_owned(), json!(what)))
+            })
             .collect();
         let evidence: Evidence = serde_json::from_value(json!(views)).map_err(|error| error.to_string())?;
         self.under_way = None;
@@ -351,7 +388,12 @@ impl Story {
         let Effect::Rejoin(host) = self.ends("return")? else {
             return Ok(());
         };
-        self.progress(&host, Return::KeptOut { surplus: surplus.clone() });
+        self.progress(
+            &host,
+            Return::KeptOut {
+                surplus: surplus.clone(),
+            },
+        );
         if let Some(stage) = self.hosts.get_mut(&host) {
             stage.quarantine();
         }
@@ -378,7 +420,9 @@ impl Story {
                 ..
             } => self.failed_over(&outgoing, &incoming, rung)?,
             Effect::Reopen(host) => self.stage(&host)?.server.read_only = false,
-            Effect::Adopt => self.standing.writer = guard::observed_writer(&self.setting.cluster, &self.seen()),
+            Effect::Adopt => {
+                self.standing.writer = guard::observed_writer(&self.setting.cluster, &self.seen())
+            }
             Effect::Quarantine(host) => self.quarantined(&host)?,
             Effect::Repair => self.repaired()?,
             Effect::Rejoin(host) => {
@@ -395,7 +439,12 @@ impl Story {
 
     fn quarantined(&mut self, host: &HostName) -> Result<(), String> {
         self.stage(host)?.quarantine();
-        if self.standing.owed.get(host).is_some_and(|owed| owed.progress == Return::Awaited) {
+        if self
+            .standing
+            .owed
+            .get(host)
+            .is_some_and(|owed| owed.progress == Return::Awaited)
+        {
             self.progress(host, Return::Quarantined);
         }
         Ok(())
@@ -407,7 +456,12 @@ impl Story {
 
     fn follow_writer(&mut self, host: &HostName) -> Result<(), String> {
         let writer = self.standing.writer.clone().ok_or("nobody is the writer")?;
-        let source = self.setting.cluster.host(&writer).ok_or("no such writer")?.clone();
+        let source = self
+            .setting
+            .cluster
+            .host(&writer)
+            .ok_or("no such writer")?
+            .clone();
         let stage = self.stage(host)?;
         stage.server.read_only = true;
         stage.follow(&source);
@@ -433,7 +487,10 @@ impl Story {
         };
         self.standing.owed.insert(outgoing.clone(), owed);
         let well = |stage: &Stage| stage.mute.is_none() && stage.deaf.is_none();
-        let others = self.hosts.iter().filter(|(name, stage)| *name != incoming && *name != outgoing && well(stage));
+        let others = self
+            .hosts
+            .iter()
+            .filter(|(name, stage)| *name != incoming && *name != outgoing && well(stage));
         let others: Vec<HostName> = others.map(|(name, _)| name.clone()).collect();
         for other in others {
             self.follow_writer(&other)?;
@@ -485,7 +542,11 @@ impl Story {
 
     fn show(&mut self, lines: &mut Lines) -> Result<(), String> {
         let engine = self.engine.as_ref().ok_or("no monitor runs")?;
-        let writer = engine.standing().writer.as_ref().map_or("nobody", HostName::as_str);
+        let writer = engine
+            .standing()
+            .writer
+            .as_ref()
+            .map_or("nobody", HostName::as_str);
         lines.push(format!(
             "{}, {}, the writer is {writer}",
             engine.standing().mode,
@@ -498,7 +559,11 @@ impl Story {
             let because = record.map(|record| record.because.as_str()).unwrap_or_default();
             let mut addresses: Vec<String> = stage.holds.iter().map(ToString::to_string).collect();
             addresses.sort();
-            let holds = if addresses.is_empty() { "nothing".to_owned() } else { addresses.join(" ") };
+            let holds = if addresses.is_empty() {
+                "nothing".to_owned()
+            } else {
+                addresses.join(" ")
+            };
             lines.push(format!("{} {state} holds {holds}: {because}", host.name));
         }
         Ok(())

@@ -21,6 +21,7 @@ pub fn check(r: &mut Reader<'_>, file: &File) {
         for (role_name, role) in &cluster.roles {
             role_hosts(r, cluster, role_name, role);
             role_shape(r, role_name, role);
+            fail_back(r, role);
         }
         writer(r, name, cluster);
     }
@@ -191,6 +192,18 @@ fn role_shape(r: &mut Reader<'_>, name: &Given<String>, role: &Role) {
             "`prefer` has no effect on a balanced role",
             "balanced addresses are spread over all healthy hosts",
             "remove `prefer`, or make the role `mode: exclusive`",
+        );
+    }
+}
+
+/// Going back somewhere needs a somewhere.
+fn fail_back(r: &mut Reader<'_>, role: &Role) {
+    if let (Some(fail_back), None) = (&role.fail_back, &role.prefer) {
+        r.error(
+            &fail_back.span,
+            "`fail_back` without `prefer`",
+            "it says when the role goes back to the host it prefers",
+            "add `prefer: HOST`, or remove `fail_back`",
         );
     }
 }

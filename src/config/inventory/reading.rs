@@ -4,7 +4,7 @@ use super::reader::{Reader, Section};
 use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Role, Start, Timing};
 use super::settings;
 use super::tree::Node;
-use crate::core::cluster::{CheckKind, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
 use crate::core::mode::Mode;
 
 /// Reads the whole file out of its tree.
@@ -163,6 +163,15 @@ fn role(r: &mut Reader<'_>, mut section: Section<'_>) -> Role {
             .get("addresses")
             .and_then(|node| r.list(node, "addresses", Reader::address)),
         prefer: section.get("prefer").and_then(|node| r.name(node)),
+        fail_back: section.get("fail_back").and_then(|node| {
+            r.choice(
+                node,
+                &[
+                    ("caught_up", FailBack::CaughtUp),
+                    ("on_command", FailBack::OnCommand),
+                ],
+            )
+        }),
     };
     r.close(section);
     role

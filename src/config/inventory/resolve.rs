@@ -11,8 +11,8 @@ use super::resolved::{
 };
 use super::said;
 use crate::core::cluster::{
-    CheckKind, CheckTiming, Checks, Cluster, FailoverPolicy, Host, HostMode, HostName, Role, StartPolicy,
-    Unfenced,
+    CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Role,
+    StartPolicy, Unfenced,
 };
 
 /// MMM's timing, which counts where nothing is said.
@@ -150,6 +150,7 @@ fn role(name: Given<String>, said: said::Role) -> Option<Role> {
         hosts: hosts?.into_iter().map(|given| HostName(given.value)).collect(),
         addresses: addresses?.into_iter().map(|given| given.value).collect(),
         prefer: said.prefer.map(|given| HostName(given.value)),
+        fail_back: said.fail_back.map_or_else(FailBack::default, |given| given.value),
     })
 }
 

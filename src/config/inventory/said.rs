@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
-use crate::core::cluster::{CheckKind, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -68,6 +68,7 @@ pub struct Role {
     pub hosts: Option<Vec<Option<Given<String>>>>,
     pub addresses: Option<Vec<Option<Given<IpAddr>>>>,
     pub prefer: Option<Given<String>>,
+    pub fail_back: Option<Given<FailBack>>,
 }
 
 /// What may be set for all clusters, for a cluster, and for a host; the nearer one wins, key by key.

@@ -2,10 +2,12 @@
 //! `show` and never waits.
 
 mod judging;
+mod placing;
 mod tending;
 mod waiting;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::core::cluster::{CheckKind, Cluster, HostName};
@@ -51,6 +53,15 @@ pub enum Input {
         /// The evidence.
         evidence: Evidence,
     },
+    /// The network of a host that holds an address was asked who else does.
+    Heard {
+        /// The host.
+        host: HostName,
+        /// The address.
+        address: IpAddr,
+        /// Whether somebody answered.
+        answered: bool,
+    },
     /// What was started came to nothing, and why.
     Failed(Trouble),
     /// What was started has ended.
@@ -88,6 +99,8 @@ pub enum Effect {
     Quarantine(HostName),
     /// Put back what is out of place.
     Repair,
+    /// Hand the writer role to this host, which it prefers.
+    SwitchOver(HostName),
     /// Compare this quarantined writer, and let it follow if it has nothing extra.
     Rejoin(HostName),
     /// The masters that were waited for are there: go from wait to active mode.
@@ -121,6 +134,10 @@ pub struct Engine {
     latches: BTreeMap<(HostName, CheckKind), Latch>,
     records: BTreeMap<HostName, HostRecord>,
     facts: BTreeMap<HostName, HostFacts>,
+    /// Which of our addresses each host held when it could last be looked at.
+    last_seen: BTreeMap<HostName, Vec<IpAddr>>,
+    /// Addresses for which another machine answers too, and since when.
+    answered_for: BTreeMap<IpAddr, Moment>,
     /// When each host was last looked at.
     looked_at: BTreeMap<HostName, Moment>,
     /// When the last effect ended: only facts from after it count.
@@ -144,6 +161,8 @@ pub struct Engine {
     try_again_at: Moment,
     quarantine_again_at: Moment,
     follow_again_at: Moment,
+    place_again_at: Moment,
+    fail_back_at: Moment,
 }
 
 impl Engine {
@@ -161,6 +180,8 @@ impl Engine {
             latches,
             records: BTreeMap::new(),
             facts: BTreeMap::new(),
+            last_seen: BTreeMap::new(),
+            answered_for: BTreeMap::new(),
             looked_at: BTreeMap::new(),
             settled_at: Moment(0),
             busy: false,
@@ -176,6 +197,8 @@ impl Engine {
             try_again_at: Moment(0),
             quarantine_again_at: Moment(0),
             follow_again_at: Moment(0),
+            place_again_at: Moment(0),
+            fail_back_at: Moment(0),
         }
     }
 
@@ -192,12 +215,14 @@ impl Engine {
                 {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
                 }
+                self.remember_addresses(&host, &facts);
                 self.looked_at.insert(host.clone(), now);
                 self.facts.insert(host, *facts);
             }
             Input::Stands(standing) => {
                 if standing.writer != self.standing.writer {
                     self.guard = None;
+                    self.writer_moved(now);
                 }
                 if standing.mode != self.standing.mode {
                     effects.push(Effect::Tell(Event::ModeChanged {
@@ -209,6 +234,11 @@ impl Engine {
                 self.standing = standing;
             }
             Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
+            Input::Heard {
+                host,
+                address,
+                answered,
+            } => self.heard(now, &host, address, answered, &mut effects),
             Input::Failed(trouble) => self.complain(&trouble, &mut effects),
             Input::Finished => {
                 if !std::mem::take(&mut self.has_failed) {

@@ -11,6 +11,8 @@ use crate::core::standing::Return;
 
 /// Pause between attempts to point replicas to the writer, which take long when they fail.
 const FOLLOW_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// Pause between attempts to bring an address up that somebody may answer for: asking takes a second.
+const PLACE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// A replaced writer that answers and is not harmless yet. Whatever else is wrong with the cluster, it comes first;
@@ -36,15 +38,21 @@ impl Engine {
         if !hosts.all(|host| self.is_fresh(host) || !is_waited_for(host)) {
             return;
         }
-        let online = self.online();
+        let eligible = self.eligible();
         let fresh = self.facts.iter().filter(|(host, _)| self.is_fresh(host));
         let fresh = fresh.map(|(host, facts)| (host.clone(), facts.clone())).collect();
-        let mut fixes = repair::fixes(&self.cluster, &self.standing, &online, &fresh);
+        let mut fixes = repair::fixes(&self.cluster, &self.standing, &eligible, &fresh);
         if now < self.follow_again_at {
             fixes.retain(|fix| !matches!(fix, Fix::Follow(..)));
         }
         if fixes.iter().any(|fix| matches!(fix, Fix::Follow(..))) {
             self.follow_again_at = now.after(FOLLOW_AGAIN_AFTER);
+        }
+        if now < self.place_again_at {
+            fixes.retain(|fix| !matches!(fix, Fix::AddAddressIfFree(..)));
+        }
+        if fixes.iter().any(|fix| matches!(fix, Fix::AddAddressIfFree(..))) {
+            self.place_again_at = now.after(PLACE_AGAIN_AFTER);
         }
         if !fixes.is_empty() {
             self.start(Effect::Repair, effects);
@@ -63,6 +71,8 @@ impl Engine {
             self.try_again_at = now.after(TRY_AGAIN_AFTER);
             let host = host.clone();
             self.start(Effect::Rejoin(host), effects);
+            return;
         }
+        self.fail_back(now, effects);
     }
 }

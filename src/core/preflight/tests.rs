@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::cluster::{
-    CheckTiming, Checks, FailoverPolicy, HostMode, Role, RoleMode, StartPolicy, Unfenced,
+    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Role, RoleMode, StartPolicy, Unfenced,
 };
 use crate::core::facts::{
     EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SqlThread,
@@ -38,6 +38,7 @@ pub(super) fn cluster() -> Cluster {
             hosts: vec!["db1".into(), "db2".into()],
             addresses: vec!["10.0.0.10".parse().unwrap()],
             prefer: None,
+            fail_back: FailBack::CaughtUp,
         }],
         writer_role: "writer".to_owned(),
         checks: Checks {

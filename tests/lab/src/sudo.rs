@@ -6,13 +6,15 @@ use crate::host::PATH;
 pub const SSH_USER: &str = "mmm";
 
 /// Commands that need no password, in the words of sudoers.
-pub const COMMANDS: [&str; 12] = [
+pub const COMMANDS: [&str; 14] = [
     "/usr/sbin/ip address *",
     "/sbin/ip address *",
     "/usr/bin/ip address *",
     "/bin/ip address *",
     "/usr/bin/arping *",
     "/usr/sbin/arping *",
+    "/usr/sbin/sysctl -q -w net/ipv6/conf/*",
+    "/sbin/sysctl -q -w net/ipv6/conf/*",
     "/usr/bin/systemctl start mariadb.service",
     "/usr/bin/systemctl stop mariadb.service",
     "/usr/bin/systemctl mask --runtime mariadb.service",
