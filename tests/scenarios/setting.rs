@@ -6,9 +6,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mmm::core::cluster::{
-    CheckTiming, Checks, Cluster, FailoverPolicy, Host, HostMode, HostName, Role, RoleMode, Unfenced,
+    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Role, RoleMode,
+    StartMode, StartPolicy, Unfenced,
 };
 use mmm::core::evidence::Means;
+use serde_json::json;
+
+use crate::words;
 
 /// What the inventory says.
 pub struct Setting {
@@ -39,6 +43,7 @@ impl Default for Setting {
                 hosts: vec!["db1".into(), "db2".into()],
                 addresses: vec![[10, 0, 0, 100].into()],
                 prefer: None,
+                fail_back: FailBack::default(),
             }],
             writer_role: "writer".into(),
             checks: Checks {
@@ -51,6 +56,7 @@ impl Default for Setting {
                 unfenced: Unfenced::IfSilentToAll,
                 automatic: true,
             },
+            start: StartPolicy::default(),
         };
         Setting {
             cluster,
@@ -86,6 +92,11 @@ impl Setting {
                 let role = self.cluster.roles.iter_mut().find(|role| role.name == *name)?;
                 role.prefer = Some((*host).into());
             }
+            ["role", name, "goes", "back", "on", "command"] => {
+                let role = self.cluster.roles.iter_mut().find(|role| role.name == *name)?;
+                role.fail_back = FailBack::OnCommand;
+            }
+            ["start", rest @ ..] => return Some(self.start(rest)),
             ["failover", "is", "left", "to", "a", "person"] => self.cluster.failover.automatic = false,
             ["a", "failover", "needs", "a", "fence"] => {
                 self.cluster.failover.unfenced = Unfenced::Never;
@@ -94,6 +105,21 @@ impl Setting {
             _ => return None,
         }
         Some(Ok(()))
+    }
+
+    /// `mode wait`, `careful no`, `wait_for_other_master 2m`.
+    fn start(&mut self, said: &[&str]) -> Result<(), String> {
+        let start = &mut self.cluster.start;
+        match said {
+            ["mode", mode] => {
+                let mode = serde_json::from_value(json!(mode)).map_err(|error| error.to_string())?;
+                start.mode = StartMode::Always(mode);
+            }
+            ["careful", "no"] => start.careful = false,
+            ["wait_for_other_master", time] => start.wait_for_other_master = words::span(time)?,
+            other => return Err(format!("`start` has no `{}`", other.join(" "))),
+        }
+        Ok(())
     }
 
     /// `on HOST… at ADDRESS…`.
@@ -107,6 +133,7 @@ impl Setting {
             hosts: hosts.iter().map(|host| HostName::from(*host)).collect(),
             addresses: addresses.map_err(|error| error.to_string())?,
             prefer: None,
+            fail_back: FailBack::default(),
         });
         Ok(())
     }

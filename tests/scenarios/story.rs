@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use mmm::core::cluster::StartMode;
 use mmm::core::cluster::{CheckKind, HostName};
 use mmm::core::engine::{Effect, Engine, Input};
 use mmm::core::event::Event;
 use mmm::core::evidence::{Evidence, Rung};
 use mmm::core::guard;
 use mmm::core::latch::CheckResult;
+use mmm::core::mode::Deed;
 use mmm::core::moment::Moment;
 use mmm::core::repair::{self, Fix};
 use mmm::core::standing::{Mode, Owed, Return, Standing};
-use mmm::core::trouble::{Kind, Trouble};
+use mmm::core::startup::{self, Verdict};
 use serde_json::json;
 
 use crate::hosts::{Stage, split_quoted};
@@ -28,13 +30,17 @@ const BEGINNING: Moment = Moment(1_800_000_000_000);
 
 /// A story as far as it has been told.
 pub struct Story {
-    setting: Setting,
-    standing: Standing,
-    hosts: BTreeMap<HostName, Stage>,
+    /// What the inventory says.
+    pub setting: Setting,
+    /// What stands on disk.
+    pub standing: Standing,
+    /// The hosts.
+    pub hosts: BTreeMap<HostName, Stage>,
     engine: Option<Engine>,
     /// What the monitor started and is waiting for.
-    under_way: Option<Effect>,
-    now: Moment,
+    pub under_way: Option<Effect>,
+    /// The moment that the story has come to.
+    pub now: Moment,
     rules: BTreeSet<String>,
 }
 
@@ -52,7 +58,8 @@ impl Default for Story {
     }
 }
 
-type Lines = Vec<String>;
+/// What came of something.
+pub type Lines = Vec<String>;
 
 impl Story {
     /// Tells one line; returns what came of it. What makes no sense comes back with `??` in front.
@@ -82,10 +89,17 @@ impl Story {
         }
         match words.as_slice() {
             ["the", "monitor", "starts"] => {
-                self.start();
+                self.start(lines);
                 self.round(lines, None);
             }
-            ["the", "monitor", "starts", "before", "its", "servers"] => self.start(),
+            ["the", "network", "falls", "silent"] => {
+                self.give(Input::Network { answers: false }, lines, None)
+            }
+            ["the", "network", "answers"] => self.give(Input::Network { answers: true }, lines, None),
+            ["another", "machine", "has", address, "of", host] => self.hear(host, address, true, lines)?,
+            ["no", "other", "machine", "has", address, "of", host] => {
+                self.hear(host, address, false, lines)?
+            }
             ["restart", "the", "monitor"] => self.restart(lines)?,
             [writer, "writes", "and", "all", "is", "well"] => self.all_is_well((*writer).into(), lines)?,
             [writer, "writes"] => self.writes((*writer).into())?,
@@ -156,8 +170,16 @@ impl Story {
         }
     }
 
-    fn start(&mut self) {
+    /// A monitor begins as the real one does: with the mode that the inventory wants, and with a look at who claims to
+    /// be the writer.
+    fn start(&mut self, lines: &mut Lines) {
         self.raise();
+        if let StartMode::Always(mode) = self.setting.cluster.start.mode {
+            self.standing.enter(mode, "the inventory", Vec::new());
+        }
+        if self.standing.mode.allows(Deed::Settle) && self.standing.hands_off.is_none() {
+            self.find_writer(lines);
+        }
         let engine = Engine::new(
             self.setting.cluster.clone(),
             self.setting.means(),
@@ -167,11 +189,42 @@ impl Story {
         self.under_way = None;
     }
 
+    fn find_writer(&mut self, lines: &mut Lines) {
+        let (cluster, seen) = (&self.setting.cluster, self.seen());
+        let claims = startup::claims(cluster, &self.standing, &seen);
+        let (rule, verdict) = startup::decide(&claims, cluster.start.careful);
+        self.rules.insert(rule.to_string());
+        match verdict {
+            Verdict::Keep if !rule.is_conflict() => {}
+            Verdict::Keep => lines.push(format!("{rule}: the record stands as it is")),
+            Verdict::Adopt(writer) => {
+                lines.push(format!("{rule}: {writer} is taken for the writer"));
+                for host in startup::to_compare(cluster, &self.standing, &seen, &writer) {
+                    lines.push(format!("{host} must be compared"));
+                    let owed = Owed {
+                        since: self.now,
+                        run: "start".to_owned(),
+                        rung: Rung::Demote,
+                        progress: Return::Awaited,
+                    };
+                    self.standing.owed.insert(host, owed);
+                }
+                self.standing.writer = Some(writer);
+            }
+            Verdict::Conflict => {
+                let table = startup::table(rule, &claims);
+                lines.extend(table.iter().cloned());
+                self.standing
+                    .enter(Mode::Passive, "the start of the monitor", table);
+            }
+        }
+    }
+
     /// A new monitor that knows what the old one left on disk.
     fn restart(&mut self, lines: &mut Lines) -> Result<(), String> {
         let written = serde_json::to_string(&self.standing).map_err(|error| error.to_string())?;
         self.standing = serde_json::from_str(&written).map_err(|error| error.to_string())?;
-        self.start();
+        self.start(lines);
         self.round(lines, None);
         Ok(())
     }
@@ -195,7 +248,7 @@ impl Story {
     /// The usual beginning. What the monitor mends by itself first is not part of the story.
     fn all_is_well(&mut self, writer: HostName, lines: &mut Lines) -> Result<(), String> {
         self.writes(writer)?;
-        self.start();
+        self.start(&mut Lines::new());
         let mut aside = Lines::new();
         self.round(&mut aside, None);
         while matches!(self.under_way, Some(Effect::Repair)) {
@@ -210,7 +263,7 @@ impl Story {
     }
 
     /// Gives an input to the monitor; what comes of it is put into words.
-    fn give(&mut self, input: Input, lines: &mut Lines, at_ms: Option<u64>) {
+    pub fn give(&mut self, input: Input, lines: &mut Lines, at_ms: Option<u64>) {
         let Some(engine) = &mut self.engine else {
             return;
         };
@@ -237,19 +290,20 @@ impl Story {
     }
 
     /// What a repair finds under the lock.
-    fn fixes(&self) -> Vec<Fix> {
+    pub fn fixes(&self) -> Vec<Fix> {
         let Some(engine) = &self.engine else {
             return Vec::new();
         };
         repair::fixes(
             &self.setting.cluster,
             &self.standing,
-            &engine.online(),
+            &engine.eligible(),
             &self.seen(),
         )
     }
 
-    fn seen(&self) -> guard::Facts {
+    /// What a look at every host shows.
+    pub fn seen(&self) -> guard::Facts {
         let hosts = self.hosts.iter();
         hosts
             .map(|(name, stage)| (name.clone(), stage.facts(self.now)))
@@ -303,6 +357,19 @@ impl Story {
         }
     }
 
+    /// Whether another machine answers for an address of a host.
+    fn hear(&mut self, host: &str, address: &str, answered: bool, lines: &mut Lines) -> Result<(), String> {
+        let input = Input::Heard {
+            host: host.into(),
+            address: address
+                .parse()
+                .map_err(|_| format!("`{address}` is no address"))?,
+            answered,
+        };
+        self.give(input, lines, None);
+        Ok(())
+    }
+
     fn check(
         &mut self,
         host: &str,
@@ -350,175 +417,32 @@ impl Story {
         Ok(())
     }
 
-    /// The start of what is under way, which must be what the story says it is.
-    fn ends(&mut self, what: &str) -> Result<Effect, String> {
-        let effect = self.under_way.clone().ok_or("nothing is under way")?;
-        let name = match &effect {
-            Effect::FailOver { .. } => "failover",
-            Effect::Reopen(_) => "reopening",
-            Effect::Adopt => "adoption",
-            Effect::Quarantine(_) => "quarantine",
-            Effect::Repair => "repair",
-            Effect::Rejoin(_) => "return",
-            Effect::AskEvidence(_) => "gathering",
-            Effect::Tell(_) => "talk",
-        };
-        if name != what {
-            return Err(format!("a {name} is under way"));
-        }
-        self.under_way = None;
-        Ok(effect)
-    }
-
-    fn fails(&mut self, what: &str, because: String, lines: &mut Lines) -> Result<(), String> {
-        self.ends(what)?;
-        let trouble = Trouble::new(Kind::Refused, format!("the {what} failed"), because);
-        self.give(Input::Failed(trouble), lines, None);
-        self.finished(lines);
-        Ok(())
-    }
-
-    fn finished(&mut self, lines: &mut Lines) {
-        self.standing.touch();
-        self.give(Input::Stands(self.standing.clone()), lines, None);
-        self.give(Input::Finished, lines, None);
-    }
-
-    fn kept_out(&mut self, surplus: String, lines: &mut Lines) -> Result<(), String> {
-        let Effect::Rejoin(host) = self.ends("return")? else {
-            return Ok(());
-        };
-        self.progress(
-            &host,
-            Return::KeptOut {
-                surplus: surplus.clone(),
-            },
-        );
-        if let Some(stage) = self.hosts.get_mut(&host) {
-            stage.quarantine();
-        }
-        let because = format!("it has transactions that the writer has not: {surplus}");
-        let trouble = Trouble::new(Kind::Refused, format!("{host} did not rejoin"), because);
-        self.give(Input::Failed(trouble), lines, None);
-        self.finished(lines);
-        Ok(())
-    }
-
-    fn progress(&mut self, host: &HostName, progress: Return) {
-        if let Some(owed) = self.standing.owed.get_mut(host) {
-            owed.progress = progress;
-        }
-    }
-
-    /// What is under way does to the hosts and the standing what its operation does.
-    fn succeeds(&mut self, what: &str, lines: &mut Lines) -> Result<(), String> {
-        match self.ends(what)? {
-            Effect::FailOver {
-                outgoing,
-                incoming,
-                rung,
-                ..
-            } => self.failed_over(&outgoing, &incoming, rung)?,
-            Effect::Reopen(host) => self.stage(&host)?.server.read_only = false,
-            Effect::Adopt => {
-                self.standing.writer = guard::observed_writer(&self.setting.cluster, &self.seen())
-            }
-            Effect::Quarantine(host) => self.quarantined(&host)?,
-            Effect::Repair => self.repaired()?,
-            Effect::Rejoin(host) => {
-                self.standing.owed.remove(&host);
-                // A server that was kept stopped is started.
-                self.stage(&host)?.mute = None;
-                self.follow_writer(&host)?;
-            }
-            Effect::AskEvidence(_) | Effect::Tell(_) => {}
-        }
-        self.finished(lines);
-        Ok(())
-    }
-
-    fn quarantined(&mut self, host: &HostName) -> Result<(), String> {
-        self.stage(host)?.quarantine();
-        if self
-            .standing
-            .owed
-            .get(host)
-            .is_some_and(|owed| owed.progress == Return::Awaited)
-        {
-            self.progress(host, Return::Quarantined);
-        }
-        Ok(())
-    }
-
-    fn stage(&mut self, host: &HostName) -> Result<&mut Stage, String> {
-        self.hosts.get_mut(host).ok_or_else(|| format!("no host {host}"))
-    }
-
-    fn follow_writer(&mut self, host: &HostName) -> Result<(), String> {
-        let writer = self.standing.writer.clone().ok_or("nobody is the writer")?;
-        let source = self
-            .setting
-            .cluster
-            .host(&writer)
-            .ok_or("no such writer")?
-            .clone();
-        let stage = self.stage(host)?;
-        stage.server.read_only = true;
-        stage.follow(&source);
-        Ok(())
-    }
-
-    fn failed_over(&mut self, outgoing: &HostName, incoming: &HostName, rung: Rung) -> Result<(), String> {
-        let address = self.setting.cluster.writer_address().ok_or("no writer address")?;
-        if rung == Rung::Demote {
-            let old = self.stage(outgoing)?;
-            old.mute = Some(mmm::core::facts::Reach::Down("connection refused".to_owned()));
-            old.holds.retain(|ip| *ip != address);
-        }
-        let new = self.stage(incoming)?;
-        new.server.read_only = false;
-        new.holds.push(address);
-        self.standing.writer = Some(incoming.clone());
-        let owed = Owed {
-            since: self.now,
-            run: "run".to_owned(),
-            rung,
-            progress: Return::Awaited,
-        };
-        self.standing.owed.insert(outgoing.clone(), owed);
-        let well = |stage: &Stage| stage.mute.is_none() && stage.deaf.is_none();
-        let others = self
-            .hosts
-            .iter()
-            .filter(|(name, stage)| *name != incoming && *name != outgoing && well(stage));
-        let others: Vec<HostName> = others.map(|(name, _)| name.clone()).collect();
-        for other in others {
-            self.follow_writer(&other)?;
-        }
-        Ok(())
-    }
-
-    fn repaired(&mut self) -> Result<(), String> {
-        for fix in self.fixes() {
-            let stage = self.stage(&fix.host().clone())?;
-            match fix {
-                Fix::Quarantine(host) => self.quarantined(&host)?,
-                Fix::DenyWrites(_) => stage.server.read_only = true,
-                Fix::RemoveAddress(_, ip) => stage.holds.retain(|held| *held != ip),
-                Fix::AddAddress(_, ip) => stage.holds.push(ip),
-                Fix::Announce(..) => {}
-                Fix::Follow(host, _) => self.follow_writer(&host)?,
-            }
-        }
-        Ok(())
-    }
-
     /// What a person, or a command of theirs, leaves standing.
     fn stand(&mut self, words: &[&str], quoted: Option<String>, lines: &mut Lines) -> Result<(), String> {
         match words {
-            ["set-active"] => self.standing.mode = Mode::Active,
-            ["set-manual"] => self.standing.mode = Mode::Manual,
-            ["set-passive"] => self.standing.mode = Mode::Passive,
+            ["set-active"] => drop(self.standing.enter(Mode::Active, "a person", Vec::new())),
+            ["set-manual"] => drop(self.standing.enter(Mode::Manual, "a person", Vec::new())),
+            ["set-passive"] => drop(self.standing.enter(Mode::Passive, "a person", Vec::new())),
+            ["place", address, host] => {
+                let address = address
+                    .parse()
+                    .map_err(|_| format!("`{address}` is no address"))?;
+                self.standing.placed.insert(address, (*host).into());
+            }
+            ["switch", "over", "to", host] => {
+                self.now.0 += 1;
+                self.switched_over(&(*host).into())?;
+            }
+            ["set-ip", address, host] => {
+                let address: std::net::IpAddr = address
+                    .parse()
+                    .map_err(|_| format!("`{address}` is no address"))?;
+                if self.setting.cluster.writer_address() == Some(address) {
+                    self.standing.writer = Some((*host).into());
+                } else {
+                    self.standing.placed.insert(address, (*host).into());
+                }
+            }
             ["set-offline", host] => {
                 self.standing.offline.insert((*host).into(), self.now);
             }

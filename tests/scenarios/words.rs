@@ -23,6 +23,8 @@ pub fn deed(effect: &Effect, fixes: &[Fix]) -> String {
             let fixes: Vec<String> = fixes.iter().map(fix).collect();
             format!("start repair: {}", fixes.join(", "))
         }
+        Effect::SwitchOver(host) => format!("start switchover to {host}"),
+        Effect::Activate { because } => format!("start leaving wait mode, since {because}"),
         Effect::Rejoin(host) => format!("start return of {host}"),
         Effect::Tell(event) => told(event),
     }
@@ -34,6 +36,7 @@ fn fix(fix: &Fix) -> String {
         Fix::DenyWrites(host) => format!("close {host}"),
         Fix::RemoveAddress(host, ip) => format!("take {ip} from {host}"),
         Fix::AddAddress(host, ip) => format!("bring {ip} up on {host}"),
+        Fix::AddAddressIfFree(host, ip) => format!("bring {ip} up on {host} if nobody answers for it"),
         Fix::Announce(host, ip) => format!("announce {ip} from {host}"),
         Fix::Follow(host, writer) => format!("point {host} to {writer}"),
     }
@@ -58,6 +61,9 @@ pub fn told(event: &Event) -> String {
             because,
         } => format!("{host} {from} -> {to}: {because}"),
         Event::RuleChanged { rule, sentence } => format!("{rule}: {sentence}"),
+        Event::ModeChanged { from, to, by } => format!("mode {from} -> {to} by {by}"),
+        Event::NetworkChanged { answers: true } => "our own network answers".to_owned(),
+        Event::NetworkChanged { answers: false } => "our own network is silent".to_owned(),
         Event::Alarm { what, hint } if hint.is_empty() => format!("ALARM {what}"),
         Event::Alarm { what, hint } => format!("ALARM {what} (hint: {hint})"),
         other => format!("{other:?}"),
