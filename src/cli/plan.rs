@@ -58,6 +58,7 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
         .iter()
         .map(|host| host.name.clone())
         .filter(|host| *host != outgoing && *host != incoming && !standing.owed.contains_key(host))
+        .filter(|host| !standing.offline.contains_key(host))
         .collect();
     let seats = Seats {
         outgoing: Some(outgoing),

@@ -9,7 +9,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, ClusterView};
 use crate::io::socket::{Answer, Ask, ask};
 use crate::io::standing::StateDir;
-use crate::io::{clock, monitor};
+use crate::io::{clock, monitor, records};
 use crate::report::reporter::{Output, out};
 use crate::report::show;
 
@@ -70,6 +70,11 @@ pub async fn look_once(inventory: &Inventory, entry: &ClusterEntry) -> Result<En
         timing.trap_after = std::time::Duration::ZERO;
     }
     let mut engine = Engine::new(cluster, monitor::means(entry), standing);
+    match records::load(&dir) {
+        Ok(Some(records)) => engine = engine.resume(records),
+        Ok(None) => {}
+        Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+    }
     let now = clock::now();
     for (host, facts) in facts {
         engine.step(now, Input::Looked(host, Box::new(facts)));
@@ -77,7 +82,10 @@ pub async fn look_once(inventory: &Inventory, entry: &ClusterEntry) -> Result<En
     for (host, kind, result) in results {
         engine.step(now, Input::Checked { host, kind, result });
     }
-    // What the engine asked for meanwhile is nobody's to do here; the next step shows the rule in force.
-    engine.step(now, Input::Finished);
+    // What the engine asked for meanwhile is nobody's to do here; the next steps show the rule in force. A state may
+    // rest on that of a host judged later, and lead to another.
+    for _ in 0..3 {
+        engine.step(now, Input::Finished);
+    }
     Ok(engine)
 }

@@ -56,8 +56,8 @@ pub fn rep_threads(reach: &Reach<Vec<ReplicationFacts>>) -> CheckResult {
     }
 }
 
-/// The check `rep_backlog`: no channel lags more than `max_backlog`. A lag that the server cannot tell because its
-/// threads stand still is a failure, not a zero.
+/// The check `rep_backlog`: no channel lags more than `max_backlog`. A lag that the server does not tell is a failure,
+/// not a zero: right after a start the trap period tolerates it.
 pub fn rep_backlog(reach: &Reach<Vec<ReplicationFacts>>, max_backlog: Duration) -> CheckResult {
     let channels = match configured(reach) {
         Ok(channels) => channels,
@@ -70,10 +70,7 @@ pub fn rep_backlog(reach: &Reach<Vec<ReplicationFacts>>, max_backlog: Duration) 
     for channel in channels {
         match channel.lag {
             None => {
-                return CheckResult::Unknown(format!(
-                    "{}the server does not tell its backlog",
-                    label(channel)
-                ));
+                return CheckResult::Error(format!("{}the server does not tell its backlog", label(channel)));
             }
             // A delay kept on purpose is not a backlog.
             Some(lag) => worst = worst.max(lag.saturating_sub(channel.delay)),
@@ -230,7 +227,7 @@ mod tests {
         let lagging = |seconds| Reach::Up(vec![channel(IoThread::Yes, SqlThread::Yes, seconds)]);
         assert!(is_ok(rep_backlog(&lagging(Some(60)), LIMIT)));
         assert!(is_error(rep_backlog(&lagging(Some(61)), LIMIT)));
-        assert!(is_unknown(rep_backlog(&lagging(None), LIMIT)));
+        assert!(is_error(rep_backlog(&lagging(None), LIMIT)), "NULL is no zero");
         assert!(is_ok(rep_threads(&lagging(None))));
     }
 

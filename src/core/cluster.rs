@@ -165,6 +165,43 @@ impl Default for StartPolicy {
     }
 }
 
+/// How a host that was away comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// How long it waits before it is ONLINE again by itself; none leaves it to a person.
+    pub auto_set_online: Option<Duration>,
+    /// A downtime shorter than this, without a restart of its system, lets it back in at once; zero for never.
+    pub short_downtime: Duration,
+    /// How long a host that has become ONLINE or the writer excuses replication failures of those who follow it.
+    pub excuse_peer_for: Duration,
+    /// When it has left ONLINE too often.
+    pub flapping: Flapping,
+}
+
+/// When a host has left ONLINE too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flapping {
+    /// More often than this; 0 for never.
+    pub count: u32,
+    /// Within this.
+    pub within: Duration,
+}
+
+impl Default for Recovery {
+    /// MMM's usual values.
+    fn default() -> Self {
+        Recovery {
+            auto_set_online: None,
+            short_downtime: Duration::from_secs(60),
+            excuse_peer_for: Duration::from_secs(60),
+            flapping: Flapping {
+                count: 3,
+                within: Duration::from_secs(3600),
+            },
+        }
+    }
+}
+
 /// Timing of one kind of check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckTiming {
@@ -255,6 +292,8 @@ pub struct Cluster {
     pub failover: FailoverPolicy,
     /// How a monitor begins.
     pub start: StartPolicy,
+    /// How hosts come back.
+    pub recovery: Recovery,
 }
 
 impl Cluster {

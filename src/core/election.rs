@@ -5,11 +5,14 @@ use std::fmt;
 
 use super::cluster::{Cluster, HostName};
 use super::facts::{HostFacts, Reach, SqlThread};
+use super::hosts::HostState;
 use super::standing::Standing;
 
 /// Why a host cannot be the next writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Barred {
+    /// A person took it out of service.
+    OutOfService,
     /// Its server does not answer; why.
     Unanswered(String),
     /// It was replaced as writer and has not been compared since.
@@ -24,9 +27,20 @@ pub enum Barred {
     NoBinaryLog,
 }
 
+impl Barred {
+    /// What lifts it, or says more.
+    pub fn lifted_by(&self, host: &HostName) -> String {
+        match self {
+            Barred::OutOfService => format!("`mmm set-online {host}` lets it back in"),
+            _ => "`mmm checks` says more".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Barred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Barred::OutOfService => f.write_str("a person took it out of service"),
             Barred::Unanswered(why) => write!(f, "its server does not answer: {why}"),
             Barred::Owed => f.write_str("it was replaced as writer and has not been compared since"),
             Barred::KeptOut(surplus) => write!(f, "it has transactions that the writer has not: {surplus}"),
@@ -40,6 +54,9 @@ impl fmt::Display for Barred {
 
 /// Why `host` cannot take over from `outgoing`; `None` when it can.
 pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: &HostName) -> Option<Barred> {
+    if standing.offline.contains_key(host) {
+        return Some(Barred::OutOfService);
+    }
     if let Some(owed) = standing.owed.get(host) {
         return Some(match &owed.progress {
             super::standing::Return::KeptOut { surplus } => Barred::KeptOut(surplus.clone()),
@@ -86,14 +103,27 @@ pub fn candidates(
         .collect()
 }
 
-/// The first host that could take over.
+/// The first host that a monitor may let take over by itself, given the states it knows.
 pub fn successor(
     cluster: &Cluster,
     standing: &Standing,
     facts: &BTreeMap<HostName, HostFacts>,
     outgoing: Option<&HostName>,
+    state_of: impl Fn(&HostName) -> HostState,
 ) -> Option<HostName> {
     candidates(cluster, standing, facts, outgoing)
         .into_iter()
-        .find_map(|(host, barred)| barred.is_none().then_some(host))
+        .find_map(|(host, barred)| (barred.is_none() && may_take_over(state_of(&host))).then_some(host))
+}
+
+/// Whether a host in that state may become the writer without a person. A lag is caught up with first; one that is not
+/// known yet is judged by its facts alone.
+fn may_take_over(state: HostState) -> bool {
+    match state {
+        HostState::Online | HostState::ReplicationDelay | HostState::Unknown => true,
+        HostState::AdminOffline
+        | HostState::HardOffline
+        | HostState::AwaitingRecovery
+        | HostState::ReplicationFail => false,
+    }
 }

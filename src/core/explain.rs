@@ -1,6 +1,7 @@
 //! Every numbered rule by its number, for `mmm explain`.
 
 use super::evidence::EvidenceRule;
+use super::hosts::HostRule;
 use super::rule::Rule;
 use super::startup::StartRule;
 
@@ -27,12 +28,17 @@ pub fn all() -> Vec<Explained> {
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
+    let hosts = HostRule::ALL.iter().map(|rule| Explained {
+        number: rule.to_string(),
+        sentence: rule.sentence().to_owned(),
+        lifted_by: rule.lifted_by().to_owned(),
+    });
     let startup = StartRule::ALL.iter().map(|rule| Explained {
         number: rule.to_string(),
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
-    rules.chain(evidence).chain(startup).collect()
+    rules.chain(evidence).chain(hosts).chain(startup).collect()
 }
 
 /// One rule, its number in either case.

@@ -158,7 +158,7 @@ pub fn switchover(
     if let Some(barred) = election::barred(standing, facts, incoming) {
         return refuse(
             format!("`{incoming}` cannot take over: {barred}"),
-            "`mmm checks` says more",
+            &barred.lifted_by(incoming),
         );
     }
     let Some(writer) = facts.get(outgoing).and_then(|facts| facts.mysql.up()) else {
@@ -269,7 +269,7 @@ pub fn failover(
     if let Some(barred) = election::barred(standing, facts, incoming) {
         return refuse(
             format!("`{incoming}` cannot take over: {barred}"),
-            "`mmm checks` says more",
+            &barred.lifted_by(incoming),
         );
     }
     if let Some(why) = facts.get(incoming).and_then(|facts| facts.ssh.trouble()) {
@@ -336,6 +336,11 @@ pub fn reopen(
 pub fn rejoin(cluster: &Cluster, standing: &Standing, host: &HostName) -> Result<(), Trouble> {
     let what = format!("`{host}` did not rejoin `{}`", cluster.name);
     hands_off(cluster, standing)?;
+    if standing.offline.contains_key(host) {
+        let because = "a person took it out of service";
+        let hint = format!("`mmm set-online {host}` lets it back in, and it is compared then");
+        return Err(Trouble::new(Kind::Refused, what, because).hint(hint));
+    }
     match standing.owed.get(host).map(|owed| &owed.progress) {
         None => Err(Trouble::new(
             Kind::Refused,

@@ -42,6 +42,9 @@ pub enum Verdict {
     Failed,
 }
 
+/// A monitor that begins this soon after the last probe of another, on top of the trap period, goes on counting.
+const RESTART_WITHIN: Duration = Duration::from_secs(10);
+
 /// One check of one host over time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latch {
@@ -53,6 +56,15 @@ pub struct Latch {
     pub changed_at: Option<Moment>,
     /// What the newest probe said, whatever it was.
     pub last: Option<CheckResult>,
+    /// When that was.
+    #[serde(default)]
+    pub heard_at: Option<Moment>,
+    /// When a probe last found all well.
+    #[serde(default)]
+    pub ok_at: Option<Moment>,
+    /// The verdict that an earlier monitor came to; none once a probe has said something definite.
+    #[serde(skip)]
+    inherited: Option<Verdict>,
 }
 
 impl Default for Latch {
@@ -62,15 +74,57 @@ impl Default for Latch {
             failing_since: None,
             changed_at: None,
             last: None,
+            heard_at: None,
+            ok_at: None,
+            inherited: None,
         }
     }
 }
 
 impl Latch {
+    /// A latch of an earlier monitor. Its timers go on, but no check is failed before a probe of this monitor fails.
+    pub fn inherit(mut self) -> Latch {
+        self.inherited = Some(self.verdict);
+        if self.verdict == Verdict::Failed {
+            self.verdict = Verdict::Untested;
+        }
+        self
+    }
+
+    /// What the next monitor inherits: the verdict that is known, which may be another monitor's still.
+    pub fn left_behind(&self) -> Latch {
+        Latch {
+            verdict: self.known(),
+            inherited: None,
+            ..self.clone()
+        }
+    }
+
+    /// The verdict in force, or an earlier monitor's until this one has its own.
+    pub fn known(&self) -> Verdict {
+        match self.verdict {
+            Verdict::Untested => self.inherited.unwrap_or(Verdict::Untested),
+            Verdict::Ok | Verdict::Failed => self.verdict,
+        }
+    }
+
     /// Takes in one result; returns the new verdict if it changed.
     pub fn observe(&mut self, now: Moment, result: CheckResult, trap_after: Duration) -> Option<Verdict> {
+        // Nobody knows whether it went on failing while nobody asked for long.
+        let is_long_ago = |heard_at| now.since(heard_at) > trap_after + RESTART_WITHIN;
+        if self.inherited.is_some() && self.heard_at.is_none_or(is_long_ago) {
+            self.failing_since = None;
+        }
+        self.heard_at = Some(now);
+        let known = self.known();
+        if !matches!(result, CheckResult::Unknown(_)) {
+            self.inherited = None;
+        }
         match &result {
-            CheckResult::Ok(_) => self.failing_since = None,
+            CheckResult::Ok(_) => {
+                self.failing_since = None;
+                self.ok_at = Some(now);
+            }
             CheckResult::Error(_) => {
                 self.failing_since.get_or_insert(now);
             }
@@ -79,20 +133,25 @@ impl Latch {
         let good = matches!(result, CheckResult::Ok(_));
         self.last = Some(result);
         if good {
-            self.change(now, Verdict::Ok)
+            self.change(now, known, Verdict::Ok)
         } else {
-            self.tick(now, trap_after)
+            self.fail(now, known, trap_after)
         }
     }
 
     /// Lets time pass; a check that has been failing for `trap_after` becomes failed without waiting for a probe, unless
     /// the newest one could not tell.
     pub fn tick(&mut self, now: Moment, trap_after: Duration) -> Option<Verdict> {
+        self.fail(now, self.known(), trap_after)
+    }
+
+    fn fail(&mut self, now: Moment, known: Verdict, trap_after: Duration) -> Option<Verdict> {
         let since = self.failing_since?;
-        if now.since(since) < trap_after || !matches!(self.last, Some(CheckResult::Error(_))) {
+        let is_bad = matches!(self.last, Some(CheckResult::Error(_)));
+        if self.inherited.is_some() || !is_bad || now.since(since) < trap_after {
             return None;
         }
-        self.change(now, Verdict::Failed)
+        self.change(now, known, Verdict::Failed)
     }
 
     /// Forgets a failure that has not lasted for its trap period: what was seen so far may have had another reason.
@@ -107,11 +166,11 @@ impl Latch {
         self.failing_since.is_some() && self.verdict != Verdict::Failed
     }
 
-    fn change(&mut self, now: Moment, to: Verdict) -> Option<Verdict> {
-        if self.verdict == to {
+    fn change(&mut self, now: Moment, known: Verdict, to: Verdict) -> Option<Verdict> {
+        self.verdict = to;
+        if known == to {
             return None;
         }
-        self.verdict = to;
         self.changed_at = Some(now);
         Some(to)
     }

@@ -124,7 +124,8 @@ pub fn fixes(
     }
     fixes.extend(misplaced(cluster, standing, writer, eligible, facts));
     for (host, seen) in facts {
-        let reached = seen.ssh.up().is_some() && !standing.owed.contains_key(host);
+        let kept_out = standing.owed.contains_key(host) || standing.offline.contains_key(host);
+        let reached = seen.ssh.up().is_some() && !kept_out;
         if reached && follows_another(cluster, writer, host, facts) == Some(Compared::Nothing) {
             fixes.push(Fix::Follow(host.clone(), writer.clone()));
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::cluster::{
-    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, Role, RoleMode, StartPolicy,
-    Unfenced,
+    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, Recovery, Role, RoleMode,
+    StartPolicy, Unfenced,
 };
 use super::facts::{
     AddressFact, EventScheduler, Flavour, GtidFacts, HostFacts, IoThread, MysqlFacts, Reach, ReceivedGtid,
@@ -55,6 +55,7 @@ pub(crate) fn cluster() -> Cluster {
             automatic: true,
         },
         start: StartPolicy::default(),
+        recovery: Recovery::default(),
     }
 }
 

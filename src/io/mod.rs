@@ -17,6 +17,7 @@ pub mod network;
 pub mod operation;
 pub mod ping;
 pub mod preflight;
+pub mod records;
 pub mod secret;
 pub mod settle;
 pub mod shell;

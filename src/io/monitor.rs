@@ -31,6 +31,7 @@ use crate::io::mysql::Server;
 use crate::io::network::NetworkWatch;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
+use crate::io::records;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 
@@ -129,10 +130,23 @@ pub async fn watch_cluster(
     let Some(standing) = begin(&performer, &mut network, &mut questions, &mut stop).await else {
         return;
     };
-    let mut engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
+    let engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
+    let mut engine = match records::load(&dir) {
+        Ok(Some(records)) => engine.resume(records),
+        Ok(None) => engine,
+        Err(trouble) => {
+            alarm(&teller, &trouble);
+            engine
+        }
+    };
     let (inputs, mut incoming) = mpsc::channel::<Input>(256);
     let (owed_out, owed) = watch::channel(owed_hosts(&engine));
+    let (newest, kept) = watch::channel(None);
     let mut tasks = JoinSet::new();
+    let keeping = {
+        let (dir, teller) = (dir.clone(), teller.clone());
+        tokio::spawn(async move { records::keep(dir, kept, |trouble| alarm(&teller, trouble)).await })
+    };
     start_probes(&fleet, &inputs, &mut tasks);
     start_looks(&fleet, &inputs, &owed, &mut tasks);
     start_reading(&dir, &inputs, &mut tasks);
@@ -149,6 +163,7 @@ pub async fn watch_cluster(
         for effect in engine.step(clock::now(), input) {
             match effect {
                 Effect::Tell(event) => teller.tell(event),
+                Effect::Remember(records) => drop(newest.send_replace(Some(records))),
                 effect => {
                     let eligible = engine.eligible();
                     let (fleet, dir, teller, inputs) =
@@ -170,6 +185,11 @@ pub async fn watch_cluster(
         while tasks.try_join_next().is_some() {}
     }
     tasks.shutdown().await;
+    newest.send_replace(Some(Box::new(engine.records())));
+    drop(newest);
+    if let Err(error) = keeping.await {
+        tracing::warn!("the records of the hosts may not be the newest: {error}");
+    }
 }
 
 /// What a monitor acts through, no further than its mode allows.
@@ -209,10 +229,8 @@ async fn carry_out(
     inputs: mpsc::Sender<Input>,
 ) {
     let trouble = match effect {
-        Effect::Tell(event) => {
-            performer.teller.tell(event);
-            return;
-        }
+        // The cluster's loop sees to both by itself.
+        Effect::Tell(_) | Effect::Remember(_) => return,
         Effect::AskEvidence(suspect) => {
             let evidence = inquest::gather(performer.fleet, &suspect).await;
             say(&inputs, Input::Evidence { suspect, evidence }).await;

@@ -413,7 +413,7 @@ impl Performer<'_> {
         }
     }
 
-    /// Outgoing and incoming as told; every other host that is not kept out follows.
+    /// Outgoing and incoming as told; every other host that is neither kept out nor out of service follows.
     fn seats(&self, outgoing: Option<HostName>, incoming: HostName, standing: &Standing) -> Seats {
         let cluster = &self.fleet.entry().cluster;
         let replicas = cluster
@@ -421,6 +421,7 @@ impl Performer<'_> {
             .iter()
             .filter(|host| Some(&host.name) != outgoing.as_ref() && host.name != incoming)
             .filter(|host| !standing.owed.contains_key(&host.name))
+            .filter(|host| !standing.offline.contains_key(&host.name))
             .filter(|host| matches!(host.mode, HostMode::Master | HostMode::Slave))
             .map(|host| host.name.clone())
             .collect();

@@ -27,7 +27,7 @@ impl Story {
             Effect::AskEvidence(_) => "gathering",
             Effect::SwitchOver(_) => "switchover",
             Effect::Activate { .. } => "activation",
-            Effect::Tell(_) => "talk",
+            Effect::Remember(_) | Effect::Tell(_) => "talk",
         };
         if name != what {
             return Err(format!("a {name} is under way"));
@@ -104,7 +104,7 @@ impl Story {
                 self.stage(&host)?.mute = None;
                 self.follow_writer(&host)?;
             }
-            Effect::AskEvidence(_) | Effect::Tell(_) => {}
+            Effect::AskEvidence(_) | Effect::Remember(_) | Effect::Tell(_) => {}
         }
         self.finished(lines);
         Ok(())

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mmm::core::cluster::{
-    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Role, RoleMode,
-    StartMode, StartPolicy, Unfenced,
+    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Recovery, Role,
+    RoleMode, StartMode, StartPolicy, Unfenced,
 };
 use mmm::core::evidence::Means;
 use serde_json::json;
@@ -57,6 +57,7 @@ impl Default for Setting {
                 automatic: true,
             },
             start: StartPolicy::default(),
+            recovery: Recovery::default(),
         };
         Setting {
             cluster,
@@ -96,6 +97,7 @@ impl Setting {
                 let role = self.cluster.roles.iter_mut().find(|role| role.name == *name)?;
                 role.fail_back = FailBack::OnCommand;
             }
+            ["recovery", rest @ ..] => return Some(self.recovery(rest)),
             ["start", rest @ ..] => return Some(self.start(rest)),
             ["failover", "is", "left", "to", "a", "person"] => self.cluster.failover.automatic = false,
             ["a", "failover", "needs", "a", "fence"] => {
@@ -118,6 +120,22 @@ impl Setting {
             ["careful", "no"] => start.careful = false,
             ["wait_for_other_master", time] => start.wait_for_other_master = words::span(time)?,
             other => return Err(format!("`start` has no `{}`", other.join(" "))),
+        }
+        Ok(())
+    }
+
+    /// `auto_set_online 30s`, `flapping 3 within 1h`.
+    fn recovery(&mut self, said: &[&str]) -> Result<(), String> {
+        let recovery = &mut self.cluster.recovery;
+        match said {
+            ["auto_set_online", time] => recovery.auto_set_online = Some(words::span(time)?),
+            ["short_downtime", time] => recovery.short_downtime = words::span(time)?,
+            ["excuse_peer_for", time] => recovery.excuse_peer_for = words::span(time)?,
+            ["flapping", count, "within", time] => {
+                recovery.flapping.count = count.parse().map_err(|_| format!("`{count}` is no number"))?;
+                recovery.flapping.within = words::span(time)?;
+            }
+            other => return Err(format!("`recovery` has no `{}`", other.join(" "))),
         }
         Ok(())
     }

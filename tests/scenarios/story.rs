@@ -37,6 +37,8 @@ pub struct Story {
     /// The hosts.
     pub hosts: BTreeMap<HostName, Stage>,
     engine: Option<Engine>,
+    /// What the monitor wrote down about the hosts, as the next one finds it.
+    written: Option<String>,
     /// What the monitor started and is waiting for.
     pub under_way: Option<Effect>,
     /// The moment that the story has come to.
@@ -51,6 +53,7 @@ impl Default for Story {
             standing: Standing::default(),
             hosts: BTreeMap::new(),
             engine: None,
+            written: None,
             under_way: None,
             now: BEGINNING,
             rules: BTreeSet::new(),
@@ -185,7 +188,14 @@ impl Story {
             self.setting.means(),
             self.standing.clone(),
         );
-        self.engine = Some(engine);
+        let records = self
+            .written
+            .as_ref()
+            .map(|written| serde_json::from_str(written).unwrap());
+        self.engine = Some(match records {
+            Some(records) => engine.resume(records),
+            None => engine,
+        });
         self.under_way = None;
     }
 
@@ -269,11 +279,18 @@ impl Story {
         };
         let effects = engine.step(self.now, input);
         self.rules.insert(engine.rule().to_string());
+        let hosts = engine.cluster().hosts.iter();
+        let records = hosts.filter_map(|host| engine.record(&host.name));
+        self.rules.extend(records.map(|record| record.rule.to_string()));
         if let Some(guard) = engine.guard() {
             self.rules.insert(guard.rule.to_string());
         }
         let at = at_ms.map_or(String::new(), |ms| format!("{}: ", words::passed(ms)));
         for effect in effects {
+            if let Effect::Remember(records) = &effect {
+                self.written = Some(serde_json::to_string(records).unwrap());
+                continue;
+            }
             let fixes = self.fixes();
             lines.push(format!("{at}{}", words::deed(&effect, &fixes)));
             if let Effect::Tell(Event::RuleChanged { rule, .. }) = &effect {

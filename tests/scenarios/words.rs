@@ -26,6 +26,7 @@ pub fn deed(effect: &Effect, fixes: &[Fix]) -> String {
         Effect::SwitchOver(host) => format!("start switchover to {host}"),
         Effect::Activate { because } => format!("start leaving wait mode, since {because}"),
         Effect::Rejoin(host) => format!("start return of {host}"),
+        Effect::Remember(_) => "write down what is known of the hosts".to_owned(),
         Effect::Tell(event) => told(event),
     }
 }

@@ -16,6 +16,7 @@ pub fn unknown_key_hint(key: &str, path: &str, asked: &BTreeSet<&'static str>) -
         "checks",
         "failover",
         "start",
+        "recovery",
         "playbooks",
         "writer_role",
     ];
@@ -51,7 +52,7 @@ pub fn former_name_of(key: &str, former: &str) -> Option<&'static str> {
 }
 
 /// What MMM called the keys of today.
-const FORMER_KEYS: [(&str, &str); 24] = [
+const FORMER_KEYS: [(&str, &str); 27] = [
     ("ip", "address"),
     ("ips", "addresses"),
     ("cluster_interface", "interface"),
@@ -71,6 +72,9 @@ const FORMER_KEYS: [(&str, &str); 24] = [
         "replication_password",
         "credentials: { replication: { password: … } }",
     ),
+    ("auto_set_online", "recovery: { auto_set_online: … }"),
+    ("flap_count", "recovery: { flapping: { count: … } }"),
+    ("flap_duration", "recovery: { flapping: { within: … } }"),
     ("host", "hosts"),
     ("role", "roles"),
     ("check", "checks"),

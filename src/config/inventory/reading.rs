@@ -1,7 +1,7 @@
 //! Reads the whole file out of its tree, section by section.
 
 use super::reader::{Reader, Section};
-use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Role, Start, Timing};
+use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Role, Start, Timing};
 use super::settings;
 use super::tree::Node;
 use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
@@ -211,6 +211,9 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
     if let Some(section) = r.section(section, "start") {
         wide.start = start(r, section);
     }
+    if let Some(section) = r.section(section, "recovery") {
+        wide.recovery = recovery(r, section);
+    }
     wide.playbooks = section.get("playbooks").and_then(|node| r.path(node));
 }
 
@@ -231,6 +234,29 @@ fn start(r: &mut Reader<'_>, mut section: Section<'_>) -> Start {
     };
     r.close(section);
     start
+}
+
+fn recovery(r: &mut Reader<'_>, mut section: Section<'_>) -> Recovery {
+    let mut recovery = Recovery {
+        auto_set_online: section
+            .get("auto_set_online")
+            .and_then(|node| r.duration_or_zero(node)),
+        short_downtime: section
+            .get("short_downtime")
+            .and_then(|node| r.duration_or_zero(node)),
+        excuse_peer_for: section
+            .get("excuse_peer_for")
+            .and_then(|node| r.duration_or_zero(node)),
+        flapping_count: None,
+        flapping_within: None,
+    };
+    if let Some(mut flapping) = r.section(&mut section, "flapping") {
+        recovery.flapping_count = flapping.get("count").and_then(|node| r.number(node, 0, 1000));
+        recovery.flapping_within = flapping.get("within").and_then(|node| r.duration(node));
+        r.close(flapping);
+    }
+    r.close(section);
+    recovery
 }
 
 fn timing(r: &mut Reader<'_>, mut section: Section<'_>, with_backlog: bool) -> Timing {

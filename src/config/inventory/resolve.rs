@@ -11,8 +11,8 @@ use super::resolved::{
 };
 use super::said;
 use crate::core::cluster::{
-    CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Role,
-    StartPolicy, Unfenced,
+    CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Flapping, Host, HostMode, HostName,
+    Recovery, Role, StartPolicy, Unfenced,
 };
 
 /// MMM's timing, which counts where nothing is said.
@@ -80,6 +80,7 @@ pub fn cluster(
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
             },
             start: start(wide.start, &top.start),
+            recovery: recovery(wide.recovery, &top.recovery),
         },
         hosts: entries
             .into_iter()
@@ -102,6 +103,22 @@ fn start(near: said::Start, far: &said::Start) -> StartPolicy {
 
 fn value_of<T: Clone>(near: Option<Given<T>>, far: &Option<Given<T>>) -> Option<T> {
     near.or_else(|| far.clone()).map(|given| given.value)
+}
+
+/// Key by key; zero switches `auto_set_online` off again where a farther level gave one.
+fn recovery(near: said::Recovery, far: &said::Recovery) -> Recovery {
+    let usual = Recovery::default();
+    let auto_set_online = value_of(near.auto_set_online, &far.auto_set_online);
+    Recovery {
+        auto_set_online: auto_set_online.filter(|wait| !wait.is_zero()),
+        short_downtime: value_of(near.short_downtime, &far.short_downtime).unwrap_or(usual.short_downtime),
+        excuse_peer_for: value_of(near.excuse_peer_for, &far.excuse_peer_for)
+            .unwrap_or(usual.excuse_peer_for),
+        flapping: Flapping {
+            count: value_of(near.flapping_count, &far.flapping_count).unwrap_or(usual.flapping.count),
+            within: value_of(near.flapping_within, &far.flapping_within).unwrap_or(usual.flapping.within),
+        },
+    }
 }
 
 /// The nearer level wins, and within a level the named kind wins over `default`.

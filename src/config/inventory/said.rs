@@ -32,6 +32,7 @@ pub struct ClusterWide {
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
     pub start: Start,
+    pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
 }
 
@@ -41,6 +42,16 @@ pub struct Start {
     pub mode: Option<Given<StartMode>>,
     pub careful: Option<Given<bool>>,
     pub wait_for_other_master: Option<Given<Duration>>,
+}
+
+/// How hosts come back; zero durations switch off.
+#[derive(Debug, Default, Clone)]
+pub struct Recovery {
+    pub auto_set_online: Option<Given<Duration>>,
+    pub short_downtime: Option<Given<Duration>>,
+    pub excuse_peer_for: Option<Given<Duration>>,
+    pub flapping_count: Option<Given<u32>>,
+    pub flapping_within: Option<Given<Duration>>,
 }
 
 #[derive(Debug)]

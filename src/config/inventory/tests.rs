@@ -61,11 +61,11 @@ fn valid_text() -> String {
 #[test]
 fn the_nearer_level_wins_key_by_key() {
     let text = valid_text()
-        .replace("defaults:\n", "defaults:\n  checks: { default: { every: 3s, timeout: 1s }, ping: { every: 2s } }\n  fence: { duty: far, with: { a: 1, b: 2 } }\n  failover: { automatic: false, unfenced: never }\n")
+        .replace("defaults:\n", "defaults:\n  checks: { default: { every: 3s, timeout: 1s }, ping: { every: 2s } }\n  fence: { duty: far, with: { a: 1, b: 2 } }\n  failover: { automatic: false, unfenced: never }\n  recovery: { auto_set_online: 30s, excuse_peer_for: 0s, flapping: { count: 0 } }\n")
         .replace("peer: db2 }", "peer: db2, fence: { with: { b: 3 } } }")
         .replace("peer: db1 }", "peer: db1, fence: { duty: near }, service: none }")
         .replace("mode: slave }", "mode: replica, fence: none }")
-        + "    checks: { default: { every: 4s } }\n    failover: { automatic: true }\n";
+        + "    checks: { default: { every: 4s } }\n    failover: { automatic: true }\n    recovery: { auto_set_online: 0s, flapping: { within: 5m } }\n";
     let inventory = read(&text).unwrap_or_else(|found| panic!("{}", render_all(&found)));
     let cluster = inventory.cluster("shop").unwrap();
     let checks = &cluster.cluster.checks;
@@ -77,6 +77,18 @@ fn the_nearer_level_wins_key_by_key() {
     assert_eq!(checks.mysql.trap_after.as_secs(), 10);
     let failover = &cluster.cluster.failover;
     assert_eq!((failover.automatic, failover.unfenced), (true, Unfenced::Never));
+
+    let recovery = &cluster.cluster.recovery;
+    assert_eq!(recovery.auto_set_online, None, "zero switches it off again");
+    assert_eq!(
+        (
+            recovery.short_downtime.as_secs(),
+            recovery.excuse_peer_for.as_secs()
+        ),
+        (60, 0)
+    );
+    let flapping = recovery.flapping;
+    assert_eq!((flapping.count, flapping.within.as_secs()), (0, 300));
 
     let fence = |name: &str| cluster.host(&HostName::from(name)).unwrap().fence.clone();
     let values = |pairs: &[(&str, &str)]| {
@@ -136,6 +148,8 @@ fn the_example_shows_every_key() {
         "fence",
         "checks.ping",
         "failover",
+        "recovery",
+        "recovery.flapping",
     ] {
         assert!(
             known

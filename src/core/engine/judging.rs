@@ -1,11 +1,16 @@
 //! From probe results to verdicts, and from verdicts to the states of hosts.
 
+use std::time::Duration;
+
 use super::{Effect, Engine};
-use crate::core::cluster::{CheckKind, HostName};
+use crate::core::cluster::{CheckKind, Host, HostName};
 use crate::core::event::Event;
-use crate::core::hosts::{self, HostRecord, HostState, Verdicts};
-use crate::core::latch::{CheckResult, Verdict};
+use crate::core::hosts::{
+    self, Comeback, HostPicture, HostRecord, HostRule, HostState, Part, Peer, Replication, Server, Word,
+};
+use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
+use crate::core::standing::Return;
 
 impl Engine {
     pub(super) fn check(
@@ -21,7 +26,7 @@ impl Engine {
             return;
         };
         let message = result.message().to_owned();
-        let was = latch.verdict;
+        let was = latch.known();
         if let Some(verdict) = latch.observe(now, result, trap_after)
             && was != Verdict::Untested
         {
@@ -44,43 +49,235 @@ impl Engine {
     }
 
     pub(super) fn judge_hosts(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for host in &self.cluster.hosts {
-            let verdict = |kind| {
-                self.latches
-                    .get(&(host.name.clone(), kind))
-                    .map_or(Verdict::Untested, |latch| latch.verdict)
-            };
-            let verdicts = Verdicts {
-                mysql: verdict(CheckKind::Mysql),
-                rep_threads: verdict(CheckKind::RepThreads),
-                rep_backlog: verdict(CheckKind::RepBacklog),
-            };
-            let is_writer = self.standing.writer.as_ref() == Some(&host.name);
-            let owed = self.standing.owed.get(&host.name);
-            let (state, because) = hosts::state(&verdicts, is_writer, owed);
-            let from = self.records.get(&host.name).map(|record| record.state);
-            if from == Some(state) {
-                if let Some(record) = self.records.get_mut(&host.name) {
-                    record.because = because;
-                }
-                continue;
+        if self.known_writer != self.standing.writer {
+            if self.known_writer.is_some() {
+                self.writer_since = Some(now);
             }
-            if let Some(from) = from.filter(|from| *from != HostState::Unknown) {
+            self.known_writer.clone_from(&self.standing.writer);
+        }
+        for host in self.cluster.hosts.clone() {
+            self.judge(now, &host, effects);
+        }
+    }
+
+    fn judge(&mut self, now: Moment, host: &Host, effects: &mut Vec<Effect>) {
+        let mut record = match self.records.get(&host.name) {
+            Some(record) => record.clone(),
+            None => HostRecord::unknown(host.name.clone(), now),
+        };
+        if record.flaps.flapping_since.is_some() && self.may_stop_flapping(now, &record) {
+            record.flaps = hosts::Flaps::default();
+        }
+        let picture = self.host_picture(now, host, &record);
+        let rule = hosts::decide(&picture);
+        let to = rule.leads_to(record.state);
+        record.rule = rule;
+        record.because = format!("{rule}: {}", self.because(rule, &host.name));
+        if to != record.state {
+            let from = record.state;
+            let policy = self.cluster.recovery.flapping;
+            if record.enter(now, to, &policy) {
+                effects.push(Effect::Tell(Event::Alarm {
+                    what: format!(
+                        "{} has left ONLINE more than {} times within {} s",
+                        host.name,
+                        policy.count,
+                        policy.within.as_secs()
+                    ),
+                    hint: format!(
+                        "find out why, then `mmm set-online {}`; it is kept out until then",
+                        host.name
+                    ),
+                }));
+            }
+            if from != HostState::Unknown {
                 effects.push(Effect::Tell(Event::StateChanged {
                     host: host.name.clone(),
                     from: from.to_string(),
-                    to: state.to_string(),
-                    because: because.clone(),
+                    to: to.to_string(),
+                    because: record.because.clone(),
                 }));
             }
-            let record = HostRecord {
-                host: host.name.clone(),
-                state,
-                since: now,
-                because,
-            };
-            self.records.insert(host.name.clone(), record);
         }
+        if record.state == HostState::Online && self.answers(&host.name) {
+            record.uptime = self.uptime(&host.name).or(record.uptime);
+        }
+        self.records.insert(host.name.clone(), record);
+    }
+
+    fn host_picture(&self, now: Moment, host: &Host, record: &HostRecord) -> HostPicture {
+        let name = &host.name;
+        let standing = &self.standing;
+        let released = |at: &Moment| record.out_since.is_some_and(|out| *at >= out);
+        HostPicture {
+            from: record.state,
+            word: if standing.offline.contains_key(name) {
+                Word::OutOfService
+            } else if standing.released.get(name).is_some_and(released) {
+                Word::Released
+            } else {
+                Word::None
+            },
+            part: if standing.owed.contains_key(name) {
+                Part::Owed
+            } else if standing.writer.as_ref() == Some(name) {
+                Part::Writer
+            } else {
+                Part::Follower
+            },
+            server: match self.verdict(name, CheckKind::Mysql) {
+                Verdict::Untested => Server::Untested,
+                Verdict::Ok => Server::Answers,
+                Verdict::Failed => Server::Failed,
+            },
+            replication: self.replication(name, record),
+            peer: self.peer(now, host),
+            comeback: self.comeback(now, name, record),
+        }
+    }
+
+    fn verdict(&self, host: &HostName, kind: CheckKind) -> Verdict {
+        self.latch(host, kind)
+            .map_or(Verdict::Untested, |latch| latch.verdict)
+    }
+
+    /// Whether its server answers, and no probe has failed since.
+    fn answers(&self, host: &HostName) -> bool {
+        self.latch(host, CheckKind::Mysql)
+            .is_some_and(|latch| latch.verdict == Verdict::Ok && !latch.is_suspect())
+    }
+
+    fn replication(&self, host: &HostName, record: &HostRecord) -> Replication {
+        let threads = self.verdict(host, CheckKind::RepThreads);
+        let backlog = self.verdict(host, CheckKind::RepBacklog);
+        match (threads, backlog) {
+            (Verdict::Failed, _) => Replication::Broken,
+            (Verdict::Ok, Verdict::Failed) => Replication::Delayed,
+            (Verdict::Ok, Verdict::Ok) if self.is_well_since(host, record) => Replication::Fine,
+            _ => Replication::Untold,
+        }
+    }
+
+    /// A verdict may be older than what put the host out: before it comes back in, both checks must have been well
+    /// since then, with nothing bad after it.
+    fn is_well_since(&self, host: &HostName, record: &HostRecord) -> bool {
+        let since = match record.state {
+            HostState::AwaitingRecovery => Some(record.since),
+            HostState::AdminOffline => self.standing.released.get(host).copied(),
+            _ => return true,
+        };
+        [CheckKind::RepThreads, CheckKind::RepBacklog]
+            .into_iter()
+            .all(|kind| {
+                self.latch(host, kind)
+                    .is_some_and(|latch| latch.ok_at >= since && !latch.is_suspect())
+            })
+    }
+
+    /// How the host is that `host` replicates from. It must have answered since the replication began to fail: when a
+    /// source dies, the checks of those who follow it may notice first.
+    fn peer(&self, now: Moment, host: &Host) -> Peer {
+        let writer = self.standing.writer.as_ref();
+        let Some(peer) = host.peer.as_ref().or(writer) else {
+            return Peer::Away;
+        };
+        let Some(record) = self
+            .records
+            .get(peer)
+            .filter(|record| record.state == HostState::Online)
+        else {
+            return Peer::Away;
+        };
+        let failing = match self.verdict(&host.name, CheckKind::RepThreads) {
+            Verdict::Failed => CheckKind::RepThreads,
+            Verdict::Untested | Verdict::Ok => CheckKind::RepBacklog,
+        };
+        let failing_since = self
+            .latch(&host.name, failing)
+            .and_then(|latch| latch.failing_since);
+        let ok_at = self.latch(peer, CheckKind::Mysql).and_then(|latch| latch.ok_at);
+        if !self.answers(peer) || ok_at < failing_since {
+            return Peer::Away;
+        }
+        let writer_since = self.writer_since.filter(|_| writer == Some(peer));
+        let fresh_since = record.online_since.max(writer_since);
+        let excuse = self.cluster.recovery.excuse_peer_for;
+        if fresh_since.is_some_and(|since| now.since(since) < excuse) {
+            Peer::Fresh
+        } else {
+            Peer::Steady
+        }
+    }
+
+    fn comeback(&self, now: Moment, host: &HostName, record: &HostRecord) -> Comeback {
+        let recovery = &self.cluster.recovery;
+        let waited = |enough: Duration| {
+            record.state == HostState::AwaitingRecovery && now.since(record.since) >= enough
+        };
+        if record.flaps.flapping_since.is_some() {
+            Comeback::Flapping
+        } else if self.was_away_shortly(host, record) {
+            Comeback::Short
+        } else if recovery.auto_set_online.is_some_and(waited) {
+            Comeback::Waited
+        } else {
+            Comeback::Waiting
+        }
+    }
+
+    /// Whether its system has gone on running since it was last ONLINE, and that is not long ago.
+    fn was_away_shortly(&self, host: &HostName, record: &HostRecord) -> bool {
+        let is_new = self.looked_at.get(host).is_some_and(|at| *at > record.since);
+        let Some((before, now)) = record.uptime.zip(self.uptime(host).filter(|_| is_new)) else {
+            return false;
+        };
+        now > before && now.saturating_sub(before) < self.cluster.recovery.short_downtime
+    }
+
+    fn uptime(&self, host: &HostName) -> Option<Duration> {
+        let facts = self.facts.get(host)?;
+        facts.ssh.up().map(|shell| shell.uptime)
+    }
+
+    /// Whether a person let a flapping host back in, or everything about it has been well and unchanged for long enough.
+    fn may_stop_flapping(&self, now: Moment, record: &HostRecord) -> bool {
+        let host = &record.host;
+        let policy = self.cluster.recovery.flapping;
+        let released = self.standing.released.get(host).copied();
+        let latches = || {
+            CheckKind::ALL
+                .into_iter()
+                .filter_map(|kind| self.latch(host, kind))
+        };
+        let changed_at = latches()
+            .filter_map(|latch| latch.changed_at)
+            .max()
+            .max(record.flaps.flapping_since);
+        let is_well = |latch: &Latch| latch.verdict == Verdict::Ok && !latch.is_suspect();
+        policy.count == 0
+            || released >= record.flaps.flapping_since
+            || latches().all(is_well) && changed_at.is_some_and(|at| now.since(at) >= policy.within)
+    }
+
+    /// A rule's sentence with what is known of this case.
+    fn because(&self, rule: HostRule, host: &HostName) -> String {
+        let says = |kind| {
+            let last = self.latch(host, kind).and_then(|latch| latch.last.as_ref());
+            last.map(|last| format!("{}: {}", rule.sentence(), last.message()))
+        };
+        let more = match rule {
+            HostRule::H05 => says(CheckKind::Mysql),
+            HostRule::H13 => says(CheckKind::RepThreads),
+            HostRule::H14 => says(CheckKind::RepBacklog),
+            HostRule::H06 => match self.standing.owed.get(host).map(|owed| &owed.progress) {
+                Some(Return::KeptOut { surplus }) => Some(format!(
+                    "kept out: it has transactions that the writer has not ({surplus})"
+                )),
+                Some(Return::Awaited | Return::Quarantined) | None => None,
+            },
+            _ => None,
+        };
+        more.unwrap_or_else(|| rule.sentence().to_owned())
     }
 }
 

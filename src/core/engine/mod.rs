@@ -3,6 +3,7 @@
 
 mod judging;
 mod placing;
+mod remembering;
 mod tending;
 mod waiting;
 
@@ -16,7 +17,7 @@ use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, Evidence, EvidenceRule, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
-use crate::core::hosts::{HostRecord, HostState};
+use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
@@ -75,7 +76,8 @@ pub enum Input {
     Tick,
 }
 
-/// What the engine wants done. At most one effect other than [`Effect::Tell`] is under way at a time.
+/// What the engine wants done. At most one effect other than [`Effect::Tell`] and [`Effect::Remember`] is under way at a
+/// time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Gather evidence about this writer.
@@ -108,6 +110,8 @@ pub enum Effect {
         /// What made it so.
         because: String,
     },
+    /// Write down what the next monitor should know of the hosts; one that is newer replaces it.
+    Remember(Box<Records>),
     /// Tell people.
     Tell(Event),
 }
@@ -133,6 +137,12 @@ pub struct Engine {
     standing: Standing,
     latches: BTreeMap<(HostName, CheckKind), Latch>,
     records: BTreeMap<HostName, HostRecord>,
+    /// The writer when hosts were last judged, and when it became one.
+    known_writer: Option<HostName>,
+    writer_since: Option<Moment>,
+    /// What was last asked to be written down, and when.
+    remembered: Option<Records>,
+    remembered_at: Option<Moment>,
     facts: BTreeMap<HostName, HostFacts>,
     /// Which of our addresses each host held when it could last be looked at.
     last_seen: BTreeMap<HostName, Vec<IpAddr>>,
@@ -179,6 +189,10 @@ impl Engine {
             standing,
             latches,
             records: BTreeMap::new(),
+            known_writer: None,
+            writer_since: None,
+            remembered: None,
+            remembered_at: None,
             facts: BTreeMap::new(),
             last_seen: BTreeMap::new(),
             answered_for: BTreeMap::new(),
@@ -255,6 +269,7 @@ impl Engine {
             self.judge_hosts(now, &mut effects);
         }
         self.consider(now, &mut effects);
+        self.remember(now, &mut effects);
         effects
     }
 
@@ -394,7 +409,7 @@ impl Engine {
         } else {
             Activity::Idle
         };
-        let successor = election::successor(&self.cluster, &self.standing, &self.facts, writer);
+        let successor = self.successor(writer);
         Picture {
             mode: self.standing.mode,
             automatic: self.cluster.failover.automatic,
@@ -407,6 +422,14 @@ impl Engine {
                 StandbyPicture::Missing
             },
         }
+    }
+
+    /// Who could take over. What keeps a host from it is more than its facts of this moment: a standby whose replication
+    /// was broken before does not become fit because the writer died.
+    fn successor(&self, outgoing: Option<&HostName>) -> Option<HostName> {
+        election::successor(&self.cluster, &self.standing, &self.facts, outgoing, |host| {
+            self.state_of(host)
+        })
     }
 
     /// Whether a host was looked at since the last effect ended.
@@ -445,7 +468,7 @@ impl Engine {
             return;
         };
         let (rule, decision) = evidence::decide(&evidence, means);
-        let incoming = election::successor(&self.cluster, &self.standing, &self.facts, Some(&suspect));
+        let incoming = self.successor(Some(&suspect));
         match (decision, incoming) {
             (Decision::Replace(rung), Some(incoming)) => {
                 self.guard = None;

@@ -59,7 +59,9 @@ impl Engine {
             return;
         }
         // One whose server runs is made harmless first; one that was stopped for good is started that way.
-        let back = self.standing.owed.iter().find(|(host, owed)| {
+        let in_service = |host: &HostName| !self.standing.offline.contains_key(host);
+        let mut owed = self.standing.owed.iter().filter(|(host, _)| in_service(host));
+        let back = owed.find(|(host, owed)| {
             let seen = self.facts.get(*host).filter(|_| self.is_fresh(host));
             seen.is_some_and(|seen| {
                 seen.ssh.up().is_some()

@@ -94,11 +94,11 @@ impl Story {
     }
 }
 
-/// Effects other than telling.
+/// Effects other than telling and remembering.
 fn deeds(effects: Vec<Effect>) -> Vec<Effect> {
     effects
         .into_iter()
-        .filter(|effect| !matches!(effect, Effect::Tell(_)))
+        .filter(|effect| !matches!(effect, Effect::Tell(_) | Effect::Remember(_)))
         .collect()
 }
 

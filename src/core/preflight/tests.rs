@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::cluster::{
-    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Role, RoleMode, StartPolicy, Unfenced,
+    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Recovery, Role, RoleMode, StartPolicy, Unfenced,
 };
 use crate::core::facts::{
     EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SqlThread,
@@ -52,6 +52,7 @@ pub(super) fn cluster() -> Cluster {
             automatic: false,
         },
         start: StartPolicy::default(),
+        recovery: Recovery::default(),
     }
 }
 

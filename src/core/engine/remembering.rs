@@ -1,0 +1,76 @@
+//! What one monitor leaves to the next: the records of the hosts, told as an effect when they change.
+
+use std::time::Duration;
+
+use super::{Effect, Engine};
+use crate::core::cluster::CheckKind;
+use crate::core::hosts::{HostMemory, HostRecord, RECORDS_VERSION, Records};
+use crate::core::moment::Moment;
+
+/// What changes by itself all the time is written down this often.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Goes on where an earlier monitor left off. Hosts that the inventory does not name any more are forgotten.
+    pub fn resume(mut self, records: Records) -> Engine {
+        for (host, memory) in &records.hosts {
+            if self.cluster.host(host).is_none() {
+                continue;
+            }
+            self.records.insert(
+                host.clone(),
+                HostRecord {
+                    host: host.clone(),
+                    ..memory.record.clone()
+                },
+            );
+            for (kind, latch) in &memory.checks {
+                self.latches
+                    .insert((host.clone(), *kind), latch.clone().inherit());
+            }
+        }
+        self.known_writer.clone_from(&records.writer);
+        self.writer_since = records.writer_since;
+        self.remembered = Some(records);
+        self
+    }
+
+    /// What the next monitor should know.
+    pub fn records(&self) -> Records {
+        let memory = |record: &HostRecord| {
+            let checks = CheckKind::ALL
+                .into_iter()
+                .filter_map(|kind| Some((kind, self.latch(&record.host, kind)?.left_behind())));
+            HostMemory {
+                record: record.clone(),
+                checks: checks.collect(),
+            }
+        };
+        Records {
+            version: RECORDS_VERSION,
+            writer: self.known_writer.clone(),
+            writer_since: self.writer_since,
+            hosts: self
+                .records
+                .iter()
+                .map(|(host, record)| (host.clone(), memory(record)))
+                .collect(),
+        }
+    }
+
+    /// Asks for the records to be written down: at once when something changed, otherwise now and then.
+    pub(super) fn remember(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let records = self.records();
+        if self.remembered.as_ref() == Some(&records) {
+            return;
+        }
+        let is_recent = self.remembered_at.is_some_and(|at| now.since(at) < REFRESH_EVERY);
+        let passing = |known: &Records| known.differ_only_in_passing(&records);
+        if is_recent && self.remembered.as_ref().is_some_and(passing) {
+            return;
+        }
+        self.remembered = Some(records.clone());
+        self.remembered_at = Some(now);
+        effects.push(Effect::Remember(Box::new(records)));
+    }
+}

@@ -1,0 +1,180 @@
+//! The records of a cluster's hosts on disk: `hosts.json` beside the standing, replaced as a whole. Whoever holds the
+//! monitor's claim writes them, everybody may read them. They are timers, not the truth: without them a monitor starts
+//! anew.
+
+use std::fs::{self, File};
+use std::io::Write;
+
+use tokio::sync::watch;
+
+use crate::core::hosts::{RECORDS_VERSION, Records};
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::standing::StateDir;
+
+const FILE: &str = "hosts.json";
+const HINT: &str =
+    "nothing is lost but how long hosts have been in their states; the next monitor writes it anew";
+
+/// The records on disk; none when there are none yet.
+///
+/// # Errors
+/// When they cannot be read, or are of another version.
+pub fn load(dir: &StateDir) -> Result<Option<Records>, Trouble> {
+    let path = dir.path().join(FILE);
+    let trouble = |because: String| {
+        let what = format!("the records of the hosts in `{}` cannot be used", path.display());
+        Trouble::new(Kind::Wrong, what, because).hint(HINT)
+    };
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(trouble(error.to_string())),
+    };
+    // The version first: another one may have other fields.
+    let form: Form = serde_json::from_slice(&text).map_err(|error| trouble(error.to_string()))?;
+    if form.version != RECORDS_VERSION {
+        let version = form.version;
+        return Err(trouble(format!(
+            "they have version {version}, this program writes {RECORDS_VERSION}"
+        )));
+    }
+    let records = serde_json::from_slice(&text).map_err(|error| trouble(error.to_string()))?;
+    Ok(Some(records))
+}
+
+#[derive(serde::Deserialize)]
+struct Form {
+    version: u32,
+}
+
+/// Replaces the records; returns once they are on disk.
+///
+/// # Errors
+/// When they cannot be written; the old ones are then still there.
+pub fn save(dir: &StateDir, records: &Records) -> Result<(), Trouble> {
+    let path = dir.path().join(FILE);
+    let attempt = || -> std::io::Result<()> {
+        let text = serde_json::to_vec_pretty(records)?;
+        fs::create_dir_all(dir.path())?;
+        let mut file = tempfile::NamedTempFile::new_in(dir.path())?;
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        File::open(dir.path())?.sync_all()
+    };
+    attempt().map_err(|error| {
+        let what = format!(
+            "the records of the hosts in `{}` cannot be written",
+            path.display()
+        );
+        Trouble::new(Kind::Wrong, what, error).hint("free some space, or make the directory writable")
+    })
+}
+
+/// Writes the newest records whenever there are new ones, on a thread that may wait for the disk: deciding never does.
+/// Ends when nobody can send any more. `complain` is told of the first failure, and of the next after a success.
+pub async fn keep(
+    dir: StateDir,
+    mut newest: watch::Receiver<Option<Box<Records>>>,
+    complain: impl Fn(&Trouble),
+) {
+    let mut failed = false;
+    while newest.changed().await.is_ok() {
+        let Some(records) = newest.borrow_and_update().clone() else {
+            continue;
+        };
+        let dir = dir.clone();
+        let written = match tokio::task::spawn_blocking(move || save(&dir, &records)).await {
+            Ok(written) => written,
+            Err(error) => Err(Trouble::new(
+                Kind::Bug,
+                "the records of the hosts were not written",
+                error,
+            )),
+        };
+        match written {
+            Ok(()) => failed = false,
+            Err(trouble) => {
+                if !std::mem::replace(&mut failed, true) {
+                    complain(&trouble);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::core::cluster::CheckKind;
+    use crate::core::hosts::{HostMemory, HostRecord};
+    use crate::core::latch::{CheckResult, Latch};
+    use crate::core::moment::Moment;
+
+    fn records(writer: &str) -> Records {
+        let mut latch = Latch::default();
+        latch.observe(
+            Moment(7),
+            CheckResult::Error("gone".into()),
+            std::time::Duration::ZERO,
+        );
+        let memory = HostMemory {
+            record: HostRecord::unknown("db1".into(), Moment(5)),
+            checks: BTreeMap::from([(CheckKind::RepThreads, latch)]),
+        };
+        Records {
+            version: RECORDS_VERSION,
+            writer: Some(writer.into()),
+            writer_since: Some(Moment(3)),
+            hosts: BTreeMap::from([("db1".into(), memory)]),
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_and_what_cannot_be_used_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        assert_eq!(load(&state).unwrap(), None);
+        save(&state, &records("db1")).unwrap();
+        assert_eq!(load(&state).unwrap(), Some(records("db1")));
+        for (text, because) in [
+            ("{\"version\": 9, \"later\": true}", "version 9"),
+            ("{\"version\": 1}", "missing field"),
+            ("", "EOF"),
+        ] {
+            fs::write(state.path().join(FILE), text).unwrap();
+            let trouble = load(&state).unwrap_err();
+            assert!(trouble.what.contains(FILE), "{trouble}");
+            assert!(trouble.because.contains(because), "{trouble}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_refuses_is_complained_about_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        // A file stands where the directory should be.
+        fs::write(state.path(), "").unwrap();
+        let (send, newest) = watch::channel(None);
+        let complaints = Mutex::new(0);
+        let sent = async {
+            for writer in ["db1", "db2", "db1"] {
+                send.send_replace(Some(Box::new(records(writer))));
+                tokio::time::timeout(std::time::Duration::from_secs(10), async {
+                    while *complaints.lock().unwrap() == 0 {
+                        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    }
+                })
+                .await
+                .unwrap();
+            }
+            drop(send);
+        };
+        let kept = keep(state.clone(), newest, |_| *complaints.lock().unwrap() += 1);
+        tokio::join!(sent, kept);
+        assert_eq!(*complaints.lock().unwrap(), 1);
+    }
+}
