@@ -47,6 +47,7 @@
 //!   - [`io::fleet`] a cluster's hosts within reach · [`io::inquest`] gathers evidence
 //!   - [`io::operation`] an operation from lock to memory · [`io::conductor`] performs a run through one small trait
 //!   - [`io::settle`] ends runs that were cut off · [`io::tending`] repairs, and the return of replaced writers
+//!   - [`io::catching_up`] lets a host catch up before a forced move · [`io::doubles`] asks who else answers for an address
 //!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands
 //!   - [`io::standing`], [`io::journal`], [`io::lock`], [`io::hold`] what is kept on disk, and who may act
 //! - [`report`] events into words, JSON and progress bars · [`cli`] one file a verb.

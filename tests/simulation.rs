@@ -278,6 +278,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         outgoing: seats.outgoing.clone(),
         incoming: seats.incoming.clone(),
         rung,
+        address: None,
         stages: plan::stages(
             &PLAYBOOK,
             &PLAYBOOK.operations[operation],
@@ -315,7 +316,7 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
     world.tell_story(format!("settles: {sights:?} next {:?}", run.next()));
     let cut = CutOff {
         run: &run,
-        moves_writer: opening.operation != "rejoin",
+        moves_writer: opening.moves_writer(),
         is_failover: opening.rung.is_some(),
         outgoing: opening.outgoing.as_ref(),
         incoming: opening.incoming.as_ref(),

@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,11 +72,17 @@ pub enum Verb {
     Plan(PlanArguments),
     /// Hand the writer role to another host without losing a transaction.
     Switchover(SwitchoverArguments),
-    /// Replace a dead writer.
+    /// Replace a dead writer, or open one that came back and refuses writes.
     Failover(FailoverArguments),
-    /// Move an exclusive role to a host, as MMM's users know it.
+    /// Move a role to a host, as MMM's users know it.
+    ///
+    /// The writer role moves by a switchover. Any other address is brought up at its new place before it leaves the old
+    /// one, and stays there while that host may hold it. Of a balanced role, `--address` names the one that moves.
     #[command(name = "move-role")]
     MoveRole(MoveRoleArguments),
+    /// Say where an address shall be, in passive mode; nothing is done about it until `set-active`.
+    #[command(name = "set-ip")]
+    SetIp(SetIpArguments),
     /// Compare a replaced writer with the writer now, and let it follow if it has nothing extra.
     Rejoin(RejoinArguments),
     /// Watch the clusters and act: repairs, failover, return of replaced writers.
@@ -177,6 +184,23 @@ pub struct MoveRoleArguments {
     pub role: String,
     /// The host that takes it.
     pub host: String,
+    /// Which address moves, of a balanced role.
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
+    /// The writer role, to a host whose replication has stopped or lags: it is started, and clients go on writing while
+    /// the host catches up, for at most a minute. If it cannot, nothing moves, and what it lacks is told.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Arguments of `set-ip`.
+#[derive(Debug, Clone, Args)]
+pub struct SetIpArguments {
+    /// The address.
+    #[arg(value_name = "IP")]
+    pub address: IpAddr,
+    /// The host that it belongs to.
+    pub host: String,
 }
 
 /// Arguments of `rejoin`.
@@ -221,7 +245,7 @@ pub fn accept_mmm_spelling(words: impl IntoIterator<Item = OsString>) -> Vec<OsS
     said
 }
 
-const VERBS_WITH_UNDERSCORE: [&str; 4] = ["move_role", "set_active", "set_manual", "set_passive"];
+const VERBS_WITH_UNDERSCORE: [&str; 5] = ["move_role", "set_active", "set_ip", "set_manual", "set_passive"];
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,11 @@
-//! `mmm failover [CLUSTER]`: replaces a dead writer, after the same evidence and guards as the monitor's.
+//! `mmm failover [CLUSTER]`: replaces a dead writer, after the same evidence and guards as the monitor's. One that came
+//! back and refuses writes is opened again instead.
 
 use std::time::Duration;
 
 use super::args::{FailoverArguments, Settings};
 use super::setting;
+use crate::config::inventory::Inventory;
 use crate::core::cluster::{Cluster, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
@@ -11,6 +13,7 @@ use crate::core::guard::{self, Facts};
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::fleet::Fleet;
 use crate::io::operation::Request;
 use crate::io::socket::{Ask, ask};
 use crate::io::standing::StateDir;
@@ -32,6 +35,9 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     if standing.writer.is_none() {
         standing.writer = guard::observed_writer(cluster, &facts)
             .or_else(|| guard::holder_of_writer_address(cluster, &facts));
+    }
+    if is_to_be_opened(&standing, &facts, what.to.as_deref()) {
+        return reopen(settings, &inventory, &fleet).await;
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let (teller, reporting) = setting::telling(settings, &cluster.name);
@@ -85,6 +91,24 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         ));
     }
     Ok(setting::exit_code(&performed))
+}
+
+/// Whether the writer answers and refuses writes, as after a restart, and nobody else was named: then nothing has to be
+/// replaced.
+fn is_to_be_opened(standing: &Standing, facts: &Facts, to: Option<&str>) -> bool {
+    standing.writer.as_ref().is_some_and(|writer| {
+        let seen = facts.get(writer).and_then(|facts| facts.mysql.up());
+        to.is_none_or(|to| to == writer.as_str()) && seen.is_some_and(|mysql| !mysql.is_writable())
+    })
+}
+
+async fn reopen(settings: &Settings, inventory: &Inventory, fleet: &Fleet) -> Result<u8, Trouble> {
+    let (teller, reporting) = setting::telling(settings, &fleet.entry().cluster.name);
+    let performer = setting::performer(inventory, fleet, teller, LOCK_WAIT);
+    let performed = performer.perform(&Request::Reopen).await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    Ok(setting::exit_code(&performed?))
 }
 
 /// Whom the evidence must be about: the writer, or else the one host that could be it. None when every other host of

@@ -10,6 +10,7 @@ mod monitor;
 mod move_role;
 mod plan;
 mod rejoin;
+mod set_ip;
 mod setting;
 mod show;
 mod switchover;
@@ -80,7 +81,8 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             .await
         }
         Verb::Failover(what) => failover::run(&settings, &what).await,
-        Verb::MoveRole(what) => move_role::run(&settings, &what.role, &what.host).await,
+        Verb::MoveRole(what) => move_role::run(&settings, &what).await,
+        Verb::SetIp(what) => set_ip::run(&settings, what.address, &what.host).await,
         Verb::Rejoin(what) => rejoin::run(&settings, &what.host).await,
         Verb::Monitor => monitor::run(&settings).await,
         Verb::Ping => monitor::ping(&settings).await,

@@ -1,48 +1,89 @@
-//! `mmm move-role ROLE HOST`: as MMM's users know it. The writer role moves by a switchover.
+//! `mmm move-role ROLE HOST`: as MMM's users know it. The writer role moves by a switchover, any other address is brought
+//! up at its new place before it leaves the old one.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::args::Settings;
+use super::args::{MoveRoleArguments, Settings};
 use super::{setting, switchover};
-use crate::core::cluster::RoleMode;
+use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::core::cluster::{Cluster, FailBack, HostName, Role};
+use crate::core::relocation;
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::operation::Request;
+use crate::report::reporter::{Output, talk};
 
 /// How long another operation is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How long a forced move waits for the host to catch up; clients go on writing meanwhile.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// Moves the role; the exit code says how it ended.
-pub async fn run(settings: &Settings, role: &str, host: &str) -> Result<u8, Trouble> {
+/// Moves the role, or one address of it; the exit code says how it ended.
+pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
     let entry = setting::cluster(settings, &inventory, None)?;
     let cluster = &entry.cluster;
-    let what = format!("role `{role}` was not moved to `{host}`");
-    let Some(found) = cluster.role(role) else {
-        let names = cluster
+    let host = HostName::from(what.host.as_str());
+    let refused = format!("role `{}` was not moved to `{host}`", what.role);
+    let role = role(cluster, &what.role, &refused)?;
+    let address = relocation::meant(role, what.address, &refused)?;
+    relocation::role_of(cluster, address, &host, &refused)?;
+    if role.name != cluster.writer_role {
+        if what.force {
+            return Err(
+                Trouble::new(Kind::Usage, refused, "`--force` is for the writer role")
+                    .hint("any other address goes to healthy hosts only"),
+            );
+        }
+        return move_address(settings, &inventory, entry, address, host).await;
+    }
+    if what.force {
+        let fleet = setting::fleet(entry).await?;
+        let (teller, reporting) = setting::telling(settings, &cluster.name);
+        let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+        let caught_up = performer.let_catch_up(&host, CATCH_UP_WITHIN).await;
+        drop(performer);
+        setting::all_told(reporting).await;
+        caught_up?;
+    }
+    let code = switchover::run(settings, Some(&cluster.name), Some(host.as_str()), LOCK_WAIT).await?;
+    if let Some(prefer) = role.prefer.as_ref().filter(|prefer| **prefer != host)
+        && role.fail_back == FailBack::CaughtUp
+        && code == 0
+        && settings.output == Output::Text
+    {
+        talk(&format!(
+            "note: `{}` prefers `{prefer}`: in active mode a monitor hands it back; `fail_back: on_command` keeps it",
+            role.name
+        ));
+    }
+    Ok(code)
+}
+
+fn role<'c>(cluster: &'c Cluster, name: &str, what: &str) -> Result<&'c Role, Trouble> {
+    cluster.role(name).ok_or_else(|| {
+        let names: Vec<String> = cluster
             .roles
             .iter()
             .map(|role| format!("`{}`", role.name))
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(Trouble::new(
-            Kind::Usage,
-            what,
-            format!("`{}` has the roles {names}", cluster.name),
-        ));
-    };
-    if found.mode == RoleMode::Balanced {
-        return Err(Trouble::new(
-            Kind::Refused,
-            what,
-            "it is balanced: its addresses spread over all healthy hosts by themselves",
-        ));
-    }
-    if role != cluster.writer_role {
-        return Err(Trouble::new(
-            Kind::Refused,
-            what,
-            "only the writer role can be moved by command so far",
-        )
-        .hint("its address follows the health of its hosts and `prefer`"));
-    }
-    switchover::run(settings, Some(&cluster.name), Some(host), LOCK_WAIT).await
+            .collect();
+        let because = format!("`{}` has the roles {}", cluster.name, names.join(", "));
+        Trouble::new(Kind::Usage, what, because)
+    })
+}
+
+async fn move_address(
+    settings: &Settings,
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+    address: IpAddr,
+    to: HostName,
+) -> Result<u8, Trouble> {
+    let fleet = setting::fleet(entry).await?;
+    let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
+    let performer = setting::performer(inventory, &fleet, teller, LOCK_WAIT);
+    let performed = performer.perform(&Request::MoveAddress { address, to }).await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    Ok(setting::exit_code(&performed?))
 }

@@ -182,6 +182,7 @@ pub async fn all_told(reporting: JoinHandle<()>) {
 pub fn exit_code(performed: &Performed) -> u8 {
     match performed.report.ending {
         Ending::Done { .. } => 0,
+        Ending::Undone { untouched: true, .. } => Kind::Refused.exit_code(),
         Ending::Undone { .. } => Kind::Undone.exit_code(),
         Ending::Stuck { .. } => Kind::Stuck.exit_code(),
     }

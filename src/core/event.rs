@@ -1,5 +1,7 @@
 //! What happens, told as values. Reporters turn events into words, JSON or progress bars; nothing else prints.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use super::cluster::HostName;
@@ -86,8 +88,14 @@ pub enum Event {
         operation: String,
         /// How.
         ending: Ending,
-        /// Who is the writer now; none when nobody may take writes.
+        /// Who is the writer now; none when nobody may take writes, or the run was about another address.
         writer: Option<HostName>,
+        /// The address it moved, when that is not the writer's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<IpAddr>,
+        /// Who holds that address now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        holder: Option<HostName>,
         /// How long writes were refused, if they were.
         write_refused_ms: Option<f64>,
         /// How long the whole run took.

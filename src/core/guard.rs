@@ -1,12 +1,16 @@
 //! What must hold before an operation may touch anything. Pure: facts in, a refusal out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::cluster::{Cluster, HostMode, HostName};
 use super::election;
 use super::facts::HostFacts;
 use super::standing::{Return, Standing};
 use super::trouble::{Kind, Trouble};
+
+/// A host that is further behind would not catch up within the time that a switchover gives it.
+const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
 
 /// Facts of every host, by name.
 pub type Facts = BTreeMap<HostName, HostFacts>;
@@ -217,7 +221,16 @@ pub fn switchover(
                 "`mmm checks` says more",
             )
         }
-        Some(_) => Ok(()),
+        Some(channel) => match channel.lag.filter(|lag| *lag > TOO_FAR_BEHIND) {
+            Some(lag) => refuse(
+                format!(
+                    "`{incoming}` is {} s behind, and nobody could write while it catches up",
+                    lag.as_secs()
+                ),
+                "wait, or let it catch up first with `mmm move-role ROLE HOST --force`",
+            ),
+            None => Ok(()),
+        },
     }
 }
 

@@ -100,6 +100,11 @@ impl Latch {
         }
     }
 
+    /// Everything but what each probe changes.
+    pub fn outline(&self) -> (Verdict, Option<Moment>, Option<Moment>) {
+        (self.known(), self.failing_since, self.changed_at)
+    }
+
     /// The verdict in force, or an earlier monitor's until this one has its own.
     pub fn known(&self) -> Verdict {
         match self.verdict {

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod playbook;
 pub mod preflight;
 pub mod reach;
+pub mod relocation;
 pub mod repair;
 pub mod roles;
 pub mod rule;

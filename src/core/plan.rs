@@ -84,6 +84,7 @@ pub fn stages(
             with: fence.with.clone(),
             within: FENCE_WITHIN,
             undo: None,
+            only_asks: false,
             if_possible: false,
         });
     }
@@ -93,11 +94,8 @@ pub fn stages(
             continue;
         }
         let taken_for_good = rung.is_some() && step.at == Seat::Outgoing;
-        let undo = match playbook
-            .duties
-            .get(&step.duty)
-            .and_then(|duty| duty.undo.as_ref())
-        {
+        let duty = playbook.duties.get(&step.duty);
+        let undo = match duty.and_then(|duty| duty.undo.as_ref()) {
             Some(Undo::Duty(undo)) if section == Section::Prepare && !taken_for_good => Some(undo.clone()),
             _ => None,
         };
@@ -111,6 +109,7 @@ pub fn stages(
             with: step.with.clone(),
             within: step.within,
             undo,
+            only_asks: duty.is_some_and(|duty| duty.only_asks),
             if_possible: step.if_possible,
         });
     }

@@ -27,6 +27,8 @@ pub struct Duty {
     pub says: String,
     /// Names its templates use that only some callers can provide: `address`, `source`, or registered values.
     pub needs: Vec<String>,
+    /// It declares that it changes nothing: when the connection dies in the middle, nothing can have happened.
+    pub only_asks: bool,
     /// What takes it back; `None` when it may never stand in a `prepare` section.
     pub undo: Option<Undo>,
     /// Deadline of each step that has none of its own.

@@ -34,6 +34,9 @@ pub struct Stage {
     pub within: Duration,
     /// The duty that takes it back; none when there is nothing to take back, or it must not be.
     pub undo: Option<String>,
+    /// It changes nothing, so nothing of it can be left behind or happen late.
+    #[serde(default)]
+    pub only_asks: bool,
     /// Worth trying, and no reason to stop when it fails: something later makes sure.
     pub if_possible: bool,
 }
@@ -106,6 +109,9 @@ pub enum Ending {
     Undone {
         /// What failed, in words.
         because: String,
+        /// Nothing had been touched yet: a question before the first change was answered with no.
+        #[serde(default)]
+        untouched: bool,
     },
     /// It can go neither forward nor back; a person is needed.
     Stuck {
@@ -128,6 +134,8 @@ pub struct Run {
     touched: Vec<usize>,
     /// Set once a commit stage is verified to have happened: no way back.
     committed: bool,
+    /// True until a stage is begun that changes something.
+    untouched: bool,
     tries: u32,
     failure: Option<String>,
     insecure: Vec<String>,
@@ -142,6 +150,7 @@ impl Run {
             next: Next::End(Ending::Done { warnings: Vec::new() }),
             touched: Vec::new(),
             committed: false,
+            untouched: true,
             tries: 0,
             failure: None,
             insecure: Vec::new(),
@@ -208,6 +217,10 @@ impl Run {
     }
 
     fn touch(&mut self, stage: usize) {
+        if self.stages[stage].only_asks {
+            return;
+        }
+        self.untouched = false;
         if self.touched.last() != Some(&stage) {
             self.touched.push(stage);
         }
@@ -222,10 +235,26 @@ impl Run {
                 self.blame(stage, why);
                 self.undo_newest()
             }
+            (Section::Prepare, Outcome::Unknown(why)) if self.stages[stage].only_asks => {
+                self.blame(stage, why);
+                self.undo_newest()
+            }
             (Section::Prepare, Outcome::Unknown(why))
             | (Section::Commit, Outcome::Failed(why) | Outcome::Unknown(why)) => {
                 self.blame(stage, why);
                 Next::Look(stage)
+            }
+            (Section::Secure, Outcome::Failed(why) | Outcome::Unknown(why))
+                if self.stages[stage].if_possible =>
+            {
+                self.warn(stage, why);
+                self.advance_to(stage + 1)
+            }
+            // Asked again, it would say the same.
+            (Section::Secure, Outcome::Failed(why)) if self.stages[stage].only_asks => {
+                let sentence = self.sentence(stage, why);
+                self.insecure.push(sentence);
+                self.advance_to(stage + 1)
             }
             (Section::Secure, Outcome::Failed(why) | Outcome::Unknown(why)) => {
                 self.tries += 1;
@@ -237,8 +266,7 @@ impl Run {
                 self.advance_to(stage + 1)
             }
             (Section::Finish, Outcome::Failed(why) | Outcome::Unknown(why)) => {
-                let sentence = self.sentence(stage, why);
-                self.warnings.push(sentence);
+                self.warn(stage, why);
                 self.advance_to(stage + 1)
             }
         }
@@ -320,7 +348,13 @@ impl Run {
         }
         Next::End(Ending::Undone {
             because: self.because(),
+            untouched: self.untouched,
         })
+    }
+
+    fn warn(&mut self, stage: usize, why: &str) {
+        let sentence = self.sentence(stage, why);
+        self.warnings.push(sentence);
     }
 
     fn blame(&mut self, stage: usize, why: &str) {
@@ -339,196 +373,4 @@ impl Run {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn stage(section: Section, name: &str, undo: Option<&str>) -> Stage {
-        Stage {
-            section,
-            name: name.into(),
-            seat: Seat::Outgoing,
-            hosts: vec!["db1".into()],
-            duty: name.into(),
-            source: None,
-            with: BTreeMap::new(),
-            within: Duration::from_secs(1),
-            undo: undo.map(Into::into),
-            if_possible: false,
-        }
-    }
-
-    fn switchover() -> Vec<Stage> {
-        vec![
-            stage(Section::Prepare, "deny", Some("allow")),
-            stage(Section::Prepare, "catch-up", None),
-            stage(Section::Prepare, "address", Some("remove")),
-            stage(Section::Commit, "allow", None),
-            stage(Section::Secure, "announce", None),
-            stage(Section::Finish, "follow", None),
-        ]
-    }
-
-    fn failed() -> Outcome {
-        Outcome::Failed("no".into())
-    }
-    fn unknown() -> Outcome {
-        Outcome::Unknown("link died".into())
-    }
-
-    fn run_until(stages: Vec<Stage>, outcomes: &[(usize, Outcome)]) -> Run {
-        let mut run = Run::new(stages);
-        for (stage, outcome) in outcomes {
-            run.record(&Happening::Did(*stage, outcome.clone()));
-        }
-        run
-    }
-
-    #[test]
-    fn goes_through_in_order() {
-        let all: Vec<_> = (0..6).map(|stage| (stage, Outcome::Done)).collect();
-        let run = run_until(switchover(), &all);
-        assert_eq!(run.next(), &Next::End(Ending::Done { warnings: vec![] }));
-        assert!(run.is_committed());
-    }
-
-    #[test]
-    fn a_failure_in_prepare_undoes_newest_first_including_the_failed_stage() {
-        let mut run = run_until(
-            switchover(),
-            &[(0, Outcome::Done), (1, Outcome::Done), (2, failed())],
-        );
-        assert_eq!(run.next(), &Next::Undo(2));
-        run.record(&Happening::Undid(2, Outcome::Done));
-        assert_eq!(run.next(), &Next::Undo(0));
-        run.record(&Happening::Undid(0, Outcome::Done));
-        assert!(
-            matches!(run.next(), Next::End(Ending::Undone { because }) if because.contains("\"address\""))
-        );
-    }
-
-    #[test]
-    fn an_unknown_stage_is_looked_into_before_anything_else_happens() {
-        let mut run = run_until(switchover(), &[(0, unknown())]);
-        assert_eq!(run.next(), &Next::Look(0));
-        run.record(&Happening::Looked(0, Settled::CannotTell));
-        assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
-    }
-
-    #[test]
-    fn a_commit_that_did_not_happen_is_undone_and_one_that_did_goes_on() {
-        let before: Vec<_> = (0..3).map(|stage| (stage, Outcome::Done)).collect();
-        for (settled, expected) in [
-            (Settled::DidNotHappen, Next::Undo(2)),
-            (Settled::Happened, Next::Do(4)),
-        ] {
-            let mut run = run_until(switchover(), &before);
-            run.record(&Happening::Did(3, unknown()));
-            assert_eq!(run.next(), &Next::Look(3));
-            run.record(&Happening::Looked(3, settled));
-            assert_eq!(run.next(), &expected);
-        }
-    }
-
-    #[test]
-    fn secure_is_retried_then_stuck_but_the_rest_is_still_done() {
-        let before: Vec<_> = (0..4).map(|stage| (stage, Outcome::Done)).collect();
-        let mut run = run_until(switchover(), &before);
-        for _ in 0..TRIES_TO_SECURE {
-            assert_eq!(run.next(), &Next::Do(4));
-            run.record(&Happening::Did(4, failed()));
-        }
-        assert_eq!(run.next(), &Next::Do(5));
-        run.record(&Happening::Did(5, Outcome::Done));
-        assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
-    }
-
-    #[test]
-    fn a_stuck_run_that_a_person_has_looked_after_is_looked_into_again() {
-        let mut doubtful = run_until(
-            switchover(),
-            &[(0, Outcome::Done), (1, Outcome::Done), (2, Outcome::Done)],
-        );
-        doubtful.record(&Happening::Did(3, unknown()));
-        doubtful.record(&Happening::Looked(3, Settled::CannotTell));
-        assert!(doubtful.is_in_doubt());
-        doubtful.record(&Happening::Cleared);
-        assert_eq!(doubtful.next(), &Next::Look(3));
-
-        let mut undoing = run_until(switchover(), &[(0, failed())]);
-        for _ in 0..TRIES_TO_UNDO {
-            undoing.record(&Happening::Undid(0, failed()));
-        }
-        undoing.record(&Happening::Cleared);
-        undoing.record(&Happening::Looked(0, Settled::DidNotHappen));
-        assert_eq!(undoing.next(), &Next::Undo(0));
-    }
-
-    #[test]
-    fn finish_only_warns() {
-        let before: Vec<_> = (0..5).map(|stage| (stage, Outcome::Done)).collect();
-        let mut run = run_until(switchover(), &before);
-        run.record(&Happening::Did(5, failed()));
-        assert!(matches!(run.next(), Next::End(Ending::Done { warnings }) if warnings.len() == 1));
-    }
-
-    #[test]
-    fn a_failed_undo_is_stuck() {
-        let mut run = run_until(switchover(), &[(0, failed())]);
-        for _ in 0..TRIES_TO_UNDO {
-            assert_eq!(run.next(), &Next::Undo(0));
-            run.record(&Happening::Undid(0, failed()));
-        }
-        assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
-    }
-
-    #[test]
-    fn a_stage_that_was_begun_and_never_ended_counts_as_touched() {
-        let mut run = Run::replay(switchover(), &[Happening::Doing(0)]);
-        assert_eq!(run.next(), &Next::Do(0));
-        run.record(&Happening::Did(0, unknown()));
-        assert_eq!(run.next(), &Next::Look(0));
-    }
-
-    /// Any world at all: each step's outcome, look and undo is drawn at random.
-    fn any_outcome() -> impl Strategy<Value = (Outcome, Settled, Outcome)> {
-        let outcome = prop_oneof![Just(Outcome::Done), Just(failed()), Just(unknown())];
-        let settled = prop_oneof![
-            Just(Settled::Happened),
-            Just(Settled::DidNotHappen),
-            Just(Settled::CannotTell)
-        ];
-        (outcome.clone(), settled, outcome)
-    }
-
-    proptest! {
-        #[test]
-        fn never_undoes_after_the_commit_and_always_ends(world in prop::collection::vec(any_outcome(), 200)) {
-            let mut run = Run::new(switchover());
-            let mut steps = world.into_iter();
-            loop {
-                let Some((outcome, settled, undone)) = steps.next() else { panic!("does not end") };
-                let happening = match run.next().clone() {
-                    Next::Do(stage) => Happening::Did(stage, outcome),
-                    Next::Look(stage) => Happening::Looked(stage, settled),
-                    Next::Undo(stage) => {
-                        prop_assert!(!run.is_committed());
-                        Happening::Undid(stage, undone)
-                    }
-                    Next::End(ending) => {
-                        if run.is_committed() {
-                            let undone = matches!(ending, Ending::Undone { .. });
-                            prop_assert!(!undone);
-                        } else {
-                            let done = matches!(ending, Ending::Done { .. });
-                            prop_assert!(!done);
-                        }
-                        break;
-                    }
-                };
-                run.record(&happening);
-            }
-        }
-    }
-}
+mod tests;

@@ -157,6 +157,7 @@ mod tests {
             with: BTreeMap::new(),
             within: Duration::from_secs(1),
             undo: undo.map(Into::into),
+            only_asks: false,
             if_possible: false,
         };
         let stages = vec![

@@ -111,11 +111,17 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered
         (Ending::Stuck { .. }, false) => None,
         (_, false) => opening.outgoing.clone(),
     };
+    let (writer, holder) = match opening.address {
+        None => (writer, None),
+        Some(_) => (None, writer),
+    };
     hands.tell(Event::RunEnded {
         run: opening.run.clone(),
         operation: opening.operation.clone(),
         ending: ending.clone(),
         writer,
+        address: opening.address,
+        holder,
         write_refused_ms: write_refused.map(|span| span.as_secs_f64() * 1000.0),
         took_ms: ms(hands.elapsed().saturating_sub(began)),
     });

@@ -2,12 +2,14 @@
 //!
 //! Looking and acting use separate shells, so that a look that hangs never stands in the way of an operation.
 
+mod looking;
+mod settling;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -16,11 +18,10 @@ use crate::config::inventory::{ClusterEntry, HostEntry, SshSettings};
 use crate::config::playbook;
 use crate::config::template::Context;
 use crate::core::cluster::HostName;
-use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts, Version};
+use crate::core::facts::Version;
 use crate::core::playbook::Playbook;
 use crate::core::reach::Failure as ReachFailure;
-use crate::core::run::Settled;
-use crate::core::script::{Act, DutyOutcome, DutyReport, Failure, Script};
+use crate::core::script::{DutyReport, Script};
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
@@ -28,20 +29,11 @@ use crate::io::mysql::{Lock, Server, Taking};
 use crate::io::shell::{Shell, Trace};
 use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
-use crate::sql::shell_facts;
 
-/// Looking at one host over SSH may take so long, connecting included.
-const LOOK_WITHIN: Duration = Duration::from_secs(3);
-/// Looking at one server over the MySQL protocol may take so long.
-const ASK_WITHIN: Duration = Duration::from_secs(2);
-/// Asking a server that has not answered for a while, once more.
-const ASK_AGAIN_WITHIN: Duration = Duration::from_millis(500);
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);
 /// Opening a shell and its SQL client may take so long.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Verifying that what a lost shell left is gone may take so long.
-const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 /// Closing a shell may take so long.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -134,123 +126,6 @@ impl Fleet {
         self.vault.logins(host)
     }
 
-    /// Looks at every host at once.
-    pub async fn look_everywhere(&self) -> BTreeMap<HostName, HostFacts> {
-        self.look_except(&[]).await
-    }
-
-    /// Looks at every host at once. Some are not waited for: they are only asked whether their server answers after
-    /// all. Nor is a host that was silent when it was last looked at.
-    pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
-        let looks = self.hosts.keys().map(|host| async {
-            let is_absent = absent.contains(host);
-            if !is_absent && !self.is_silent(host) {
-                return (host.clone(), self.look(host).await);
-            }
-            let mysql = self.ask_within(host, ASK_AGAIN_WITHIN).await;
-            let is_still_silent = matches!(mysql, Reach::Silent(_) | Reach::Unasked(_));
-            let facts = if is_absent || is_still_silent {
-                HostFacts {
-                    mysql,
-                    ..HostFacts::default()
-                }
-            } else {
-                self.look(host).await
-            };
-            (host.clone(), facts)
-        });
-        join_all(looks).await.into_iter().collect()
-    }
-
-    /// Looks at one host, over the MySQL protocol and over SSH at once.
-    pub async fn look(&self, host: &HostName) -> HostFacts {
-        let (mysql, ssh) = tokio::join!(self.ask(host), self.look_over_ssh(host));
-        if let Some(reached) = self
-            .hosts
-            .get(host)
-            .filter(|_| !matches!(mysql, Reach::Unasked(_)))
-        {
-            let silent = matches!(mysql, Reach::Silent(_)) && ssh.up().is_none();
-            reached.silent.store(silent, Ordering::Relaxed);
-        }
-        HostFacts { mysql, ssh }
-    }
-
-    /// Whether nothing at all came back when the host was last looked at.
-    pub fn is_silent(&self, host: &HostName) -> bool {
-        self.hosts
-            .get(host)
-            .is_some_and(|reached| reached.silent.load(Ordering::Relaxed))
-    }
-
-    /// What a server says of itself.
-    pub async fn ask(&self, host: &HostName) -> Reach<MysqlFacts> {
-        self.ask_within(host, ASK_WITHIN).await
-    }
-
-    async fn ask_within(&self, host: &HostName, within: Duration) -> Reach<MysqlFacts> {
-        let Some(reached) = self.hosts.get(host) else {
-            return Reach::default();
-        };
-        // Whoever holds the server now waits for an answer himself.
-        let deadline = Instant::now() + within;
-        let Ok(mut server) = tokio::time::timeout_at(deadline, reached.server.lock()).await else {
-            return Reach::Unasked("an earlier question to it is still open".to_owned());
-        };
-        let facts = server
-            .facts(deadline.saturating_duration_since(Instant::now()))
-            .await;
-        drop(server);
-        if let Reach::Up(facts) = &facts {
-            *reached.version.lock().await = Some(facts.version);
-        }
-        facts
-    }
-
-    /// Whether a server answers at all.
-    pub async fn answers(&self, host: &HostName) -> Reach<()> {
-        match self.hosts.get(host) {
-            Some(reached) => reached.server.lock().await.answers(ASK_WITHIN).await,
-            None => Reach::default(),
-        }
-    }
-
-    /// What a host says of itself over SSH.
-    pub async fn look_over_ssh(&self, host: &HostName) -> Reach<ShellFacts> {
-        let report = match self.glance(host, "facts", &Errands::default(), LOOK_WITHIN).await {
-            Ok(report) => report,
-            Err(trouble) => return Reach::Silent(format!("{}: {}", trouble.what, trouble.because)),
-        };
-        match &report.outcome {
-            DutyOutcome::Done => match shell_facts::parse(&report.registered) {
-                Ok(facts) => Reach::Up(facts),
-                Err(why) => Reach::Unasked(why),
-            },
-            other => Reach::Unasked(format!("the duty `facts` did not end well: {other:?}")),
-        }
-    }
-
-    /// Performs a duty that only looks, on the host's looking shell.
-    ///
-    /// # Errors
-    /// The host cannot be reached over SSH, or the duty cannot be made ready.
-    pub async fn glance(
-        &self,
-        host: &HostName,
-        duty: &str,
-        errand: &Errands<'_>,
-        within: Duration,
-    ) -> Result<DutyReport, Trouble> {
-        let script = self.ready(host, duty, errand, within).await?;
-        let reached = self.reached(host)?;
-        let looked = timeout(within + GRACE, async {
-            let mut looking = reached.looking.lock().await;
-            let shell = self.open_in(host, &mut looking).await?;
-            Ok(shell.run(&script, Instant::now() + within).await)
-        });
-        looked.await.unwrap_or_else(|_| Err(out_of_time(host, within)))
-    }
-
     /// Performs a duty on the host's acting shell. No step starts later than `within` and a little from now, the time
     /// for a new shell included: whoever finds the journal of a run relies on it.
     ///
@@ -294,83 +169,6 @@ impl Fleet {
         let login = self.sql_login(subject, None)?;
         let mut shell = crate::io::here::shell(&login).await?;
         Ok(shell.run(&script, Instant::now() + within + GRACE).await)
-    }
-
-    /// After an unknown outcome: verifies that the old shell and its SQL connection are gone, then looks whether what
-    /// the duty was for holds.
-    pub async fn settle(
-        &self,
-        host: &HostName,
-        duty: &str,
-        errand: &Errands<'_>,
-        within: Duration,
-    ) -> Settled {
-        let Ok(reached) = self.reached(host) else {
-            return Settled::CannotTell;
-        };
-        let lost = reached.lost.lock().await.clone();
-        if let Some(trace) = lost {
-            if let Err(why) = self.bury(host, &trace).await {
-                tracing::warn!("what an earlier shell left on {host} is not known to be gone: {why}");
-                return Settled::CannotTell;
-            }
-            *reached.lost.lock().await = None;
-        }
-        let mut script = match self.ready(host, duty, errand, within).await {
-            Ok(script) => script,
-            Err(trouble) => {
-                tracing::warn!("{trouble}");
-                return Settled::CannotTell;
-            }
-        };
-        script.steps.retain(|step| matches!(step.act, Act::Verify(_)));
-        if script.steps.is_empty() {
-            return Settled::DidNotHappen;
-        }
-        let mut acting = reached.acting.lock().await;
-        let Ok(Ok(shell)) = timeout(within + CONNECT_WITHIN, self.open_in(host, &mut acting)).await else {
-            return Settled::CannotTell;
-        };
-        match shell.run(&script, Instant::now() + within + GRACE).await.outcome {
-            DutyOutcome::Done => Settled::Happened,
-            DutyOutcome::Failed {
-                why: Failure::Unexpected(_) | Failure::Status(_),
-                ..
-            } => Settled::DidNotHappen,
-            DutyOutcome::Failed { .. } | DutyOutcome::Expired { .. } | DutyOutcome::Unknown { .. } => {
-                Settled::CannotTell
-            }
-        }
-    }
-
-    /// Ends what a lost shell left running, and verifies that it is gone.
-    ///
-    /// # Errors
-    /// Why that is not known.
-    pub async fn bury(&self, host: &HostName, trace: &Trace) -> Result<(), String> {
-        let old = serde_json::json!({
-            "session": trace.session,
-            "tag": trace.tag,
-            "connection": trace.connection.unwrap_or(0),
-        });
-        let errand = Errands {
-            old: Some(old),
-            ..Errands::default()
-        };
-        let mut duties = vec!["settle-shell"];
-        if trace.connection.is_some() {
-            duties.push("settle-sql");
-        }
-        for duty in duties {
-            let report = self
-                .act(host, duty, &errand, SETTLE_WITHIN)
-                .await
-                .map_err(|trouble| trouble.because)?;
-            if report.outcome != DutyOutcome::Done {
-                return Err(crate::io::conductor::describe(&report));
-            }
-        }
-        Ok(())
     }
 
     /// Opens the acting shell of a host ahead of the time in which writes are refused, with its SQL client, and says
@@ -444,11 +242,19 @@ impl Fleet {
         let usable = slot.as_ref().is_some_and(|shell| shell.lost().is_none());
         if !usable {
             *slot = None;
-            let version = *self.reached(host)?.version.lock().await;
-            let login = self.sql_login(host, version)?;
-            *slot = Some(self.open_shell(host, &login).await?);
+            *slot = Some(self.open_another_shell(host).await?);
         }
         slot.as_mut().ok_or_else(|| unknown_host(&self.entry, host))
+    }
+
+    /// A new shell on a host beside the kept ones; for whoever takes his time.
+    ///
+    /// # Errors
+    /// The host cannot be reached over SSH, or its shell does not answer.
+    pub async fn open_another_shell(&self, host: &HostName) -> Result<HostShell, Trouble> {
+        let version = *self.reached(host)?.version.lock().await;
+        let login = self.sql_login(host, version)?;
+        self.open_shell(host, &login).await
     }
 
     /// A new shell on a host, whose SQL client signs in with `login`; for whoever must not use the kept ones.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -29,8 +30,18 @@ pub struct Opening {
     pub incoming: Option<HostName>,
     /// What held the outgoing host down, in a failover.
     pub rung: Option<Rung>,
+    /// The floating address it moves, when that is not the writer's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
     /// Every stage.
     pub stages: Vec<Stage>,
+}
+
+impl Opening {
+    /// Whether it decides who takes writes.
+    pub fn moves_writer(&self) -> bool {
+        self.operation != "rejoin" && self.address.is_none()
+    }
 }
 
 /// One line of a journal.
@@ -223,6 +234,7 @@ mod tests {
             outgoing: Some("db1".into()),
             incoming: Some("db2".into()),
             rung: None,
+            address: None,
             stages: vec![],
         }
     }
@@ -273,6 +285,15 @@ mod tests {
         );
         assert_eq!(stuck(&mut journal, Entry::Step(Happening::Cleared)), Some(false));
         let because = String::from("no answer");
-        assert_eq!(stuck(&mut journal, Entry::End(Ending::Undone { because })), None);
+        assert_eq!(
+            stuck(
+                &mut journal,
+                Entry::End(Ending::Undone {
+                    because,
+                    untouched: false
+                })
+            ),
+            None
+        );
     }
 }

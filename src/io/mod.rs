@@ -1,9 +1,11 @@
 //! Acts. The only room with async, clocks, files and sockets. It never prints.
 
 mod beginning;
+pub mod catching_up;
 pub mod clock;
 pub mod conductor;
 pub mod context;
+pub mod doubles;
 pub mod fleet;
 pub mod here;
 pub mod hold;

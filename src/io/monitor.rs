@@ -24,6 +24,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::beginning::begin;
 use crate::io::clock;
+use crate::io::doubles;
 use crate::io::fleet::Fleet;
 use crate::io::inquest;
 use crate::io::lock::LocalLock;
@@ -45,6 +46,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_FOR_OWED_EVERY: Duration = Duration::from_millis(300);
 /// A replaced writer that answers no ping is looked at this often all the same.
 const LOOK_IN_VAIN_EVERY: Duration = Duration::from_secs(10);
+/// An address whose turn it is is asked about this often.
+const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 
@@ -152,11 +155,20 @@ pub async fn watch_cluster(
     start_reading(&dir, &inputs, &mut tasks);
     let mut tick = interval(TICK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut doubles = doubles::Rounds::default();
+    let mut ask_for_doubles = interval(ASK_FOR_DOUBLES_EVERY);
+    ask_for_doubles.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let input = tokio::select! {
             Some(input) = incoming.recv() => input,
             _ = tick.tick() => Input::Tick,
             Ok(()) = network.answers.changed() => Input::Network { answers: *network.answers.borrow_and_update() },
+            _ = ask_for_doubles.tick() => {
+                if let Some((host, address)) = doubles.due(engine.addresses_at_rest()) {
+                    tasks.spawn(listen(fleet.clone(), host, address, inputs.clone()));
+                }
+                continue;
+            }
             Some(question) = questions.recv() => { answer(&engine, question); continue; }
             _ = stop.changed() => break,
         };
@@ -207,6 +219,18 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
 /// Somebody else is at work; nothing is wrong with that.
 pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
     trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock")
+}
+
+/// Finds out whether another machine answers for an address that a host holds.
+async fn listen(fleet: Arc<Fleet>, host: HostName, address: IpAddr, inputs: mpsc::Sender<Input>) {
+    if let Some(answered) = doubles::ask(fleet, &host, address).await {
+        let heard = Input::Heard {
+            host,
+            address,
+            answered,
+        };
+        say(&inputs, heard).await;
+    }
 }
 
 fn owed_hosts(engine: &Engine) -> Vec<HostName> {

@@ -16,6 +16,7 @@ use crate::core::guard::{self, Facts};
 use crate::core::mode::Deed;
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
+use crate::core::relocation;
 use crate::core::run::{Ending, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{Owed, Return, Standing};
@@ -58,16 +59,40 @@ pub enum Request {
         /// The replaced writer.
         host: HostName,
     },
+    /// Put an address other than the writer's on a host, and let it stay there.
+    MoveAddress {
+        /// The address.
+        address: IpAddr,
+        /// The host that takes it.
+        to: HostName,
+    },
 }
 
 impl Request {
-    /// The operation's name in the playbook.
+    /// The operation's name in the playbook, as far as it is known before a look at the hosts.
     pub fn operation(&self) -> &'static str {
         match self {
             Request::Switchover { .. } => "switchover",
             Request::Failover { .. } => "failover",
             Request::Reopen => "reopen",
             Request::Rejoin { .. } => "rejoin",
+            Request::MoveAddress { .. } => "move-address",
+        }
+    }
+
+    /// The operation's name in the playbook, now that it is known who plays which part.
+    fn operation_with(&self, seats: &Seats) -> &'static str {
+        match self {
+            Request::MoveAddress { .. } if seats.outgoing.is_none() => "place-address",
+            _ => self.operation(),
+        }
+    }
+
+    /// The address it moves, when that is not the writer's.
+    fn address(&self) -> Option<IpAddr> {
+        match self {
+            Request::MoveAddress { address, .. } => Some(*address),
+            _ => None,
         }
     }
 
@@ -141,7 +166,7 @@ impl Performer<'_> {
     fn absent(request: &Request) -> Vec<HostName> {
         match request {
             Request::Failover { outgoing, .. } => outgoing.iter().cloned().collect(),
-            Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
@@ -161,9 +186,13 @@ impl Performer<'_> {
         }
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
         standing.events = events_ran(request, &standing, &facts);
-        let operation = self.operation(request.operation())?;
+        let operation = self.operation(request.operation_with(&seats))?;
         let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
-        prepared.shells = self.warm_seats(&seats, rung, &facts).await?;
+        if let Some(address) = request.address() {
+            prepared.opening.address = Some(address);
+            prepared.address = Some(address);
+        }
+        prepared.shells = self.warm_seats(&seats, rung, request, &facts).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed {
                 since: clock::now(),
@@ -246,6 +275,7 @@ impl Performer<'_> {
                 outgoing: seats.outgoing.clone(),
                 incoming: seats.incoming.clone(),
                 rung,
+                address: None,
                 stages,
             },
             address: entry.cluster.writer_address(),
@@ -410,6 +440,14 @@ impl Performer<'_> {
                     None,
                 ))
             }
+            Request::MoveAddress { address, to } => Ok((
+                Seats {
+                    outgoing: relocation::allowed(cluster, standing, facts, *address, to)?,
+                    incoming: Some(to.clone()),
+                    replicas: Vec::new(),
+                },
+                None,
+            )),
         }
     }
 
@@ -439,6 +477,7 @@ impl Performer<'_> {
         &self,
         seats: &Seats,
         rung: Option<Rung>,
+        request: &Request,
         facts: &Facts,
     ) -> Result<Vec<(HostName, Trace)>, Trouble> {
         let is_outgoing = |host: &HostName| seats.outgoing.as_ref() == Some(host);
@@ -453,7 +492,8 @@ impl Performer<'_> {
                 .into_iter()
                 .filter(is_worth_it)
                 .map(|host| async {
-                    let warmed = if rung.is_some() && is_outgoing(&host) {
+                    let is_dead = rung.is_some() && is_outgoing(&host);
+                    let warmed = if is_dead || request.address().is_some() {
                         self.fleet.warm_shell(&host).await
                     } else {
                         self.fleet.warm(&host).await
@@ -483,6 +523,12 @@ impl Performer<'_> {
         report: &RunReport,
         standing: &mut Standing,
     ) {
+        if let Request::MoveAddress { address, to } = request {
+            if report.committed {
+                self.place(standing, *address, to);
+            }
+            return;
+        }
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
         } else if report.in_doubt {
@@ -501,6 +547,17 @@ impl Performer<'_> {
                 standing.owed.remove(host);
             }
             (Ending::Done { .. } | Ending::Undone { .. }, _) => {}
+        }
+    }
+
+    /// Lets an address stay where it was put; where `prefer` puts it anyhow, nobody needs to remember.
+    fn place(&self, standing: &mut Standing, address: IpAddr, host: &HostName) {
+        let mut roles = self.fleet.entry().cluster.roles.iter();
+        let role = roles.find(|role| role.addresses.contains(&address));
+        if role.is_some_and(|role| role.prefer.as_ref() == Some(host)) {
+            standing.placed.remove(&address);
+        } else {
+            standing.placed.insert(address, host.clone());
         }
     }
 
@@ -581,7 +638,7 @@ fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<b
         .map(|mysql| mysql.event_scheduler == EventScheduler::On);
     let told = match request {
         Request::Failover { events, .. } => *events,
-        Request::Switchover { .. } | Request::Reopen | Request::Rejoin { .. } => None,
+        _ => None,
     };
     seen.or(told).or(standing.events)
 }

@@ -72,6 +72,15 @@ async fn settle(
             error,
         )
     })?;
+    if open.opening.address.is_some() {
+        // Wherever the address stands now, repairs put it where it belongs, and no host waits for that.
+        let because = "it was cut off; repairs go on from what they find".to_owned();
+        journal.append(Entry::End(Ending::Undone {
+            because,
+            untouched: false,
+        }));
+        return Ok(());
+    }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
     if open.stuck {
         if run.is_committed() {
@@ -93,6 +102,7 @@ async fn settle(
         Verdict::Overtaken(because) => {
             journal.append(Entry::End(Ending::Undone {
                 because: because.clone(),
+                untouched: false,
             }));
             performer.teller.tell(Event::Alarm {
                 what: format!("run {name} is closed: {because}"),
@@ -162,7 +172,7 @@ async fn verdict(performer: &Performer<'_>, open: &OpenRun, run: &Run, facts: &F
     let opening = &open.opening;
     let cut = CutOff {
         run,
-        moves_writer: opening.operation != "rejoin",
+        moves_writer: opening.moves_writer(),
         is_failover: opening.rung.is_some(),
         outgoing: opening.outgoing.as_ref(),
         incoming: opening.incoming.as_ref(),
@@ -185,6 +195,7 @@ fn close_untouched(
     })?;
     let ending = Ending::Undone {
         because: "it was cut off before its first step".to_owned(),
+        untouched: false,
     };
     journal.append(Entry::End(ending.clone()));
     let report = RunReport {
@@ -233,7 +244,7 @@ async fn wait_for_expiry(open: &OpenRun, run: &Run) {
 fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     let (ending, committed) = (&report.ending, report.committed);
     let opening = &open.opening;
-    let moves_writer = opening.operation != "rejoin";
+    let moves_writer = opening.moves_writer();
     if committed && moves_writer {
         standing.writer.clone_from(&opening.incoming);
     } else if report.in_doubt && moves_writer {

@@ -166,7 +166,43 @@ impl Performer<'_> {
                 fixes.push(Fix::Announce(writer, ip));
             }
         }
-        self.apply_all(fixes, &mut standing).await
+        let taken: Vec<IpAddr> = fixes
+            .iter()
+            .filter_map(|fix| match fix {
+                Fix::RemoveAddress(_, ip) if cluster.writer_address() != Some(*ip) => Some(*ip),
+                _ => None,
+            })
+            .collect();
+        let applied = self.apply_all(fixes, &mut standing).await;
+        self.announce_from_others(host, &taken).await;
+        applied
+    }
+
+    /// After addresses were taken from a host that must not hold them: whoever else holds one says so, or clients would
+    /// go on asking that host for as long as they remember it.
+    async fn announce_from_others(&self, host: &HostName, taken: &[IpAddr]) {
+        if taken.is_empty() {
+            return;
+        }
+        let facts = self.fleet.look_except(std::slice::from_ref(host)).await;
+        let held = repair::held(&self.fleet.entry().cluster, &facts);
+        for ip in taken {
+            for holder in held
+                .get(ip)
+                .into_iter()
+                .flatten()
+                .filter(|holder| *holder != host)
+            {
+                let fix = Fix::Announce(holder.clone(), *ip);
+                match self.apply(&fix).await {
+                    Ok(()) => self.teller.tell(Event::Repaired {
+                        host: holder.clone(),
+                        what: fix.to_string(),
+                    }),
+                    Err(because) => tracing::warn!("{holder} could not announce {ip}: {because}"),
+                }
+            }
+        }
     }
 
     /// Applies fixes one after the other; one that fails does not keep the others back.
@@ -202,7 +238,7 @@ impl Performer<'_> {
     }
 
     /// Performs one duty and says why it did not end well.
-    async fn duty(
+    pub(super) async fn duty(
         &self,
         host: &HostName,
         duty: &str,
@@ -253,6 +289,12 @@ impl Performer<'_> {
         )
         .await?;
         self.progress(&mut standing, host, Return::Quarantined);
+        let taken: Vec<IpAddr> = repair::held(cluster, &facts)
+            .into_iter()
+            .filter(|(_, holders)| holders.contains(host))
+            .map(|(ip, _)| ip)
+            .collect();
+        self.announce_from_others(host, &taken).await;
         let facts = self.fleet.look_everywhere().await;
         let what = format!("`{host}` did not rejoin `{}`", cluster.name);
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());

@@ -1,5 +1,7 @@
 //! One event, one line: a right-aligned verb, seconds in brackets, then who and what.
 
+use std::net::IpAddr;
+
 use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd, Told};
 use crate::core::run::Ending;
@@ -37,6 +39,14 @@ pub fn words(told: &Told) -> Option<String> {
                 list(hosts)
             ))
         }
+        Event::RunEnded {
+            operation,
+            ending,
+            address: Some(address),
+            holder,
+            took_ms,
+            ..
+        } => Some(moved(operation, ending, *address, holder.as_ref(), *took_ms)),
         Event::RunEnded {
             operation,
             ending,
@@ -97,12 +107,12 @@ fn ended(
     let (verb, sentence) = match (ending, writer) {
         (Ending::Done { .. }, Some(writer)) => (past(operation), format!("{writer} is the writer{refused}")),
         (Ending::Done { .. }, None) => (past(operation), format!("done{refused}")),
-        (Ending::Undone { because }, writer) => {
+        (Ending::Undone { because, untouched }, writer) => {
             let how = writer.map_or("as before".to_owned(), |writer| {
                 format!("{writer} is still the writer")
             });
             (
-                "Undone",
+                if *untouched { "Refused" } else { "Undone" },
                 format!(
                     "{how}{refused}\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
                 ),
@@ -129,11 +139,39 @@ fn ended(
     text
 }
 
+/// The last line of a run that moved an address other than the writer's.
+fn moved(
+    operation: &str,
+    ending: &Ending,
+    address: IpAddr,
+    holder: Option<&HostName>,
+    took_ms: u64,
+) -> String {
+    let on = holder.map_or("on no host".to_owned(), |host| format!("on {host}"));
+    let (verb, sentence) = match ending {
+        Ending::Done { .. } => (past(operation), format!("{address} is {on}")),
+        Ending::Undone { because, untouched } => (
+            if *untouched { "Refused" } else { "Undone" },
+            format!(
+                "{address} is {on}, as before\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
+            ),
+        ),
+        Ending::Stuck { because } => (
+            "STUCK",
+            format!(
+                "{address} may be on two hosts or on none\nbecause: {because}\nhint: a monitor takes it where it belongs; `mmm show` says where it is"
+            ),
+        ),
+    };
+    format!("{verb:>10} [{}] {sentence}", seconds(took_ms))
+}
+
 fn past(operation: &str) -> &'static str {
     match operation {
         "switchover" => "Switched",
         "failover" => "Failed over",
         "rejoin" => "Rejoined",
+        "move-address" | "place-address" => "Moved",
         _ => "Done",
     }
 }
@@ -202,6 +240,8 @@ mod tests {
             operation: "switchover".into(),
             ending: Ending::Done { warnings: vec![] },
             writer: Some("db2".into()),
+            address: None,
+            holder: None,
             write_refused_ms: Some(41.2),
             took_ms: 1_090,
         });
@@ -209,5 +249,16 @@ mod tests {
             end,
             "  Switched [ 1.09s] db2 is the writer; writes were refused for 41 ms"
         );
+        let moved = say(Event::RunEnded {
+            run: "r".into(),
+            operation: "move-address".into(),
+            ending: Ending::Done { warnings: vec![] },
+            writer: None,
+            address: Some("10.0.0.101".parse().unwrap()),
+            holder: Some("db3".into()),
+            write_refused_ms: None,
+            took_ms: 90,
+        });
+        assert_eq!(moved, "     Moved [ 0.09s] 10.0.0.101 is on db3");
     }
 }

@@ -73,7 +73,9 @@ impl Monitor {
     fn has_settled(&self) -> bool {
         let said = format!("{}{}", self.0.stdout(), self.0.stderr());
         said.contains("was cut off; it is settled first")
-            && ["Undone [", "Switched ["].iter().any(|end| said.contains(end))
+            && ["Undone [", "Refused [", "Switched ["]
+                .iter()
+                .any(|end| said.contains(end))
     }
 
     #[track_caller]

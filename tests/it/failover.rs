@@ -286,3 +286,21 @@ fn without_a_monitor_one_command_fails_over_and_another_takes_the_old_writer_bac
     .unwrap();
     mmm(&lab, &["rejoin", "db1"], 4);
 }
+
+#[test]
+fn a_writer_that_refuses_writes_is_opened_again_and_not_replaced() {
+    let lab = cluster();
+    mmm(&lab, &["switchover", "--to", "db2"], 0);
+    lab.db2().sql("SET GLOBAL read_only = ON").unwrap();
+    let output = mmm(&lab, &["failover"], 0);
+    assert!(output.stdout.contains("db2 is the writer"), "{output:?}");
+    super::order::is_the_writer(&lab, "db2");
+    let refused = mmm(&lab, &["failover"], 4);
+    assert!(refused.stderr.contains("R20"), "{refused:?}");
+    // Not while somebody else takes writes.
+    lab.db2().sql("SET GLOBAL read_only = ON").unwrap();
+    lab.db1().sql("SET GLOBAL read_only = OFF").unwrap();
+    let refused = mmm(&lab, &["failover"], 4);
+    assert!(refused.stderr.contains("`db1` accepts writes"), "{refused:?}");
+    assert_eq!(lab.writable_hosts(), ["db1"]);
+}

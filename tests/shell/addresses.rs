@@ -34,6 +34,10 @@ fn is_root() -> bool {
 }
 
 async fn perform(shell: &mut Local, duty: &str) -> DutyReport {
+    perform_for(shell, duty, "10.9.9.9").await
+}
+
+async fn perform_for(shell: &mut Local, duty: &str, address: &str) -> DutyReport {
     let playbook = playbook::load(None).unwrap();
     let scene = Scene {
         cluster: "test".to_owned(),
@@ -44,7 +48,7 @@ async fn perform(shell: &mut Local, duty: &str) -> DutyReport {
             interface: "eth0".to_owned(),
             port: 3306,
         },
-        address: Some(AddressScene::floating("10.9.9.9".parse().unwrap())),
+        address: Some(AddressScene::floating(address.parse().unwrap())),
         source: Some(SourceScene {
             name: "db2".to_owned(),
             address: "10.9.9.2".parse().unwrap(),
@@ -88,8 +92,8 @@ async fn an_address_comes_and_goes_everywhere() {
         assert_eq!(
             report.outcome,
             DutyOutcome::Failed {
-                step: "It holds 10.9.9.9".to_owned(),
-                why: Failure::Late
+                step: "Verify announce".to_owned(),
+                why: Failure::Unexpected(String::new())
             }
         );
         done(&mut shell, "remove-address").await;
@@ -159,4 +163,86 @@ async fn who_answers_on_the_wire_is_told() {
     );
     let report = done(&mut shell, "witness").await;
     assert_eq!(report.registered["witness_arp"], "0");
+}
+
+/// Takes the other end of the wire into a network of its own, a neighbour that believes an address to be elsewhere.
+const NEIGHBOUR: &str = "unshare --net sleep 60 >/dev/null 2>&1 & pid=$!; other=\"nsenter -t $pid -n ip\"
+    while [ \"$(readlink /proc/$pid/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
+    ip link set eth1 netns $pid && $other link set eth1 up &&
+    $other address add fd00::2/64 dev eth1 nodad && ip address add fd00::1/64 dev eth0 nodad && echo $pid > \"$0.pid\"";
+
+async fn answer(shell: &mut Local, command: &str) -> String {
+    let report = shell.run(&super::script(vec![super::run(command)]), soon()).await;
+    assert_eq!(report.outcome, DutyOutcome::Done, "{command}: {report:#?}");
+    report.steps[0].output.trim().to_owned()
+}
+
+#[tokio::test]
+async fn an_ipv6_address_is_announced_by_the_kernel_when_it_is_told_to_and_not_before() {
+    if !is_root() {
+        return;
+    }
+    const IP: &str = "fd00::9";
+    const WRONG: &str = "02:00:00:00:00:99";
+    for (name, accept_dad) in super::SHELLS.iter().zip(["1", "2"]) {
+        let (mut shell, _child) = host(name, "a3").await;
+        let pid_file = tempfile::NamedTempFile::new().unwrap();
+        let path = pid_file.path().display().to_string();
+        let neighbour = NEIGHBOUR.replace("$0.pid", &path);
+        answer(&mut shell, &neighbour).await;
+        let pid = std::fs::read_to_string(&path).unwrap().trim().to_owned();
+        let inside = format!("nsenter -t {pid} -n ip");
+        let before = format!("{accept_dad} 0");
+        let settings = "cd /proc/sys/net/ipv6/conf/eth0 && echo $(cat accept_dad ndisc_notify)";
+        answer(
+            &mut shell,
+            &format!("sysctl -q -w net.ipv6.conf.eth0.accept_dad={accept_dad}"),
+        )
+        .await;
+        let believes = format!("{inside} -6 neigh show {IP}");
+        answer(
+            &mut shell,
+            &format!("{inside} neigh replace {IP} lladdr {WRONG} dev eth1 nud reachable"),
+        )
+        .await;
+
+        let added = perform_for(&mut shell, "add-address", IP).await;
+        assert_eq!(added.outcome, DutyOutcome::Done, "{added:#?}");
+        assert!(
+            answer(&mut shell, &believes).await.contains(WRONG),
+            "told too early"
+        );
+        let here = answer(
+            &mut shell,
+            r"ip -o link show dev eth0 | sed 's/.*ether \([^ ]*\).*/\1/'",
+        )
+        .await;
+        for _again in 0..2 {
+            let began = std::time::Instant::now();
+            let announced = perform_for(&mut shell, "announce", IP).await;
+            assert_eq!(announced.outcome, DutyOutcome::Done, "{announced:#?}");
+            let took = began.elapsed();
+            while !answer(&mut shell, &believes).await.contains(&here) {
+                assert!(
+                    began.elapsed() < Duration::from_secs(1),
+                    "the neighbour still believes it elsewhere"
+                );
+            }
+            println!(
+                "{name}: announced in {took:?}, believed after {:?}",
+                began.elapsed()
+            );
+            assert_eq!(answer(&mut shell, settings).await, before);
+            let up = answer(&mut shell, &format!("ip -o address show dev eth0 to {IP}/128")).await;
+            assert!(!up.contains("tentative") && !up.contains("dadfailed"), "{up}");
+            answer(
+                &mut shell,
+                &format!("{inside} neigh replace {IP} lladdr {WRONG} dev eth1 nud reachable"),
+            )
+            .await;
+        }
+        let removed = perform_for(&mut shell, "remove-address", IP).await;
+        assert_eq!(removed.outcome, DutyOutcome::Done, "{removed:#?}");
+        answer(&mut shell, &format!("kill {pid}")).await;
+    }
 }

@@ -20,6 +20,7 @@ pub struct DutyFile {
     pub says: Text,
     #[serde(default)]
     pub needs: Vec<Text>,
+    pub changes: Option<Text>,
     pub undo: Option<Text>,
     pub within: Option<Text>,
     pub unless: Option<Spanned<CheckText>>,

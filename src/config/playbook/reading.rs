@@ -21,10 +21,12 @@ const COMPOUND: [char; 10] = ['!', '|', '&', ';', '<', '>', '(', ')', '$', '`'];
 pub fn duty(page: &mut Page<'_>, file: &DutyFile) -> Duty {
     template_text(page, &file.says);
     let within = file.within.as_ref().and_then(|text| page.duration(text));
-    let undo = file.undo.as_ref().map(|undo| match undo.value.as_str() {
-        "nothing" => Undo::Nothing,
-        name => Undo::Duty(name.to_owned()),
-    });
+    let only_asks = only_asks(page, file);
+    let undo = match &file.undo {
+        Some(undo) if undo.value != "nothing" => Some(Undo::Duty(undo.value.clone())),
+        Some(_) => Some(Undo::Nothing),
+        None => only_asks.then_some(Undo::Nothing),
+    };
     if file.steps.is_empty() && file.verify.is_none() {
         page.error(
             &file.duty,
@@ -50,12 +52,38 @@ pub fn duty(page: &mut Page<'_>, file: &DutyFile) -> Duty {
         name: file.duty.value.clone(),
         says: file.says.value.clone(),
         needs: file.needs.iter().map(|name| name.value.clone()).collect(),
+        only_asks,
         undo,
         within,
         unless: file.unless.as_ref().map(|check| read_check(page, check)),
         steps,
         verify: file.verify.as_ref().map(|check| read_check(page, check)),
     }
+}
+
+/// Whether the duty declares with `changes: nothing` that it only asks. Then there is nothing to take back, and `undo`
+/// would say the opposite.
+fn only_asks(page: &mut Page<'_>, file: &DutyFile) -> bool {
+    let Some(changes) = &file.changes else {
+        return false;
+    };
+    if changes.value != "nothing" {
+        page.error(
+            changes,
+            format!("`changes: {}` is not understood", changes.value),
+            "a duty that changes something says how it is undone",
+            "write `changes: nothing`, or `undo`",
+        );
+    }
+    if let Some(undo) = &file.undo {
+        page.error(
+            undo,
+            "a duty that changes nothing has an `undo`",
+            "there is nothing to take back",
+            "leave one of the two out",
+        );
+    }
+    true
 }
 
 fn read_step(page: &mut Page<'_>, spanned: &Spanned<StepText>, duty_within: Option<Duration>) -> Step {

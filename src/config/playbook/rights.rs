@@ -91,7 +91,8 @@ mod tests {
             "address",
             serde_json::json!({ "ip": "fd00::1", "prefix": 128, "version": 6 }),
         );
-        assert!(commands("announce", &context).is_empty());
+        let as_it_comes_up = "ip address replace fd00::1/128 dev eth0".to_owned();
+        assert!(commands("announce", &context).contains(&as_it_comes_up));
         assert!(root_commands(&playbook, "keep-stopped", &context).is_err());
     }
 }

@@ -18,6 +18,7 @@ shipped![
     "duties/allow-start.yaml",
     "duties/allow-writes.yaml",
     "duties/announce.yaml",
+    "duties/can-list-sessions.yaml",
     "duties/can-move-address.yaml",
     "duties/catch-up.yaml",
     "duties/close-server.yaml",

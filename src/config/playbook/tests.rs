@@ -226,6 +226,31 @@ fn prepare_wants_an_undo() {
 }
 
 #[test]
+fn a_duty_that_only_asks_has_nothing_to_undo() {
+    let with = |keys: &str| {
+        let text = format!("duty: d\nsays: s\n{keys}within: 1s\nsteps:\n  - {{ name: n, run: 'true' }}\n");
+        findings("duties/d.yaml", &text)
+    };
+    assert_eq!(with("changes: nothing\n"), Vec::<String>::new());
+    for (keys, expected) in [
+        (
+            "changes: nothing\nundo: nothing\n",
+            "4:7 a duty that changes nothing has an `undo`",
+        ),
+        (
+            "changes: addresses\n",
+            "3:10 `changes: addresses` is not understood",
+        ),
+    ] {
+        let found = with(keys);
+        assert!(
+            found.iter().any(|finding| finding.starts_with(expected)),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
 fn several_findings_come_at_once() {
     let text =
         duty_with("    run: ip a | x {{ nope }}\n    sudo: true\n    within: 5\n  - name: m\n    sql: nope");

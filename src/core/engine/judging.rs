@@ -289,3 +289,6 @@ fn changed(host: &HostName, kind: CheckKind, verdict: Verdict, message: String) 
         message,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ mod placing;
 mod remembering;
 mod tending;
 mod waiting;
+#[cfg(test)]
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

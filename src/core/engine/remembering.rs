@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Effect, Engine};
 use crate::core::cluster::CheckKind;
 use crate::core::hosts::{HostMemory, HostRecord, RECORDS_VERSION, Records};
+use crate::core::latch::Latch;
 use crate::core::moment::Moment;
 
 /// What changes by itself all the time is written down this often.
@@ -60,17 +61,38 @@ impl Engine {
 
     /// Asks for the records to be written down: at once when something changed, otherwise now and then.
     pub(super) fn remember(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let records = self.records();
-        if self.remembered.as_ref() == Some(&records) {
+        let is_recent = |at: Moment| now.since(at) < REFRESH_EVERY;
+        if self.remembered_at.is_some_and(is_recent) && self.is_much_as_remembered() {
             return;
         }
-        let is_recent = self.remembered_at.is_some_and(|at| now.since(at) < REFRESH_EVERY);
-        let passing = |known: &Records| known.differ_only_in_passing(&records);
-        if is_recent && self.remembered.as_ref().is_some_and(passing) {
+        let records = self.records();
+        if self.remembered.as_ref() == Some(&records) {
             return;
         }
         self.remembered = Some(records.clone());
         self.remembered_at = Some(now);
         effects.push(Effect::Remember(Box::new(records)));
     }
+
+    /// Whether only what passes by itself has changed: uptimes, and what the newest probes said.
+    fn is_much_as_remembered(&self) -> bool {
+        let Some(known) = &self.remembered else {
+            return false;
+        };
+        let is_as_known = |record: &HostRecord| {
+            known.hosts.get(&record.host).is_some_and(|memory| {
+                memory.record.outline() == record.outline()
+                    && CheckKind::ALL.into_iter().all(|kind| {
+                        let now = self.latch(&record.host, kind).map(Latch::outline);
+                        memory.checks.get(&kind).map(Latch::outline) == now
+                    })
+            })
+        };
+        known.writer == self.known_writer
+            && known.writer_since == self.writer_since
+            && self.records.values().all(is_as_known)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,18 @@ impl HostRecord {
         }
     }
 
+    /// Everything but what changes by itself all the time.
+    pub fn outline(&self) -> (HostState, Moment, HostRule, Option<Moment>, Option<Moment>, Flaps) {
+        (
+            self.state,
+            self.since,
+            self.rule,
+            self.online_since,
+            self.out_since,
+            self.flaps,
+        )
+    }
+
     /// Enters another state; true when that is once too often.
     pub fn enter(&mut self, now: Moment, state: HostState, policy: &Flapping) -> bool {
         let left_online = self.state == HostState::Online;

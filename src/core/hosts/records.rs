@@ -33,24 +33,3 @@ pub struct HostMemory {
     /// Its checks.
     pub checks: BTreeMap<CheckKind, Latch>,
 }
-
-impl Records {
-    /// Whether only what passes by itself differs: uptimes, and what the newest probes said.
-    pub fn differ_only_in_passing(&self, other: &Records) -> bool {
-        self.without_passing() == other.without_passing()
-    }
-
-    fn without_passing(&self) -> Records {
-        let mut records = self.clone();
-        for memory in records.hosts.values_mut() {
-            memory.record.uptime = None;
-            memory.record.because.clear();
-            for latch in memory.checks.values_mut() {
-                latch.last = None;
-                latch.heard_at = None;
-                latch.ok_at = None;
-            }
-        }
-        records
-    }
-}

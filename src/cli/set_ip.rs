@@ -1,0 +1,75 @@
+//! `mmm set-ip IP HOST`: says where an address shall be while nothing is done to the cluster. For passive mode only.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::args::Settings;
+use super::setting;
+use crate::core::cluster::HostName;
+use crate::core::relocation;
+use crate::core::standing::Mode;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::lock::LocalLock;
+use crate::io::standing::StateDir;
+use crate::report::reporter::{Output, out};
+
+/// How long another operation is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Writes it down; no host is touched.
+pub async fn run(settings: &Settings, address: IpAddr, host: &str) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, None)?;
+    let cluster = &entry.cluster;
+    let host = HostName::from(host);
+    let what = format!("{address} was not set to `{host}`");
+    let role = relocation::role_of(cluster, address, &host, &what)?;
+    let is_writer = role.name == cluster.writer_role;
+    let dir = StateDir::of(&inventory.monitor.state_dir, &cluster.name);
+    dir.prepare()?;
+    let lock = LocalLock::take(&dir, "set-ip", LOCK_WAIT).await?;
+    let mut standing = dir.load()?;
+    let refuse =
+        |because: String, hint: &str| Err(Trouble::new(Kind::Refused, what.clone(), because).hint(hint));
+    if standing.mode != Mode::Passive {
+        return refuse(
+            format!("the cluster is in {} mode", standing.mode),
+            "`mmm move-role` moves it; `mmm set-passive` lets nothing be done",
+        );
+    }
+    if standing.offline.contains_key(&host) {
+        return refuse(
+            format!("`{host}` was taken out of service"),
+            "`mmm set-online` lets it back in",
+        );
+    }
+    if standing.owed.contains_key(&host) {
+        return refuse(
+            format!("`{host}` was replaced as writer and has not been compared since"),
+            "`mmm rejoin` compares it",
+        );
+    }
+    let before = standing.clone();
+    if is_writer {
+        standing.writer = Some(host.clone());
+    } else {
+        standing.placed.insert(address, host.clone());
+    }
+    let changed = standing != before;
+    if changed {
+        standing.touch();
+        dir.save(&standing)?;
+    }
+    drop(lock);
+    let role = &role.name;
+    match settings.output {
+        Output::Text => out(&format!(
+            "{}: {role}({address}) belongs to {host}; nothing is done about it until `mmm set-active`",
+            cluster.name
+        )),
+        Output::Json => out(&setting::json(&serde_json::json!({
+            "cluster": cluster.name, "role": role, "address": address, "host": host, "changed": changed,
+        }))),
+    }
+    Ok(0)
+}

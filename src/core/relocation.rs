@@ -1,0 +1,272 @@
+//! What must hold before an address other than the writer's is moved by command. Pure: facts in, a refusal out.
+
+use std::net::IpAddr;
+
+use super::cluster::{Cluster, HostName, Role, RoleMode};
+use super::facts::HostFacts;
+use super::guard::{self, Facts};
+use super::repair;
+use super::standing::{Mode, Standing};
+use super::trouble::{Kind, Trouble};
+
+/// The address that is meant by a role and, where the role has several, by its name.
+///
+/// # Errors
+/// Usage: the role has no such address. Refused: it is balanced and nobody said which address.
+pub fn meant(role: &Role, asked: Option<IpAddr>, what: &str) -> Result<IpAddr, Trouble> {
+    let all: Vec<String> = role.addresses.iter().map(|ip| format!("`{ip}`")).collect();
+    match (asked, role.mode, role.addresses.as_slice()) {
+        (Some(asked), _, addresses) if addresses.contains(&asked) => Ok(asked),
+        (Some(asked), _, _) => Err(Trouble::new(
+            Kind::Usage,
+            what,
+            format!(
+                "`{asked}` is not an address of `{}`; it has {}",
+                role.name,
+                all.join(", ")
+            ),
+        )),
+        (None, RoleMode::Exclusive, [only]) => Ok(*only),
+        (None, _, _) => Err(Trouble::new(
+            Kind::Refused,
+            what,
+            format!(
+                "`{}` is balanced: its addresses {} spread over all healthy hosts by themselves",
+                role.name,
+                all.join(", ")
+            ),
+        )
+        .hint("`--address IP` moves that one, and it stays there while the host may hold it")),
+    }
+}
+
+/// The role that an address belongs to, if the host may ever hold it.
+///
+/// # Errors
+/// Usage: no role has that address, there is no such host, or the role does not list it.
+pub fn role_of<'c>(
+    cluster: &'c Cluster,
+    address: IpAddr,
+    host: &HostName,
+    what: &str,
+) -> Result<&'c Role, Trouble> {
+    let usage = |because: String| Trouble::new(Kind::Usage, what, because);
+    let role = cluster
+        .roles
+        .iter()
+        .find(|role| role.addresses.contains(&address))
+        .ok_or_else(|| {
+            usage(format!(
+                "no role of `{}` has the address `{address}`",
+                cluster.name
+            ))
+        })?;
+    let names = |hosts: &[HostName]| {
+        let names: Vec<String> = hosts.iter().map(|host| format!("`{host}`")).collect();
+        names.join(", ")
+    };
+    if cluster.host(host).is_none() {
+        let all: Vec<HostName> = cluster.hosts.iter().map(|host| host.name.clone()).collect();
+        return Err(usage(format!(
+            "`{}` has no host `{host}`; its hosts are {}",
+            cluster.name,
+            names(&all)
+        )));
+    }
+    if !role.hosts.contains(host) {
+        return Err(usage(format!(
+            "`{}` is for {} only",
+            role.name,
+            names(&role.hosts)
+        )));
+    }
+    Ok(role)
+}
+
+/// Whether the address may be moved to `to` now, and from whom; from nobody when no host was seen to hold it.
+///
+/// # Errors
+/// Usage or refused, with the first thing that stands in the way.
+pub fn allowed(
+    cluster: &Cluster,
+    standing: &Standing,
+    facts: &Facts,
+    address: IpAddr,
+    to: &HostName,
+) -> Result<Option<HostName>, Trouble> {
+    let what = format!("{address} was not moved to `{to}`");
+    let refuse =
+        |because: String, hint: &str| Err(Trouble::new(Kind::Refused, what.clone(), because).hint(hint));
+    guard::hands_off(cluster, standing)?;
+    let role = role_of(cluster, address, to, &what)?;
+    if role.name == cluster.writer_role {
+        return refuse(
+            "it is the writer's address".to_owned(),
+            "`mmm switchover` moves it",
+        );
+    }
+    if standing.mode == Mode::Passive {
+        return refuse(
+            "the cluster is in passive mode".to_owned(),
+            "`mmm set-ip` says where it shall be; `mmm set-active` lets a monitor put it there",
+        );
+    }
+    if standing.offline.contains_key(to) {
+        return refuse(
+            format!("`{to}` was taken out of service"),
+            "`mmm set-online` lets it back in",
+        );
+    }
+    if standing.owed.contains_key(to) {
+        return refuse(
+            format!("`{to}` was replaced as writer and has not been compared since"),
+            "`mmm rejoin` compares it",
+        );
+    }
+    let seen = facts.get(to);
+    if let Some(why) = unfit(cluster, standing, seen, to) {
+        return refuse(format!("`{to}` cannot hold it: {why}"), "`mmm checks` says more");
+    }
+    let holders = repair::held(cluster, facts).remove(&address).unwrap_or_default();
+    match holders.as_slice() {
+        [only] if only == to => refuse(format!("`{to}` holds it already"), ""),
+        holders => Ok(holders.iter().find(|host| *host != to).cloned()),
+    }
+}
+
+/// Why a host should not be given an address that clients read from.
+fn unfit(
+    cluster: &Cluster,
+    standing: &Standing,
+    seen: Option<&HostFacts>,
+    host: &HostName,
+) -> Option<String> {
+    let Some(seen) = seen else {
+        return Some("it has not been asked".to_owned());
+    };
+    if let Some(why) = seen.ssh.trouble() {
+        return Some(format!("it cannot be managed over SSH: {why}"));
+    }
+    let Some(mysql) = seen.mysql.up() else {
+        let why = seen.mysql.trouble().unwrap_or("it was not asked");
+        return Some(format!("its server does not answer: {why}"));
+    };
+    if standing.writer.as_ref() == Some(host) {
+        return None;
+    }
+    let limit = cluster.checks.rep_backlog.max_backlog;
+    for channel in &mysql.replicas {
+        if !channel.is_running() {
+            return Some("its replication does not run".to_owned());
+        }
+        if let Some(lag) = channel.lag.filter(|lag| *lag > limit) {
+            return Some(format!("it is {} s behind", lag.as_secs()));
+        }
+    }
+    mysql
+        .replicas
+        .is_empty()
+        .then(|| "it replicates from nobody".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::cluster::FailBack;
+    use crate::core::facts::{Reach, SqlThread};
+    use crate::core::moment::Moment;
+    use crate::core::samples::{self, facts};
+
+    const READER: &str = "10.0.0.101";
+
+    fn cluster() -> Cluster {
+        let mut cluster = samples::cluster();
+        cluster.roles.push(Role {
+            name: "reader".into(),
+            mode: RoleMode::Balanced,
+            hosts: vec!["db2".into(), "db3".into()],
+            addresses: vec![READER.parse().unwrap()],
+            prefer: None,
+            fail_back: FailBack::CaughtUp,
+        });
+        cluster
+    }
+
+    fn asked(standing: &Standing, facts: &Facts, to: &str) -> Result<Option<HostName>, String> {
+        let found = allowed(&cluster(), standing, facts, READER.parse().unwrap(), &to.into());
+        found.map_err(|trouble| trouble.because)
+    }
+
+    fn standing() -> Standing {
+        Standing {
+            writer: Some("db1".into()),
+            ..Standing::default()
+        }
+    }
+
+    fn seen() -> Facts {
+        Facts::from([
+            ("db1".into(), facts(true, &[])),
+            ("db2".into(), facts(false, &[READER])),
+            ("db3".into(), facts(false, &[])),
+        ])
+    }
+
+    #[test]
+    fn it_moves_from_its_holder_or_from_nobody_to_a_healthy_host_of_the_role() {
+        assert_eq!(asked(&standing(), &seen(), "db3"), Ok(Some("db2".into())));
+        let mut nowhere = seen();
+        nowhere.insert("db2".into(), facts(false, &[]));
+        assert_eq!(asked(&standing(), &nowhere, "db3"), Ok(None));
+        assert!(
+            asked(&standing(), &seen(), "db2")
+                .unwrap_err()
+                .contains("already")
+        );
+        assert!(asked(&standing(), &seen(), "db1").unwrap_err().contains("only"));
+        assert!(
+            asked(&standing(), &seen(), "db9")
+                .unwrap_err()
+                .contains("no host")
+        );
+    }
+
+    #[test]
+    fn it_does_not_move_to_a_host_that_could_not_keep_it() {
+        let mut broken = seen();
+        if let Reach::Up(mysql) = &mut broken.get_mut("db3").unwrap().mysql {
+            mysql.replicas[0].sql = SqlThread::No;
+        }
+        assert!(
+            asked(&standing(), &broken, "db3")
+                .unwrap_err()
+                .contains("does not run")
+        );
+        let mut out = standing();
+        out.offline.insert("db3".into(), Moment(1));
+        assert!(
+            asked(&out, &seen(), "db3")
+                .unwrap_err()
+                .contains("out of service")
+        );
+        let passive = Standing {
+            mode: Mode::Passive,
+            ..standing()
+        };
+        assert!(asked(&passive, &seen(), "db3").unwrap_err().contains("passive"));
+    }
+
+    #[test]
+    fn an_address_of_a_balanced_role_must_be_named() {
+        let cluster = cluster();
+        let (writer, reader) = (&cluster.roles[0], &cluster.roles[1]);
+        assert_eq!(meant(writer, None, "").unwrap(), writer.addresses[0]);
+        assert_eq!(meant(reader, None, "").unwrap_err().kind, Kind::Refused);
+        assert_eq!(
+            meant(reader, Some(reader.addresses[0]), "").unwrap(),
+            reader.addresses[0]
+        );
+        let other = meant(reader, Some(writer.addresses[0]), "");
+        assert_eq!(other.unwrap_err().kind, Kind::Usage);
+    }
+}

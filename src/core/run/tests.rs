@@ -1,0 +1,246 @@
+//! The fold: forward, back, looked into, stuck.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn stage(section: Section, name: &str, undo: Option<&str>) -> Stage {
+    Stage {
+        section,
+        name: name.into(),
+        seat: Seat::Outgoing,
+        hosts: vec!["db1".into()],
+        duty: name.into(),
+        source: None,
+        with: BTreeMap::new(),
+        within: Duration::from_secs(1),
+        undo: undo.map(Into::into),
+        only_asks: false,
+        if_possible: false,
+    }
+}
+
+fn switchover() -> Vec<Stage> {
+    vec![
+        stage(Section::Prepare, "deny", Some("allow")),
+        stage(Section::Prepare, "catch-up", None),
+        stage(Section::Prepare, "address", Some("remove")),
+        stage(Section::Commit, "allow", None),
+        stage(Section::Secure, "announce", None),
+        stage(Section::Finish, "follow", None),
+    ]
+}
+
+fn failed() -> Outcome {
+    Outcome::Failed("no".into())
+}
+fn unknown() -> Outcome {
+    Outcome::Unknown("link died".into())
+}
+
+fn run_until(stages: Vec<Stage>, outcomes: &[(usize, Outcome)]) -> Run {
+    let mut run = Run::new(stages);
+    for (stage, outcome) in outcomes {
+        run.record(&Happening::Did(*stage, outcome.clone()));
+    }
+    run
+}
+
+#[test]
+fn goes_through_in_order() {
+    let all: Vec<_> = (0..6).map(|stage| (stage, Outcome::Done)).collect();
+    let run = run_until(switchover(), &all);
+    assert_eq!(run.next(), &Next::End(Ending::Done { warnings: vec![] }));
+    assert!(run.is_committed());
+}
+
+#[test]
+fn a_failure_in_prepare_undoes_newest_first_including_the_failed_stage() {
+    let mut run = run_until(
+        switchover(),
+        &[(0, Outcome::Done), (1, Outcome::Done), (2, failed())],
+    );
+    assert_eq!(run.next(), &Next::Undo(2));
+    run.record(&Happening::Undid(2, Outcome::Done));
+    assert_eq!(run.next(), &Next::Undo(0));
+    run.record(&Happening::Undid(0, Outcome::Done));
+    assert!(
+        matches!(run.next(), Next::End(Ending::Undone { because, untouched: false }) if because.contains("\"address\""))
+    );
+}
+
+#[test]
+fn an_unknown_stage_is_looked_into_before_anything_else_happens() {
+    let mut run = run_until(switchover(), &[(0, unknown())]);
+    assert_eq!(run.next(), &Next::Look(0));
+    run.record(&Happening::Looked(0, Settled::CannotTell));
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+}
+
+#[test]
+fn a_commit_that_did_not_happen_is_undone_and_one_that_did_goes_on() {
+    let before: Vec<_> = (0..3).map(|stage| (stage, Outcome::Done)).collect();
+    for (settled, expected) in [
+        (Settled::DidNotHappen, Next::Undo(2)),
+        (Settled::Happened, Next::Do(4)),
+    ] {
+        let mut run = run_until(switchover(), &before);
+        run.record(&Happening::Did(3, unknown()));
+        assert_eq!(run.next(), &Next::Look(3));
+        run.record(&Happening::Looked(3, settled));
+        assert_eq!(run.next(), &expected);
+    }
+}
+
+#[test]
+fn secure_is_retried_then_stuck_but_the_rest_is_still_done() {
+    let before: Vec<_> = (0..4).map(|stage| (stage, Outcome::Done)).collect();
+    let mut run = run_until(switchover(), &before);
+    for _ in 0..TRIES_TO_SECURE {
+        assert_eq!(run.next(), &Next::Do(4));
+        run.record(&Happening::Did(4, failed()));
+    }
+    assert_eq!(run.next(), &Next::Do(5));
+    run.record(&Happening::Did(5, Outcome::Done));
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+}
+
+#[test]
+fn a_stuck_run_that_a_person_has_looked_after_is_looked_into_again() {
+    let mut doubtful = run_until(
+        switchover(),
+        &[(0, Outcome::Done), (1, Outcome::Done), (2, Outcome::Done)],
+    );
+    doubtful.record(&Happening::Did(3, unknown()));
+    doubtful.record(&Happening::Looked(3, Settled::CannotTell));
+    assert!(doubtful.is_in_doubt());
+    doubtful.record(&Happening::Cleared);
+    assert_eq!(doubtful.next(), &Next::Look(3));
+
+    let mut undoing = run_until(switchover(), &[(0, failed())]);
+    for _ in 0..TRIES_TO_UNDO {
+        undoing.record(&Happening::Undid(0, failed()));
+    }
+    undoing.record(&Happening::Cleared);
+    undoing.record(&Happening::Looked(0, Settled::DidNotHappen));
+    assert_eq!(undoing.next(), &Next::Undo(0));
+}
+
+#[test]
+fn finish_only_warns() {
+    let before: Vec<_> = (0..5).map(|stage| (stage, Outcome::Done)).collect();
+    let mut run = run_until(switchover(), &before);
+    run.record(&Happening::Did(5, failed()));
+    assert!(matches!(run.next(), Next::End(Ending::Done { warnings }) if warnings.len() == 1));
+}
+
+#[test]
+fn a_failed_undo_is_stuck() {
+    let mut run = run_until(switchover(), &[(0, failed())]);
+    for _ in 0..TRIES_TO_UNDO {
+        assert_eq!(run.next(), &Next::Undo(0));
+        run.record(&Happening::Undid(0, failed()));
+    }
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+}
+
+#[test]
+fn a_stage_that_was_begun_and_never_ended_counts_as_touched() {
+    let mut run = Run::replay(switchover(), &[Happening::Doing(0)]);
+    assert_eq!(run.next(), &Next::Do(0));
+    run.record(&Happening::Did(0, unknown()));
+    assert_eq!(run.next(), &Next::Look(0));
+}
+
+/// Any world at all: each step's outcome, look and undo is drawn at random.
+fn any_outcome() -> impl Strategy<Value = (Outcome, Settled, Outcome)> {
+    let outcome = prop_oneof![Just(Outcome::Done), Just(failed()), Just(unknown())];
+    let settled = prop_oneof![
+        Just(Settled::Happened),
+        Just(Settled::DidNotHappen),
+        Just(Settled::CannotTell)
+    ];
+    (outcome.clone(), settled, outcome)
+}
+
+proptest! {
+    #[test]
+    fn never_undoes_after_the_commit_and_always_ends(world in prop::collection::vec(any_outcome(), 200)) {
+        let mut run = Run::new(switchover());
+        let mut steps = world.into_iter();
+        loop {
+            let Some((outcome, settled, undone)) = steps.next() else { panic!("does not end") };
+            let happening = match run.next().clone() {
+                Next::Do(stage) => Happening::Did(stage, outcome),
+                Next::Look(stage) => Happening::Looked(stage, settled),
+                Next::Undo(stage) => {
+                    prop_assert!(!run.is_committed());
+                    Happening::Undid(stage, undone)
+                }
+                Next::End(ending) => {
+                    if run.is_committed() {
+                        let undone = matches!(ending, Ending::Undone { .. });
+                        prop_assert!(!undone);
+                    } else {
+                        let done = matches!(ending, Ending::Done { .. });
+                        prop_assert!(!done);
+                    }
+                    break;
+                }
+            };
+            run.record(&happening);
+        }
+    }
+}
+
+fn asks(section: Section, name: &str) -> Stage {
+    Stage {
+        only_asks: true,
+        ..stage(section, name, None)
+    }
+}
+
+#[test]
+fn a_question_whose_answer_is_lost_is_not_looked_into_and_only_what_came_before_is_undone() {
+    let stages = || {
+        vec![
+            asks(Section::Prepare, "may it"),
+            stage(Section::Prepare, "deny", Some("allow")),
+            asks(Section::Prepare, "unmoved"),
+            stage(Section::Commit, "allow", None),
+        ]
+    };
+    let run = run_until(stages(), &[(0, unknown())]);
+    assert!(matches!(
+        run.next(),
+        Next::End(Ending::Undone { untouched: true, .. })
+    ));
+    let mut run = run_until(
+        stages(),
+        &[(0, Outcome::Done), (1, Outcome::Done), (2, unknown())],
+    );
+    assert_eq!(run.next(), &Next::Undo(1));
+    run.record(&Happening::Undid(1, Outcome::Done));
+    assert!(matches!(
+        run.next(),
+        Next::End(Ending::Undone { untouched: false, .. })
+    ));
+}
+
+#[test]
+fn a_question_is_not_asked_again_after_the_commit_and_what_is_only_tried_is_a_warning() {
+    let stages = vec![
+        stage(Section::Commit, "allow", None),
+        asks(Section::Secure, "unmoved"),
+        Stage {
+            if_possible: true,
+            ..stage(Section::Secure, "announce", None)
+        },
+    ];
+    let mut run = run_until(stages.clone(), &[(0, Outcome::Done), (1, failed())]);
+    assert_eq!(run.next(), &Next::Do(2));
+    run.record(&Happening::Did(2, unknown()));
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { because }) if because.contains("unmoved")));
+    let run = run_until(stages, &[(0, Outcome::Done), (1, Outcome::Done), (2, failed())]);
+    assert!(matches!(run.next(), Next::End(Ending::Done { warnings }) if warnings.len() == 1));
+}
