@@ -7,6 +7,7 @@ use super::args::Settings;
 use super::setting;
 use crate::core::standing::{Mode, Standing};
 use crate::core::trouble::Trouble;
+use crate::io::clock;
 use crate::io::lock::LocalLock;
 use crate::io::standing::StateDir;
 use crate::report::reporter::{Output, out};
@@ -21,31 +22,48 @@ pub async fn show(settings: &Settings, named: Option<&str>) -> Result<u8, Troubl
     let standing = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name).load()?;
     match settings.output {
         Output::Text => out(&standing.mode.to_string().to_uppercase()),
-        Output::Json => out(&setting::json(
-            &serde_json::json!({ "cluster": entry.cluster.name, "mode": standing.mode }),
-        )),
+        Output::Json => out(&setting::json(&serde_json::json!({
+            "cluster": entry.cluster.name,
+            "mode": standing.mode,
+            "by": standing.mode_by,
+            "because": standing.mode_because,
+        }))),
     }
     Ok(0)
 }
 
-/// Sets the mode.
+/// Sets the mode. Whatever the mode rested on before is forgotten: a person has decided.
 pub async fn set(settings: &Settings, named: Option<&str>, mode: Mode) -> Result<u8, Trouble> {
-    change(
-        settings,
-        named,
-        &format!("switched into {mode} mode"),
-        |standing| {
-            let changes = standing.mode != mode;
-            standing.mode = mode;
-            changes
-        },
-    )
+    let by = person();
+    let because = match mode {
+        Mode::Passive => vec![format!("{by} chose it at {}", clock::now())],
+        Mode::Active | Mode::Manual | Mode::Wait => Vec::new(),
+    };
+    let words = [
+        format!("switched into {mode} mode"),
+        format!("nothing to do: already in {mode} mode"),
+    ];
+    change(settings, named, &words, |standing| {
+        standing.enter(mode, &by, because.clone())
+    })
     .await
+}
+
+/// Whoever runs this command, also through sudo.
+fn person() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| format!("user {}", rustix::process::getuid().as_raw()))
 }
 
 /// Says that a person has looked after a stuck operation, and brings that operation to its end.
 pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble> {
-    let code = change(settings, named, "operations may act again", |standing| {
+    let words = [
+        "operations may act again".to_owned(),
+        "nothing to do: operations may act already".to_owned(),
+    ];
+    let code = change(settings, named, &words, |standing| {
         standing.hands_off.take().is_some()
     })
     .await?;
@@ -60,10 +78,11 @@ pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Troub
     settled.map(|_standing| code)
 }
 
+/// Changes the standing under the lock; the words are for when something changed, and for when nothing did.
 async fn change(
     settings: &Settings,
     named: Option<&str>,
-    done: &str,
+    words: &[String; 2],
     apply: impl Fn(&mut Standing) -> bool,
 ) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
@@ -78,11 +97,8 @@ async fn change(
         dir.save(&standing)?;
     }
     drop(lock);
-    let said = if changed {
-        done.to_owned()
-    } else {
-        format!("nothing to do: {done} already")
-    };
+    let [done, as_it_was] = words;
+    let said = if changed { done } else { as_it_was };
     match settings.output {
         Output::Text => out(&format!("{}: {said}", entry.cluster.name)),
         Output::Json => out(&setting::json(

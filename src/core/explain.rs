@@ -28,12 +28,12 @@ pub fn all() -> Vec<Explained> {
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
-    let hosts = HostRule::ALL.iter().map(|rule| Explained {
+    let startup = StartRule::ALL.iter().map(|rule| Explained {
         number: rule.to_string(),
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
-    let startup = StartRule::ALL.iter().map(|rule| Explained {
+    let hosts = HostRule::ALL.iter().map(|rule| Explained {
         number: rule.to_string(),
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),

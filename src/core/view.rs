@@ -21,6 +21,8 @@ pub struct ClusterView {
     pub cluster: String,
     /// What the monitor may do.
     pub mode: Mode,
+    /// Why, where that is not plain: one line a cause, or a table of who claims what.
+    pub mode_because: Vec<String>,
     /// Whether a monitor told this; otherwise it was looked up at once.
     pub monitored: bool,
     /// The rule in force.
@@ -96,6 +98,7 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
     ClusterView {
         cluster: cluster.name.clone(),
         mode: standing.mode,
+        mode_because: standing.mode_because.clone(),
         monitored,
         rule: engine.rule().to_string(),
         sentence: engine.rule().sentence().to_owned(),

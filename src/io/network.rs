@@ -116,10 +116,12 @@ async fn answers(address: IpAddr) -> Result<(), ()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
-    /// Reserved for documentation: nobody answers there.
-    const NOBODY: [u8; 4] = [192, 0, 2, 1];
+    /// What is sent there is discarded, or has no route: nobody answers.
+    const NOBODY: Ipv6Addr = Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1);
     const SELF: [u8; 4] = [127, 0, 0, 1];
 
     #[tokio::test]

@@ -103,6 +103,7 @@ impl Request {
             Request::Failover { .. } => Deed::FailOver,
             Request::Reopen => Deed::Reopen,
             Request::Rejoin { .. } => Deed::Rejoin,
+            Request::MoveAddress { .. } => Deed::Repair,
         }
     }
 }

@@ -155,20 +155,23 @@ impl Reader<'_> {
         })
     }
 
+    /// A duration that may be zero, where that switches something off.
+    pub fn duration_or_zero(&mut self, node: &Node) -> Option<Given<Duration>> {
+        let (text, _) = self.scalar(node, "a duration such as `0s` or `2s`")?;
+        match duration::parse(text) {
+            Ok(value) if value.is_zero() => Some(Given {
+                value,
+                span: node.span.clone(),
+            }),
+            _ => self.duration(node),
+        }
+    }
+
     /// A duration above zero.
     pub fn duration(&mut self, node: &Node) -> Option<Given<Duration>> {
-        self.duration_from(node, Duration::from_millis(1))
-    }
-
-    /// As [`Reader::duration`], where no time at all has a meaning.
-    pub fn duration_or_zero(&mut self, node: &Node) -> Option<Given<Duration>> {
-        self.duration_from(node, Duration::ZERO)
-    }
-
-    fn duration_from(&mut self, node: &Node, least: Duration) -> Option<Given<Duration>> {
         let (text, _) = self.scalar(node, "a duration such as `500ms` or `2s`")?;
         let (because, hint) = match duration::parse(text) {
-            Ok(value) if value < least => (
+            Ok(value) if value.is_zero() => (
                 "no wait can last no time at all".to_owned(),
                 "write at least `1ms`".to_owned(),
             ),

@@ -1,5 +1,7 @@
 //! Short stories of one cluster: what goes in, second by second, and what must come out.
 
+mod modes;
+
 use std::collections::BTreeMap;
 
 use super::*;

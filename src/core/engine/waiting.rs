@@ -47,7 +47,7 @@ impl Engine {
         let masters = self.cluster.writer().map(|role| role.hosts.as_slice())?;
         let online: Vec<&HostName> = masters
             .iter()
-            .filter(|host| self.state_of(host) == HostState::Online)
+            .filter(|host| self.state_of(host) == HostState::Online && self.is_seen_up(host))
             .collect();
         let names: Vec<&str> = online.iter().map(|host| host.as_str()).collect();
         if online.len() == masters.len() {
@@ -64,5 +64,10 @@ impl Engine {
             "{patient} is ONLINE, and the other master has not come within {} s",
             patience.as_secs_f64()
         ))
+    }
+
+    /// Whether its server answered when it was last looked at; its state may still be the one that an earlier monitor left.
+    fn is_seen_up(&self, host: &HostName) -> bool {
+        self.facts.get(host).is_some_and(|seen| seen.mysql.up().is_some())
     }
 }
