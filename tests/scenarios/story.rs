@@ -25,6 +25,9 @@ use crate::words;
 const ROUND: Duration = Duration::from_secs(1);
 const LONG_ROUND: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(120);
+const VERY_LONG: Duration = Duration::from_secs(600);
+/// All has been well for so many long rounds when a story begins.
+const SINCE_ROUNDS: usize = 30;
 /// A story begins at this moment.
 const BEGINNING: Moment = Moment(1_800_000_000_000);
 
@@ -261,9 +264,11 @@ impl Story {
         self.start(&mut Lines::new());
         let mut aside = Lines::new();
         self.round(&mut aside, None);
-        while matches!(self.under_way, Some(Effect::Repair)) {
-            self.succeeds("repair", &mut aside)?;
-            self.now = self.now.after(ROUND);
+        for _ in 0..SINCE_ROUNDS {
+            if matches!(self.under_way, Some(Effect::Repair)) {
+                self.succeeds("repair", &mut aside)?;
+            }
+            self.now = self.now.after(LONG_ROUND);
             self.round(&mut aside, None);
         }
         if self.under_way.is_some() {
@@ -364,7 +369,11 @@ impl Story {
             self.now = self.now.after(time);
             return self.give(Input::Tick, lines, None);
         }
-        let step = if time > LONG { LONG_ROUND } else { ROUND };
+        let step = match time {
+            time if time > VERY_LONG => LONG_ROUND * 6,
+            time if time > LONG => LONG_ROUND,
+            _ => ROUND,
+        };
         let mut passed = Duration::ZERO;
         while passed < time {
             let step = step.min(time - passed);
