@@ -41,6 +41,7 @@
 //!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
 //!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values
 //! - [`config`] text in, valid values out: inventory, playbooks, templates; carets on errors.
+//!   - [`config::import`] MMM's own configuration in, an inventory out
 //! - [`sql`] read-only probes of a server and the parsing of their answers; strings only.
 //! - [`io`] acts; the only async, clock and sockets.
 //!   - [`io::ssh`] connections · [`io::shell`] a warm shell on a host · [`io::mysql`] servers over the MySQL protocol

@@ -150,7 +150,8 @@ fn look(name: &str, text: &str) -> Vec<String> {
         }
     }
     if let Some(room) = name.strip_prefix("src/") {
-        let is_test_only = name.ends_with("/tests.rs") || TEST_ONLY.contains(&name);
+        let is_test_only =
+            name.ends_with("/tests.rs") || name.contains("/tests/") || TEST_ONLY.contains(&name);
         for (number, line) in code(text).take_while(|(_, line)| !is_test_only && line.trim() != "mod tests {")
         {
             for what in in_the_program(room, line) {

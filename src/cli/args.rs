@@ -104,6 +104,11 @@ pub enum Verb {
     Clear(ClusterArgument),
     /// Explain a rule by its number.
     Explain(ExplainArguments),
+    /// Turn MMM's own configuration into an inventory, with comments about what changed its meaning.
+    ///
+    /// Without files it takes `mmm_mon.conf` and every `mmm_mon_CLUSTER.conf` of this box, with all they include; each
+    /// becomes a cluster of one inventory. `mmm @CLUSTER import` takes that one.
+    Import(ImportArguments),
 }
 
 /// A cluster, optional where the inventory has only one.
@@ -215,6 +220,26 @@ pub struct RejoinArguments {
 pub struct ExplainArguments {
     /// The rule's number, for instance R03; all rules when left out.
     pub rule: Option<String>,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Clone, Args)]
+pub struct ImportArguments {
+    /// MMM's files: `mmm_mon…`, and if wanted `mmm_common…`, `mmm_agent…` and `mmm_tools…`, which fill gaps.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Where MMM's files are, instead of /etc, /etc/mmm and /etc/mysql-mmm.
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// What the cluster of `mmm_mon.conf` will be called [default: mmm]
+    #[arg(long, value_name = "CLUSTER")]
+    pub name: Option<String>,
+    /// Write the inventory into a new file of mode 0600 instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Write each password into a new file of mode 0600 there, and name it in the inventory.
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
 }
 
 fn span(text: &str) -> Result<Duration, String> {

@@ -5,6 +5,7 @@ mod check;
 mod checks;
 mod explain;
 mod failover;
+mod import;
 mod mode;
 mod monitor;
 mod move_role;
@@ -112,6 +113,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         }
         Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
         Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,
+        Verb::Import(what) => import::run(&settings, &what),
         Verb::Explain(what) => explain::run(&settings, what.rule.as_deref()),
     }
 }

@@ -10,7 +10,7 @@ use crate::core::view::{self, ClusterView};
 use crate::io::socket::{Answer, Ask, ask};
 use crate::io::standing::StateDir;
 use crate::io::{clock, monitor, records};
-use crate::report::reporter::{Output, out};
+use crate::report::reporter::{Output, out, talk};
 use crate::report::show;
 
 /// Prints; 3 when something is wrong.
@@ -73,7 +73,7 @@ pub async fn look_once(inventory: &Inventory, entry: &ClusterEntry) -> Result<En
     match records::load(&dir) {
         Ok(Some(records)) => engine = engine.resume(records),
         Ok(None) => {}
-        Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+        Err(trouble) => talk(&format!("{}: {}", trouble.what, trouble.because)),
     }
     let now = clock::now();
     for (host, facts) in facts {

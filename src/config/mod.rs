@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 pub mod duration;
+pub mod import;
 pub mod inventory;
 pub mod playbook;
 pub mod template;

@@ -318,7 +318,8 @@ pub fn reopen(
             Kind::Refused,
             format!("the writer of `{}` was not opened", cluster.name),
             because,
-        ))
+        )
+        .hint("if that host is meant to be the writer, `mmm set-passive`, name it with `mmm set-ip`, then `mmm set-active`; otherwise close it"))
     };
     hands_off(cluster, standing)?;
     if standing.writer.as_ref() != Some(writer) {
@@ -398,3 +399,6 @@ pub fn another_writable(facts: &Facts, writer: &HostName) -> Option<HostName> {
 fn is_writable(facts: &HostFacts) -> bool {
     facts.mysql.up().is_some_and(|mysql| mysql.is_writable())
 }
+
+#[cfg(test)]
+mod tests;

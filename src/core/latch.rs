@@ -256,4 +256,49 @@ mod tests {
         }
         assert_eq!(latch.verdict, Verdict::Ok);
     }
+
+    /// As it is read from disk by the next monitor.
+    fn inherited(latch: &Latch) -> Latch {
+        let text = serde_json::to_string(&latch.left_behind()).unwrap();
+        serde_json::from_str::<Latch>(&text).unwrap().inherit()
+    }
+
+    #[test]
+    fn an_inherited_latch_goes_on_but_fails_only_by_a_probe_of_its_own() {
+        let mut latch = Latch::default();
+        latch.observe(Moment(0), ok(), TRAP);
+        latch.observe(Moment(1_000), error(), TRAP);
+        let mut next = inherited(&latch);
+        assert_eq!(next.tick(Moment(9_000), TRAP), None);
+        assert_eq!(next.observe(Moment(9_000), unknown(), TRAP), None);
+        assert_eq!(next.tick(Moment(9_000), TRAP), None);
+        assert_eq!(next.observe(Moment(9_100), error(), TRAP), Some(Verdict::Failed));
+        assert_eq!(next.changed_at, Some(Moment(9_100)));
+        // Nobody asked for an hour: it may have been well meanwhile.
+        let mut next = inherited(&latch);
+        assert_eq!(next.observe(Moment(3_600_000), unknown(), TRAP), None);
+        assert_eq!(next.observe(Moment(3_600_100), error(), TRAP), None);
+        assert_eq!(next.tick(Moment(3_604_100), TRAP), Some(Verdict::Failed));
+    }
+
+    #[test]
+    fn an_inherited_failure_is_no_news_and_its_end_is() {
+        let mut latch = Latch::default();
+        latch.observe(Moment(0), error(), TRAP);
+        latch.observe(Moment(4_000), error(), TRAP);
+        let mut next = inherited(&latch);
+        assert_eq!((next.verdict, next.known()), (Verdict::Untested, Verdict::Failed));
+        assert_eq!(
+            inherited(&next).known(),
+            Verdict::Failed,
+            "a monitor that saw nothing"
+        );
+        assert_eq!(next.observe(Moment(5_000), error(), TRAP), None);
+        assert_eq!(
+            (next.verdict, next.changed_at),
+            (Verdict::Failed, Some(Moment(4_000)))
+        );
+        let mut next = inherited(&latch);
+        assert_eq!(next.observe(Moment(5_000), ok(), TRAP), Some(Verdict::Ok));
+    }
 }

@@ -244,6 +244,7 @@ mod tests {
     use super::*;
     use crate::core::facts::{GtidFacts, Reach};
     use crate::core::gtid::{MariaPosition, MariaState};
+    use crate::core::moment::Moment;
     use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
 
     #[test]
@@ -265,11 +266,11 @@ mod tests {
             }
             facts
         };
-        let found = |db3: HostFacts| {
-            let standing = Standing {
-                writer: Some("db2".into()),
-                ..Standing::default()
-            };
+        let in_service = Standing {
+            writer: Some("db2".into()),
+            ..Standing::default()
+        };
+        let found_by = |standing: &Standing, db3: HostFacts| {
             let seen = BTreeMap::from([
                 (
                     "db2".into(),
@@ -281,10 +282,16 @@ mod tests {
                 to_hold: vec!["db2".into(), "db3".into()],
                 ..Eligible::default()
             };
-            fixes(&cluster(), &standing, &eligible, &seen)
+            fixes(&cluster(), standing, &eligible, &seen)
         };
+        let found = |db3: HostFacts| found_by(&in_service, db3);
         let behind = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.9");
-        assert_eq!(found(behind), [Fix::Follow("db3".into(), "db2".into())]);
+        assert_eq!(found(behind.clone()), [Fix::Follow("db3".into(), "db2".into())]);
+        let out_of_service = Standing {
+            offline: [("db3".into(), Moment(1))].into(),
+            ..in_service.clone()
+        };
+        assert_eq!(found_by(&out_of_service, behind), []);
         let ahead = with_gtid(facts(false, &[]), "0-1-11", "10.0.0.9");
         assert_eq!(found(ahead), []);
         let follows = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.2");

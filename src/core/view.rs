@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::cluster::{CheckKind, HostMode, HostName};
 use super::engine::Engine;
 use super::gtid::Compared;
-use super::hosts::HostState;
+use super::hosts::{HostRule, HostState};
 use super::latch::{CheckResult, Verdict};
 use super::moment::Moment;
 use super::repair;
@@ -199,6 +199,26 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 format!("{host} is kept out: it has transactions that the writer has not: {surplus}"),
                 "save what you need from it, rebuild it from the writer, then `mmm rejoin`",
             ),
+        }
+    }
+    let is_left_to_a_person = engine.cluster().recovery.auto_set_online.is_none();
+    for record in engine
+        .cluster()
+        .hosts
+        .iter()
+        .filter_map(|host| engine.record(&host.name))
+    {
+        let host = &record.host;
+        if let Some(since) = record.flaps.flapping_since {
+            warn(
+                format!("{host} has left ONLINE too often, the last time at {since}"),
+                "find out why, then `mmm set-online` it; a quiet period lets it back in as well",
+            );
+        } else if record.rule == HostRule::H23 && is_left_to_a_person {
+            warn(
+                format!("{host} answers and replicates again, and waits to be let back in"),
+                "`mmm set-online` it; `recovery.auto_set_online` in the inventory lets hosts in by themselves",
+            );
         }
     }
     for (host, facts) in engine.facts() {

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use crate::core::cluster::HostName;
+use crate::core::reach::Failure;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
 use crate::io::lock::LocalLock;
-use crate::io::mysql::{Lock, Taking};
+use crate::io::mysql::{FORGOTTEN_AFTER_S, Lock, Taking};
 use crate::io::standing::StateDir;
 
 /// How long one server may take to grant its lock, besides waiting for a holder.
@@ -16,6 +17,9 @@ const GRANT_WITHIN: Duration = Duration::from_secs(2);
 const GRANT_SILENT_WITHIN: Duration = Duration::from_millis(300);
 /// How long another box's lock on a server is waited for.
 const REMOTE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a lock is waited for that an earlier run on this box left behind: it holds the local lock no more, so it is
+/// gone, and the server has only not noticed yet.
+const LEFTOVER_PATIENCE: Duration = Duration::from_secs(FORGOTTEN_AFTER_S as u64 + 2);
 /// How long giving one back may take.
 const RELEASE_WITHIN: Duration = Duration::from_millis(500);
 
@@ -39,7 +43,7 @@ impl Hold {
         patience: Duration,
     ) -> Result<Hold, Trouble> {
         let local = LocalLock::take(dir, purpose, patience).await?;
-        let remote = take_remote(fleet, &[]).await?;
+        let remote = take_remote(fleet, &[], true).await?;
         Ok(Hold {
             _local: Some(local),
             remote,
@@ -66,7 +70,7 @@ impl Hold {
                 None
             }
         };
-        let remote = take_remote(fleet, absent).await?;
+        let remote = take_remote(fleet, absent, local.is_some()).await?;
         Ok(Hold {
             _local: local,
             remote,
@@ -81,7 +85,7 @@ impl Hold {
     }
 }
 
-async fn take_remote(fleet: &Fleet, absent: &[HostName]) -> Result<Vec<Lock>, Trouble> {
+async fn take_remote(fleet: &Fleet, absent: &[HostName], is_held_here: bool) -> Result<Vec<Lock>, Trouble> {
     let name = format!("mmm.{}", fleet.entry().cluster.name);
     let mut held = Vec::new();
     for host in fleet
@@ -96,7 +100,20 @@ async fn take_remote(fleet: &Fleet, absent: &[HostName]) -> Result<Vec<Lock>, Tr
         } else {
             GRANT_WITHIN
         };
-        match fleet.take_lock(&host.name, &name, REMOTE_PATIENCE, within).await {
+        let mut taking = fleet.take_lock(&host.name, &name, REMOTE_PATIENCE, within).await;
+        let is_left_over = |taking: &Option<Result<Taking, Failure>>| {
+            is_held_here && matches!(taking, Some(Ok(Taking::Held(Some(holder)))) if holder.is_from_here)
+        };
+        if is_left_over(&taking) {
+            tracing::info!(
+                "an earlier run left its lock on `{}`; the server gives it back soon",
+                host.name
+            );
+            taking = fleet
+                .take_lock(&host.name, &name, LEFTOVER_PATIENCE, within)
+                .await;
+        }
+        match taking {
             Some(Ok(Taking::Taken(lock))) => held.push(lock),
             Some(Ok(Taking::Held(holder))) => {
                 for lock in held {

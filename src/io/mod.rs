@@ -13,6 +13,7 @@ pub mod inquest;
 pub mod inventory;
 pub mod journal;
 pub mod lock;
+pub mod mmm_files;
 pub mod monitor;
 pub mod mysql;
 pub mod network;

@@ -18,6 +18,7 @@ use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
+use crate::core::hosts::Records;
 use crate::core::latch::CheckResult;
 use crate::core::roles::Eligible;
 use crate::core::trouble::{Kind, Trouble};
@@ -50,6 +51,8 @@ const LOOK_IN_VAIN_EVERY: Duration = Duration::from_secs(10);
 const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// How long a monitor that ends waits for its last records to be on disk.
+const KEEP_WITHIN: Duration = Duration::from_secs(3);
 
 /// A question to the monitor of one cluster.
 #[derive(Debug)]
@@ -134,22 +137,11 @@ pub async fn watch_cluster(
         return;
     };
     let engine = Engine::new(fleet.entry().cluster.clone(), means(fleet.entry()), standing);
-    let mut engine = match records::load(&dir) {
-        Ok(Some(records)) => engine.resume(records),
-        Ok(None) => engine,
-        Err(trouble) => {
-            alarm(&teller, &trouble);
-            engine
-        }
-    };
+    let mut engine = resumed(engine, &dir, &teller);
     let (inputs, mut incoming) = mpsc::channel::<Input>(256);
     let (owed_out, owed) = watch::channel(owed_hosts(&engine));
-    let (newest, kept) = watch::channel(None);
     let mut tasks = JoinSet::new();
-    let keeping = {
-        let (dir, teller) = (dir.clone(), teller.clone());
-        tokio::spawn(async move { records::keep(dir, kept, |trouble| alarm(&teller, trouble)).await })
-    };
+    let (newest, keeping) = start_keeping(&dir, &teller);
     start_probes(&fleet, &inputs, &mut tasks);
     start_looks(&fleet, &inputs, &owed, &mut tasks);
     start_reading(&dir, &inputs, &mut tasks);
@@ -199,8 +191,8 @@ pub async fn watch_cluster(
     tasks.shutdown().await;
     newest.send_replace(Some(Box::new(engine.records())));
     drop(newest);
-    if let Err(error) = keeping.await {
-        tracing::warn!("the records of the hosts may not be the newest: {error}");
+    if tokio::time::timeout(KEEP_WITHIN, keeping).await.is_err() {
+        tracing::warn!("the newest records of the hosts could not be written in time");
     }
 }
 
@@ -231,6 +223,33 @@ async fn listen(fleet: Arc<Fleet>, host: HostName, address: IpAddr, inputs: mpsc
         };
         say(&inputs, heard).await;
     }
+}
+
+/// Lets the engine go on where the last monitor left off.
+fn resumed(engine: Engine, dir: &StateDir, teller: &Teller) -> Engine {
+    match records::load(dir) {
+        Ok(Some(records)) => engine.resume(records),
+        Ok(None) => {
+            tracing::info!("no records of the hosts yet in `{}`", dir.path().display());
+            engine
+        }
+        Err(trouble) => {
+            alarm(teller, &trouble);
+            engine
+        }
+    }
+}
+
+/// Writes records down as they come, beside everything else.
+fn start_keeping(
+    dir: &StateDir,
+    teller: &Teller,
+) -> (watch::Sender<Option<Box<Records>>>, tokio::task::JoinHandle<()>) {
+    let (newest, kept) = watch::channel(None);
+    let (dir, teller) = (dir.clone(), teller.clone());
+    let keeping =
+        tokio::spawn(async move { records::keep(dir, kept, |trouble| alarm(&teller, trouble)).await });
+    (newest, keeping)
 }
 
 fn owed_hosts(engine: &Engine) -> Vec<HostName> {

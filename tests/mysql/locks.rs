@@ -30,6 +30,7 @@ async fn one_holder_at_a_time() {
     let Taking::Held(Some(holder)) = take(&server, Duration::ZERO).await else {
         panic!("two holders")
     };
+    assert!(holder.is_from_here, "{holder:?}");
     assert_eq!(holder.user.as_deref(), Some("monitor"));
     let seen = server.as_user("monitor").lock_holder(NAME, SOON).await.unwrap();
     assert_eq!(seen, Some(holder));

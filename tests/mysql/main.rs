@@ -13,3 +13,4 @@ mod locks;
 mod preflight;
 mod reaching;
 mod server;
+mod starting;

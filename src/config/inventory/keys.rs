@@ -52,7 +52,7 @@ pub fn former_name_of(key: &str, former: &str) -> Option<&'static str> {
 }
 
 /// What MMM called the keys of today.
-const FORMER_KEYS: [(&str, &str); 27] = [
+const FORMER_KEYS: [(&str, &str); 29] = [
     ("ip", "address"),
     ("ips", "addresses"),
     ("cluster_interface", "interface"),
@@ -75,6 +75,8 @@ const FORMER_KEYS: [(&str, &str); 27] = [
     ("auto_set_online", "recovery: { auto_set_online: … }"),
     ("flap_count", "recovery: { flapping: { count: … } }"),
     ("flap_duration", "recovery: { flapping: { within: … } }"),
+    ("flap_count", "flapping: { count: … }"),
+    ("flap_duration", "flapping: { within: … }"),
     ("host", "hosts"),
     ("role", "roles"),
     ("check", "checks"),

@@ -251,7 +251,9 @@ fn recovery(r: &mut Reader<'_>, mut section: Section<'_>) -> Recovery {
         flapping_within: None,
     };
     if let Some(mut flapping) = r.section(&mut section, "flapping") {
-        recovery.flapping_count = flapping.get("count").and_then(|node| r.number(node, 0, 1000));
+        recovery.flapping_count = flapping
+            .get("count")
+            .and_then(|node| r.number(node, 0, 1_000_000));
         recovery.flapping_within = flapping.get("within").and_then(|node| r.duration(node));
         r.close(flapping);
     }

@@ -63,6 +63,17 @@ impl Engine {
         }
     }
 
+    /// Whether every host has a state, or has at least answered each check once.
+    pub(super) fn is_everybody_met(&self) -> bool {
+        self.cluster.hosts.iter().all(|host| {
+            let has_spoken = |kind| {
+                self.latch(&host.name, kind)
+                    .is_some_and(|latch| latch.heard_at.is_some())
+            };
+            self.state_of(&host.name) != HostState::Unknown || CheckKind::ALL.into_iter().all(has_spoken)
+        })
+    }
+
     fn judge(&mut self, now: Moment, host: &Host, effects: &mut Vec<Effect>) {
         let mut record = match self.records.get(&host.name) {
             Some(record) => record.clone(),

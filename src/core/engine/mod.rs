@@ -239,6 +239,8 @@ impl Engine {
                 if standing.writer != self.standing.writer {
                     self.guard = None;
                     self.writer_moved(now);
+                    // Whoever moved it, what was seen before shows the hosts as they were.
+                    self.settled_at = now;
                 }
                 if standing.mode != self.standing.mode {
                     effects.push(Effect::Tell(Event::ModeChanged {

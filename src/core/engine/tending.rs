@@ -38,6 +38,10 @@ impl Engine {
         if !hosts.all(|host| self.is_fresh(host) || !is_waited_for(host)) {
             return;
         }
+        // One that has not been asked yet is not ONLINE, and would lose its addresses.
+        if !self.is_everybody_met() {
+            return;
+        }
         let eligible = self.eligible();
         let fresh = self.facts.iter().filter(|(host, _)| self.is_fresh(host));
         let fresh = fresh.map(|(host, facts)| (host.clone(), facts.clone())).collect();

@@ -16,7 +16,7 @@ use super::{Login, Server};
 
 /// After this long without a word from us the server ends the session and gives the lock back: a lost box must not
 /// keep a cluster locked for the hours that are the default.
-const FORGOTTEN_AFTER_S: u32 = 10;
+pub const FORGOTTEN_AFTER_S: u32 = 10;
 /// How often the session is used so that the server does not forget it.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
@@ -38,6 +38,8 @@ pub struct Holder {
     pub user: Option<String>,
     /// Where it comes from: `address:port`.
     pub client: Option<String>,
+    /// It comes from the address that we come from.
+    pub is_from_here: bool,
 }
 
 /// A lock held on a server for as long as this value lives and its connection with it.
@@ -150,13 +152,22 @@ pub(super) async fn holder(
     let Some(connection) = rows.first().and_then(Row::first).and_then(|id| id.parse().ok()) else {
         return Ok(None);
     };
-    let find = format!("SELECT user, host FROM information_schema.processlist WHERE id = {connection}");
+    let find = format!(
+        "SELECT user, host, SUBSTRING_INDEX(USER(), '@', -1) AS here FROM information_schema.processlist \
+         WHERE id = {connection}"
+    );
     let rows = server.ask(&find, deadline).await?;
     let column = |name| rows.first().and_then(|row| row.get(&[name])).map(str::to_owned);
+    let client = column("host");
+    let is_from_here = client
+        .as_deref()
+        .and_then(|client| client.rsplit_once(':'))
+        .is_some_and(|(address, _port)| column("here").as_deref() == Some(address));
     Ok(Some(Holder {
         connection,
         user: column("user"),
-        client: column("host"),
+        client,
+        is_from_here,
     }))
 }
 

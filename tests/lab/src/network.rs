@@ -98,9 +98,11 @@ impl Network {
 
     /// The addresses that the host's kernel holds, without their prefix lengths. Works while the host is off, too.
     pub fn addresses(&self, host: &str) -> Result<Vec<String>> {
-        let text = self.inside(host, "ip", &["-o", "-4", "address", "show", "dev", INTERFACE])?;
+        let text = self.inside(host, "ip", &["-o", "address", "show", "dev", INTERFACE])?;
         let address = |line: &str| {
-            let mut words = line.split_whitespace().skip_while(|word| *word != "inet");
+            let mut words = line
+                .split_whitespace()
+                .skip_while(|word| !["inet", "inet6"].contains(word));
             words
                 .nth(1)
                 .and_then(|word| word.split('/').next())

@@ -1,5 +1,7 @@
 //! Stories of hosts: each way from one state to another.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::core::engine::Input;
 use crate::core::engine::world::{HOSTS, TRAP, World};
@@ -47,7 +49,7 @@ fn a_silent_server_is_hard_offline_after_the_trap_period_and_a_silent_ping_is_no
         world.record("db3").because,
         "H05: its server does not answer: bad"
     );
-    world.pass(1000);
+    world.pass(300);
     assert_eq!(world.state("db2"), HostState::Online);
 }
 
@@ -63,7 +65,7 @@ fn probes_that_cannot_tell_move_nothing() {
                 .insert((host, kind), CheckResult::Unknown("limits".into()));
         }
     }
-    world.pass(1000);
+    world.pass(300);
     let states = HOSTS.map(|host| world.state(host));
     assert_eq!(
         states,
@@ -76,7 +78,7 @@ fn the_writer_is_exempt_from_replication_and_online_as_soon_as_it_answers() {
     let mut world = World::settled();
     world.fails("db1", RepThreads);
     world.fails("db1", RepBacklog);
-    world.pass(1000);
+    world.pass(300);
     assert_eq!(world.rule("db1"), HostRule::H07);
     world.blinks("db1");
     world.second();
@@ -198,6 +200,61 @@ fn a_standby_that_merely_lost_its_source_or_lagged_may_be_promoted() {
 }
 
 #[test]
+fn a_monitor_without_records_that_finds_the_writer_dead_judges_the_standby_by_its_facts() {
+    let mut world = World::unseen(|_| {});
+    world.stands(|standing, _| standing.mode = Mode::Active);
+    world.dies("db1", &["db2", "db3"]);
+    world.pass(TRAP);
+    assert_eq!(
+        (world.state("db2"), world.rule("db2")),
+        (HostState::Unknown, HostRule::H03)
+    );
+    let asked = world.engine.step(Moment(world.now_s * 1000 + 1000), Input::Tick);
+    assert!(asked.contains(&Effect::AskEvidence("db1".into())), "{asked:?}");
+    assert_eq!(world.rule("db2"), HostRule::H11);
+}
+
+#[test]
+fn nothing_is_put_right_before_everybody_has_been_asked() {
+    let mut world = World::unseen(|_| {});
+    let mut cluster = world.engine.cluster().clone();
+    cluster.roles.push(crate::core::cluster::Role {
+        name: "reader".into(),
+        mode: crate::core::cluster::RoleMode::Exclusive,
+        hosts: vec!["db2".into(), "db3".into()],
+        addresses: vec!["10.0.0.101".parse().unwrap()],
+        prefer: None,
+        fail_back: crate::core::cluster::FailBack::CaughtUp,
+    });
+    world.engine = Engine::new(cluster, BTreeMap::new(), world.standing.clone());
+    let mut asked = Vec::new();
+    for host in HOSTS {
+        let facts = Box::new(world.facts(host));
+        asked.extend(
+            world
+                .engine
+                .step(Moment(world.now_s * 1000), Input::Looked(host.into(), facts)),
+        );
+    }
+    let checks = HOSTS
+        .into_iter()
+        .flat_map(|host| CheckKind::ALL.map(|kind| (host, kind)));
+    let mut checks: Vec<_> = checks.collect();
+    let last = checks.pop().unwrap();
+    let mut check = |(host, kind): (&str, CheckKind)| {
+        let (host, result) = (host.into(), CheckResult::Ok("fine".into()));
+        world
+            .engine
+            .step(Moment(world.now_s * 1000), Input::Checked { host, kind, result })
+    };
+    for one in checks {
+        asked.extend(check(one));
+    }
+    assert!(!asked.contains(&Effect::Repair), "{asked:?}");
+    assert!(check(last).contains(&Effect::Repair));
+}
+
+#[test]
 fn hosts_out_of_service_or_waiting_are_not_promoted() {
     let mut world = World::settled();
     world.set_offline("db2");
@@ -236,7 +293,7 @@ fn after_a_long_downtime_or_a_reboot_a_host_waits_for_a_person() {
             world.uptimes_s.insert("db3", 3);
         }
         world.returns("db3");
-        world.pass(1000);
+        world.pass(300);
         assert_eq!(
             (world.state("db3"), world.rule("db3")),
             (HostState::AwaitingRecovery, HostRule::H23)

@@ -32,7 +32,7 @@ fn a_host_that_leaves_online_too_often_is_kept_out_across_a_restart_until_a_pers
     world.pass(5);
     assert_eq!((world.rule("db3"), world.alarms()), (HostRule::H24, 1));
     world.restart(30);
-    world.pass(1000);
+    world.pass(300);
     assert_eq!(world.rule("db3"), HostRule::H24);
     world.set_online("db3");
     assert_eq!(world.state("db3"), HostState::Online);
@@ -149,6 +149,32 @@ fn what_changes_is_to_be_remembered_at_once_and_the_rest_now_and_then() {
     };
     assert_eq!(asked(start + 5_000, failed.clone()), 1);
     assert_eq!(asked(start + 5_001, failed), 0);
+}
+
+#[test]
+fn one_look_from_the_records_shows_what_the_monitor_showed() {
+    let mut world = World::settled();
+    for _ in 0..4 {
+        world.blinks("db3");
+        world.pass(5);
+    }
+    world.fails("db2", RepThreads);
+    world.pass(TRAP + 1);
+    let shown = |world: &World| HOSTS.map(|host| (world.state(host), world.rule(host)));
+    let by_monitor = shown(&world);
+    assert_eq!(by_monitor[1].0, HostState::ReplicationFail);
+    assert_eq!(by_monitor[2].1, HostRule::H24);
+    // A command that looks once waits for no trap period.
+    let mut once = world.clone();
+    once.restart(3600 / 2);
+    let mut cluster = once.engine.cluster().clone();
+    for timing in [&mut cluster.checks.mysql, &mut cluster.checks.rep_threads] {
+        timing.trap_after = Duration::ZERO;
+    }
+    once.engine = Engine::new(cluster, BTreeMap::new(), once.standing.clone()).resume(once.engine.records());
+    once.second();
+    once.give(Input::Finished);
+    assert_eq!(shown(&once), by_monitor);
 }
 
 #[test]
