@@ -92,7 +92,7 @@ impl Story {
                 let by = format!("the monitor, since {because}");
                 self.standing.enter(Mode::Active, &by, Vec::new());
             }
-            Effect::Reopen(host) => self.stage(&host)?.server.read_only = false,
+            Effect::Reopen(host) => self.reopened(&host)?,
             Effect::Adopt => {
                 self.standing.writer = guard::observed_writer(&self.setting.cluster, &self.seen())
             }
@@ -138,6 +138,16 @@ impl Story {
         let stage = self.stage(host)?;
         stage.server.read_only = true;
         stage.follow(&source);
+        Ok(())
+    }
+
+    fn reopened(&mut self, host: &HostName) -> Result<(), String> {
+        let address = self.setting.cluster.writer_address().ok_or("no writer address")?;
+        let writer = self.stage(host)?;
+        writer.server.read_only = false;
+        if !writer.holds.contains(&address) {
+            writer.holds.push(address);
+        }
         Ok(())
     }
 
