@@ -1,55 +1,84 @@
 //! `mmm checks [HOST|all [CHECK|all]]`: what the checks of each host say.
 
 use super::args::Settings;
+use super::known::{self, Known};
 use super::setting;
-use super::show::look_once;
-use crate::core::cluster::CheckKind;
+use crate::config::inventory::ClusterEntry;
+use crate::core::cluster::{CheckKind, HostName};
 use crate::core::latch::Verdict;
 use crate::core::moment::Moment;
 use crate::core::trouble::{Kind, Trouble};
-use crate::core::view::{self, CheckView};
-use crate::io::socket::{Answer, Ask, ask};
+use crate::core::view::CheckView;
 use crate::report::reporter::{Output, out};
 use crate::report::show;
 
 /// Prints; 3 when a check has failed.
 pub async fn run(settings: &Settings, host: &str, check: &str) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
-    let wanted = setting::clusters(settings, &inventory, None)?;
-    known(&wanted, host, check)?;
-    let all = match ask(&inventory.monitor.socket, &Ask::Checks).await? {
-        Some(Answer::Checks(views)) => views,
-        Some(_) | None => {
-            let mut views = Vec::new();
-            for entry in &wanted {
-                views.extend(view::checks(&look_once(&inventory, entry).await?));
-            }
-            views
+    let mut wanted = setting::clusters(settings, &inventory, None)?;
+    exist(&wanted, host, check)?;
+    let name = HostName::from(host);
+    wanted.retain(|entry| host == "all" || entry.hosts.contains_key(&name));
+    let mut all = known::checks(&inventory, &wanted).await;
+    for known in &mut all {
+        if let Ok(views) = &mut known.found {
+            views.retain(|view| host == "all" || view.host.as_str() == host);
+            views.retain(|view| check == "all" || view.check.to_string() == check);
         }
-    };
-    let views: Vec<CheckView> = all
-        .into_iter()
-        .filter(|view| wanted.iter().any(|entry| entry.cluster.name == view.cluster))
-        .filter(|view| host == "all" || view.host.as_str() == host)
-        .filter(|view| check == "all" || view.check.to_string() == check)
-        .collect();
-    match settings.output {
-        Output::Text => out(show::checks(&views, local_time).trim_end()),
-        Output::Json => out(&setting::json(&serde_json::json!({ "checks": views }))),
     }
-    let failed = views.iter().any(|view| view.verdict == Verdict::Failed);
-    Ok(if failed { Kind::Wrong.exit_code() } else { 0 })
+    match settings.output {
+        Output::Text => out(words(&all).trim_end()),
+        Output::Json => {
+            let views: Vec<&CheckView> = all
+                .iter()
+                .filter_map(|known| known.found.as_ref().ok())
+                .flatten()
+                .collect();
+            let troubles: Vec<&Trouble> = all
+                .iter()
+                .filter_map(|known| known.found.as_ref().err())
+                .collect();
+            out(&setting::json(
+                &serde_json::json!({ "checks": views, "errors": troubles }),
+            ));
+        }
+    }
+    let is_wrong = |views: &Vec<CheckView>| views.iter().any(|view| view.verdict == Verdict::Failed);
+    let wrong = all
+        .iter()
+        .any(|known| known.found.as_ref().map_or(true, is_wrong));
+    Ok(if wrong { Kind::Wrong.exit_code() } else { 0 })
 }
 
-fn known(wanted: &[&crate::config::inventory::ClusterEntry], host: &str, check: &str) -> Result<(), Trouble> {
-    let has_host = wanted
+/// Clusters have a heading where several are told of: their hosts may have the same names.
+fn words(all: &[Known<Vec<CheckView>>]) -> String {
+    let told = all.iter().map(|known| match &known.found {
+        Ok(views) => {
+            let heading = if all.len() > 1 {
+                format!("# {}\n", known.cluster)
+            } else {
+                String::new()
+            };
+            let views: Vec<&CheckView> = views.iter().collect();
+            heading + &show::checks(&views, local_time)
+        }
+        Err(trouble) => show::unseen(&known.cluster, trouble),
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+fn exist(wanted: &[&ClusterEntry], host: &str, check: &str) -> Result<(), Trouble> {
+    let mut hosts: Vec<&str> = wanted
         .iter()
-        .any(|entry| entry.hosts.keys().any(|name| name.as_str() == host));
-    if host != "all" && !has_host {
+        .flat_map(|entry| entry.hosts.keys().map(|name| name.as_str()))
+        .collect();
+    if host != "all" && !hosts.contains(&host) {
+        hosts.sort_unstable();
+        hosts.dedup();
         return Err(Trouble::new(
             Kind::Usage,
             format!("there is no host `{host}`"),
-            "the inventory does not name it",
+            format!("the hosts are {}", hosts.join(", ")),
         ));
     }
     let names: Vec<String> = CheckKind::ALL.iter().map(ToString::to_string).collect();

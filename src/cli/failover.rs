@@ -90,7 +90,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
              as soon as it is back: until then it may believe that it is the writer"
         ));
     }
-    Ok(setting::exit_code(&performed))
+    setting::concluded(&inventory, entry, Ok(performed)).await
 }
 
 /// Whether the writer answers and refuses writes, as after a restart, and nobody else was named: then nothing has to be

@@ -6,17 +6,21 @@ mod checks;
 mod explain;
 mod failover;
 mod import;
+mod known;
 mod mode;
 mod monitor;
 mod move_role;
 mod plan;
 mod rejoin;
 mod set_ip;
+mod set_offline;
+mod set_online;
 mod setting;
 mod show;
 mod switchover;
 mod validate;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -27,9 +31,13 @@ use args::{Arguments, Verb};
 
 /// Runs the program: arguments in, exit code out. A panic is a bug and exits with 1.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse_from(args::accept_mmm_spelling(std::env::args_os())) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(args::accept_mmm_spelling(words.clone())) {
         Ok(arguments) => arguments,
         Err(error) => {
+            if let Some(said) = args::invalid(&words, &error) {
+                talk(&said);
+            }
             let code = u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code());
             if let Err(unprinted) = error.print() {
                 tracing::debug!("usage could not be printed: {unprinted}");
@@ -37,7 +45,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    setting::start_logging(arguments.settings.verbose);
+    // A monitor's log is what its inventory says.
+    if !matches!(arguments.verb, Verb::Monitor) {
+        setting::start_logging(arguments.settings.verbose);
+    }
     let output = arguments.settings.output;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -83,6 +94,8 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         }
         Verb::Failover(what) => failover::run(&settings, &what).await,
         Verb::MoveRole(what) => move_role::run(&settings, &what).await,
+        Verb::SetOnline(what) => set_online::run(&settings, &what.host).await,
+        Verb::SetOffline(what) => set_offline::run(&settings, &what.host).await,
         Verb::SetIp(what) => set_ip::run(&settings, what.address, &what.host).await,
         Verb::Rejoin(what) => rejoin::run(&settings, &what.host).await,
         Verb::Monitor => monitor::run(&settings).await,

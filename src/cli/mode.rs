@@ -1,5 +1,5 @@
 //! `mmm mode`, `set-active`, `set-manual`, `set-passive`, `clear`: what the monitor may do. Written under the cluster's lock;
-//! a running monitor reads it within half a second.
+//! a running monitor is told at once.
 
 use std::time::Duration;
 
@@ -9,25 +9,31 @@ use crate::core::standing::{Mode, Standing};
 use crate::core::trouble::Trouble;
 use crate::io::clock;
 use crate::io::lock::LocalLock;
+use crate::io::socket::nudge;
 use crate::io::standing::StateDir;
 use crate::report::reporter::{Output, out};
 
 /// How long another operation is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// Prints the mode.
+/// Prints the mode, of each cluster where there are several and none is named.
 pub async fn show(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
-    let entry = setting::cluster(settings, &inventory, named)?;
-    let standing = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name).load()?;
-    match settings.output {
-        Output::Text => out(&standing.mode.to_string().to_uppercase()),
-        Output::Json => out(&setting::json(&serde_json::json!({
-            "cluster": entry.cluster.name,
-            "mode": standing.mode,
-            "by": standing.mode_by,
-            "because": standing.mode_because,
-        }))),
+    let wanted = setting::clusters(settings, &inventory, named)?;
+    for entry in &wanted {
+        let name = &entry.cluster.name;
+        let standing = StateDir::of(&inventory.monitor.state_dir, name).load()?;
+        let mode = standing.mode.to_string().to_uppercase();
+        match settings.output {
+            Output::Text if wanted.len() == 1 => out(&mode),
+            Output::Text => out(&format!("{name}: {mode}")),
+            Output::Json => out(&setting::json(&serde_json::json!({
+                "cluster": name,
+                "mode": standing.mode,
+                "by": standing.mode_by,
+                "because": standing.mode_because,
+            }))),
+        }
     }
     Ok(0)
 }
@@ -97,6 +103,14 @@ async fn change(
         dir.save(&standing)?;
     }
     drop(lock);
+    if changed {
+        nudge(
+            &inventory.monitor.socket,
+            &entry.cluster.name,
+            standing.generation,
+        )
+        .await;
+    }
     let [done, as_it_was] = words;
     let said = if changed { done } else { as_it_was };
     match settings.output {

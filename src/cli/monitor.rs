@@ -5,19 +5,23 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
 
 use super::args::Settings;
 use super::setting;
+use crate::config::inventory as config;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::monitor::{OnlyMonitor, watch_cluster};
 use crate::io::socket::{Answer, Ask, ask, serve};
 use crate::io::standing::StateDir;
 use crate::report::daemon::report_daemon;
+use crate::report::log::{self, Log, Wanted};
 use crate::report::reporter::{Output, out, talk};
 
 /// Watches all clusters until SIGTERM or SIGINT.
 pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
+    let log = start_log(&inventory.monitor.log, settings.verbose);
     let claim = OnlyMonitor::claim(&inventory.monitor.state_dir)?;
     let (teller, events) = crate::io::teller::Teller::new("");
     let reporting = tokio::spawn(report_daemon(events, settings.output));
@@ -31,14 +35,16 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
         let dir = StateDir::of(&inventory.monitor.state_dir, &name);
         let (door, questions) = mpsc::channel(16);
         doors.insert(name.clone(), door);
-        watching.spawn(watch_cluster(
+        let span = tracing::error_span!("cluster", name = name.as_str());
+        let watched = watch_cluster(
             fleet,
             dir,
             teller.about(&name),
             network.clone(),
             questions,
             stopped.clone(),
-        ));
+        );
+        watching.spawn(watched.instrument(span));
     }
     drop(teller);
     let names: Vec<&str> = inventory
@@ -65,8 +71,28 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
     }
     while watching.join_next().await.is_some() {}
     setting::all_told(reporting).await;
+    log.flush();
     drop(claim);
     ended.map(|()| 0)
+}
+
+/// The log that the inventory asks for; each `-v` makes it tell more, of every cluster.
+fn start_log(wanted: &config::Log, verbose: u8) -> Log {
+    let least = match verbose {
+        0 => tracing::Level::ERROR,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    log::start(Wanted {
+        file: wanted.file.clone(),
+        json: wanted.json,
+        level: wanted.level.max(least),
+        clusters: wanted
+            .clusters
+            .iter()
+            .map(|(name, level)| (name.clone(), (*level).max(least)))
+            .collect(),
+    })
 }
 
 async fn asked_to_stop() -> Result<(), Trouble> {

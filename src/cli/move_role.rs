@@ -85,5 +85,5 @@ async fn move_address(
     let performed = performer.perform(&Request::MoveAddress { address, to }).await;
     drop(performer);
     setting::all_told(reporting).await;
-    Ok(setting::exit_code(&performed?))
+    setting::concluded(inventory, entry, performed).await
 }

@@ -28,5 +28,5 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     let performed = performer.take_back(&name).await;
     drop(performer);
     setting::all_told(reporting).await;
-    Ok(setting::exit_code(&performed?))
+    setting::concluded(&inventory, entry, performed).await
 }

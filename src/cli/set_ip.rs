@@ -10,6 +10,7 @@ use crate::core::relocation;
 use crate::core::standing::Mode;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::lock::LocalLock;
+use crate::io::socket::nudge;
 use crate::io::standing::StateDir;
 use crate::report::reporter::{Output, out};
 
@@ -61,6 +62,9 @@ pub async fn run(settings: &Settings, address: IpAddr, host: &str) -> Result<u8,
         dir.save(&standing)?;
     }
     drop(lock);
+    if changed {
+        nudge(&inventory.monitor.socket, &cluster.name, standing.generation).await;
+    }
     let role = &role.name;
     match settings.output {
         Output::Text => out(&format!(

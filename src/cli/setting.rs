@@ -9,12 +9,14 @@ use tracing_subscriber::EnvFilter;
 use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::core::cluster::HostName;
 use crate::core::playbook::Playbook;
 use crate::core::run::Ending;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
 use crate::io::network::Network;
 use crate::io::operation::{Performed, Performer};
+use crate::io::socket::{Nudged, nudge};
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 use crate::report::reporter::{Output, report, talk};
@@ -116,6 +118,31 @@ pub fn cluster<'i>(
     }
 }
 
+/// That the cluster has a host of that name.
+///
+/// # Errors
+/// Usage: it has none; which it has.
+pub fn host(entry: &ClusterEntry, name: &HostName) -> Result<(), Trouble> {
+    if entry.hosts.contains_key(name) {
+        return Ok(());
+    }
+    let names: Vec<String> = entry.hosts.keys().map(|host| format!("`{host}`")).collect();
+    Err(Trouble::new(
+        Kind::Usage,
+        format!("`{}` has no host `{name}`", entry.cluster.name),
+        format!("its hosts are {}", names.join(", ")),
+    ))
+}
+
+/// What a verb adds about the monitor that was told of its change.
+pub fn about_monitor(nudged: Nudged) -> &'static str {
+    match nudged {
+        Nudged::Taken => "",
+        Nudged::NotYet => " (the running monitor has not said that it knows; `mmm ping` asks it)",
+        Nudged::NobodyWatches => " (no monitor runs)",
+    }
+}
+
 /// The clusters meant: the one named, or all.
 ///
 /// # Errors
@@ -186,6 +213,22 @@ pub fn exit_code(performed: &Performed) -> u8 {
         Ending::Undone { .. } => Kind::Undone.exit_code(),
         Ending::Stuck { .. } => Kind::Stuck.exit_code(),
     }
+}
+
+/// What a performed operation comes to for whoever asked: its exit code, once a running monitor knows what it changed.
+///
+/// # Errors
+/// Those of the operation.
+pub async fn concluded(
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+    performed: Result<Performed, Trouble>,
+) -> Result<u8, Trouble> {
+    let performed = performed?;
+    let generation = performed.standing.generation;
+    let nudged = nudge(&inventory.monitor.socket, &entry.cluster.name, generation).await;
+    tracing::debug!("the monitor, told of the change: {nudged:?}");
+    Ok(exit_code(&performed))
 }
 
 /// A value as one line of JSON.

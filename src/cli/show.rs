@@ -1,13 +1,13 @@
 //! `mmm show`: who holds which role and what is wrong, from the running monitor or looked up at once.
 
 use super::args::Settings;
+use super::known::{self, Known};
 use super::setting;
 use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::core::engine::{Engine, Input};
 use crate::core::guard;
 use crate::core::trouble::{Kind, Trouble};
-use crate::core::view::{self, ClusterView};
-use crate::io::socket::{Answer, Ask, ask};
+use crate::core::view::ClusterView;
 use crate::io::standing::StateDir;
 use crate::io::{clock, monitor, records};
 use crate::report::reporter::{Output, out, talk};
@@ -17,37 +17,34 @@ use crate::report::show;
 pub async fn run(settings: &Settings, named: Option<&str>) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
     let wanted = setting::clusters(settings, &inventory, named)?;
-    let views = match ask(&inventory.monitor.socket, &Ask::Show).await? {
-        Some(Answer::Show(views)) => views,
-        Some(_) | None => {
-            let mut views = Vec::new();
-            for entry in &wanted {
-                views.push(view::cluster(&look_once(&inventory, entry).await?, false));
-            }
-            views
-        }
-    };
-    let views: Vec<ClusterView> = views
-        .into_iter()
-        .filter(|view| wanted.iter().any(|entry| entry.cluster.name == view.cluster))
-        .collect();
-    if views.len() < wanted.len() {
-        return Err(Trouble::new(
-            Kind::Wrong,
-            "the running monitor does not know every cluster of this inventory",
-            "it was started with another one, or has not answered",
-        )
-        .hint("restart the monitor after changing the inventory"));
-    }
+    let views = known::views(&inventory, &wanted).await;
     match settings.output {
         Output::Text => {
-            let text: Vec<String> = views.iter().map(show::cluster).collect();
+            let text: Vec<String> = views.iter().map(words).collect();
             out(text.join("\n").trim_end());
         }
-        Output::Json => out(&setting::json(&serde_json::json!({ "clusters": views }))),
+        Output::Json => {
+            let clusters: Vec<_> = views.iter().map(as_json).collect();
+            out(&setting::json(&serde_json::json!({ "clusters": clusters })));
+        }
     }
-    let is_healthy = views.iter().all(|view| view.warnings.is_empty());
+    let is_well = |view: &ClusterView| view.warnings.is_empty();
+    let is_healthy = views.iter().all(|known| known.found.as_ref().is_ok_and(is_well));
     Ok(if is_healthy { 0 } else { Kind::Wrong.exit_code() })
+}
+
+fn words(known: &Known<ClusterView>) -> String {
+    match &known.found {
+        Ok(view) => show::cluster(view),
+        Err(trouble) => show::unseen(&known.cluster, trouble),
+    }
+}
+
+fn as_json(known: &Known<ClusterView>) -> serde_json::Value {
+    match &known.found {
+        Ok(view) => serde_json::json!(view),
+        Err(trouble) => serde_json::json!({ "cluster": known.cluster, "error": trouble }),
+    }
 }
 
 /// An engine that has looked once, as a monitor's would after its first round.

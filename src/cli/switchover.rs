@@ -26,5 +26,5 @@ pub async fn run(
         .await;
     drop(performer);
     setting::all_told(reporting).await;
-    Ok(setting::exit_code(&performed?))
+    setting::concluded(&inventory, entry, performed).await
 }

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod playbook;
 pub mod preflight;
 pub mod reach;
+pub mod release;
 pub mod relocation;
 pub mod repair;
 pub mod roles;

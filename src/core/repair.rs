@@ -47,6 +47,19 @@ impl Fix {
     }
 }
 
+impl Fix {
+    /// The floating address it is about.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Fix::RemoveAddress(_, ip)
+            | Fix::AddAddress(_, ip)
+            | Fix::AddAddressIfFree(_, ip)
+            | Fix::Announce(_, ip) => Some(*ip),
+            Fix::Quarantine(_) | Fix::DenyWrites(_) | Fix::Follow(..) => None,
+        }
+    }
+}
+
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

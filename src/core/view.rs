@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{CheckKind, HostMode, HostName};
+use super::cluster::{CheckKind, HostMode, HostName, Role};
 use super::engine::Engine;
 use super::gtid::Compared;
 use super::hosts::{HostRule, HostState};
@@ -22,6 +22,7 @@ pub struct ClusterView {
     /// What the monitor may do.
     pub mode: Mode,
     /// Why, where that is not plain: one line a cause, or a table of who claims what.
+    #[serde(default)]
     pub mode_because: Vec<String>,
     /// Whether a monitor told this; otherwise it was looked up at once.
     pub monitored: bool,
@@ -33,8 +34,22 @@ pub struct ClusterView {
     pub writer: Option<HostName>,
     /// Everything that is wrong, and what lifts it.
     pub warnings: Vec<Warning>,
-    /// Its hosts in inventory order.
+    /// Its hosts by name.
     pub hosts: Vec<HostView>,
+    /// Where the roles that prefer a host are.
+    #[serde(default)]
+    pub preferences: Vec<Preference>,
+}
+
+/// A role that prefers a host, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preference {
+    /// The role.
+    pub role: String,
+    /// The host it prefers.
+    pub prefer: HostName,
+    /// Who holds its address; none when nobody was seen to.
+    pub holder: Option<HostName>,
 }
 
 /// Something wrong, and what lifts it.
@@ -57,6 +72,9 @@ pub struct HostView {
     pub mode: HostMode,
     /// Its state.
     pub state: HostState,
+    /// Since when it is in that state; none while it was not judged.
+    #[serde(default)]
+    pub since: Option<Moment>,
     /// Why it is in that state.
     pub because: String,
     /// Whether it takes writes; none when it could not be asked.
@@ -95,6 +113,8 @@ pub struct CheckView {
 pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
     let cluster = engine.cluster();
     let standing = engine.standing();
+    let mut hosts: Vec<HostView> = cluster.hosts.iter().map(|host| host_view(engine, host)).collect();
+    hosts.sort_by(|one, other| one.name.cmp(&other.name));
     ClusterView {
         cluster: cluster.name.clone(),
         mode: standing.mode,
@@ -104,8 +124,29 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
         sentence: engine.rule().sentence().to_owned(),
         writer: standing.writer.clone(),
         warnings: warnings(engine),
-        hosts: cluster.hosts.iter().map(|host| host_view(engine, host)).collect(),
+        hosts,
+        preferences: preferences(engine),
     }
+}
+
+fn preferences(engine: &Engine) -> Vec<Preference> {
+    let held = repair::held(engine.cluster(), engine.facts());
+    let holder = |role: &Role| {
+        role.addresses
+            .iter()
+            .find_map(|address| held.get(address)?.first())
+            .cloned()
+    };
+    let roles = engine.cluster().roles.iter();
+    roles
+        .filter_map(|role| {
+            Some(Preference {
+                role: role.name.clone(),
+                prefer: role.prefer.clone()?,
+                holder: holder(role),
+            })
+        })
+        .collect()
 }
 
 /// What `checks` tells of an engine's cluster, hosts in inventory order.
@@ -153,6 +194,7 @@ fn host_view(engine: &Engine, host: &super::cluster::Host) -> HostView {
         address: host.address,
         mode: host.mode,
         state: record.map_or(HostState::Unknown, |record| record.state),
+        since: record.map(|record| record.since),
         because: record.map(|record| record.because.clone()).unwrap_or_default(),
         writable: facts
             .and_then(|facts| facts.mysql.up())

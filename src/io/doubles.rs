@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,6 +16,8 @@ use crate::io::fleet::Fleet;
 
 /// Each address is asked about so often at most.
 const ASK_EVERY: Duration = Duration::from_secs(30);
+/// After an answer, the same is asked again so much later.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// One question may take so long, the way to the host included.
 const ASK_WITHIN: Duration = Duration::from_secs(8);
 
@@ -44,9 +45,17 @@ impl Rounds {
 }
 
 /// Whether another machine answers for `address` on the network of `host`, which holds it; `None` when it could not be
-/// asked.
-pub async fn ask(fleet: Arc<Fleet>, host: &HostName, address: IpAddr) -> Option<bool> {
-    let asked = tokio::time::timeout(ASK_WITHIN, ask_in_a_shell(&fleet, host, address)).await;
+/// asked. An answer counts when it comes again: while an address moves, two of our own hosts hold it for a moment.
+pub async fn ask_twice(fleet: &Fleet, host: &HostName, address: IpAddr) -> Option<bool> {
+    if !ask(fleet, host, address).await? {
+        return Some(false);
+    }
+    tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    ask(fleet, host, address).await
+}
+
+async fn ask(fleet: &Fleet, host: &HostName, address: IpAddr) -> Option<bool> {
+    let asked = tokio::time::timeout(ASK_WITHIN, ask_in_a_shell(fleet, host, address)).await;
     match asked {
         Ok(Ok(DutyOutcome::Done)) => Some(false),
         // arping says 1 when somebody answered; anything else is its own trouble.

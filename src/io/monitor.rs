@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::Instrument as _;
 
 use crate::config::inventory::ClusterEntry;
-use crate::core::checks::{self, Echo};
+use crate::core::checks;
 use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
@@ -34,19 +35,15 @@ use crate::io::network::NetworkWatch;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
 use crate::io::records;
+use crate::io::rounds;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
+use crate::io::waiters::Waiters;
 
 /// The engine lets time pass this often.
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// The standing on disk is read this often, for changes made by other commands.
 const READ_STANDING_EVERY: Duration = Duration::from_millis(500);
-/// Each host is looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// A replaced writer is tried this often until it has been made harmless.
-const LOOK_FOR_OWED_EVERY: Duration = Duration::from_millis(300);
-/// A replaced writer that answers no ping is looked at this often all the same.
-const LOOK_IN_VAIN_EVERY: Duration = Duration::from_secs(10);
 /// An address whose turn it is is asked about this often.
 const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
 /// How long an operation of the monitor waits for another to end.
@@ -61,6 +58,8 @@ pub enum Question {
     Show(oneshot::Sender<ClusterView>),
     /// What `checks` tells.
     Checks(oneshot::Sender<Vec<CheckView>>),
+    /// To read the standing from disk now; answered with its generation once the engine has it.
+    Stands(oneshot::Sender<u64>),
 }
 
 /// Holds the box's claim to be the only monitor of this state directory.
@@ -140,10 +139,11 @@ pub async fn watch_cluster(
     let mut engine = resumed(engine, &dir, &teller);
     let (inputs, mut incoming) = mpsc::channel::<Input>(256);
     let (owed_out, owed) = watch::channel(owed_hosts(&engine));
+    let mut waiters = Waiters::default();
     let mut tasks = JoinSet::new();
     let (newest, keeping) = start_keeping(&dir, &teller);
-    start_probes(&fleet, &inputs, &mut tasks);
-    start_looks(&fleet, &inputs, &owed, &mut tasks);
+    rounds::start_probes(&fleet, &inputs, &mut tasks);
+    rounds::start_looks(&fleet, &inputs, &owed, &waiters.look_now(), &mut tasks);
     start_reading(&dir, &inputs, &mut tasks);
     let mut tick = interval(TICK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,13 +157,23 @@ pub async fn watch_cluster(
             Ok(()) = network.answers.changed() => Input::Network { answers: *network.answers.borrow_and_update() },
             _ = ask_for_doubles.tick() => {
                 if let Some((host, address)) = doubles.due(engine.addresses_at_rest()) {
-                    tasks.spawn(listen(fleet.clone(), host, address, inputs.clone()));
+                    let listening = listen(fleet.clone(), host, address, inputs.clone());
+                    tasks.spawn(listening.in_current_span());
                 }
                 continue;
             }
-            Some(question) = questions.recv() => { answer(&engine, question); continue; }
+            Some(question) = questions.recv() => match question {
+                Question::Stands(to) => {
+                    waiters.add(to, &fleet.entry().cluster);
+                    read_now(&dir)
+                }
+                question => { answer(&engine, question); continue; }
+            },
             _ = stop.changed() => break,
         };
+        if let Input::Looked(host, _) = &input {
+            waiters.saw(host);
+        }
         for effect in engine.step(clock::now(), input) {
             match effect {
                 Effect::Tell(event) => teller.tell(event),
@@ -173,13 +183,15 @@ pub async fn watch_cluster(
                     let (fleet, dir, teller, inputs) =
                         (fleet.clone(), dir.clone(), teller.clone(), inputs.clone());
                     let network = network.clone();
-                    tasks.spawn(async move {
+                    let work = async move {
                         let performer = acting(&fleet, &dir, &teller, &network);
                         carry_out(effect, &eligible, &performer, inputs).await;
-                    });
+                    };
+                    tasks.spawn(work.in_current_span());
                 }
             }
         }
+        waiters.answer(engine.standing().generation);
         owed_out.send_if_modified(|owed| {
             let now = owed_hosts(&engine);
             let changed = *owed != now;
@@ -215,7 +227,7 @@ pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
 
 /// Finds out whether another machine answers for an address that a host holds.
 async fn listen(fleet: Arc<Fleet>, host: HostName, address: IpAddr, inputs: mpsc::Sender<Input>) {
-    if let Some(answered) = doubles::ask(fleet, &host, address).await {
+    if let Some(answered) = doubles::ask_twice(&fleet, &host, address).await {
         let heard = Input::Heard {
             host,
             address,
@@ -261,6 +273,18 @@ pub(super) fn answer(engine: &Engine, question: Question) {
     match question {
         Question::Show(to) => drop(to.send(view::cluster(engine, true))),
         Question::Checks(to) => drop(to.send(view::checks(engine))),
+        Question::Stands(to) => drop(to.send(engine.standing().generation).ok()),
+    }
+}
+
+/// The standing as another command has just written it; what cannot be read is read again by the regular rounds.
+fn read_now(dir: &StateDir) -> Input {
+    match dir.load() {
+        Ok(standing) => Input::Stands(standing),
+        Err(trouble) => {
+            tracing::warn!("{}: {}", trouble.what, trouble.because);
+            Input::Tick
+        }
     }
 }
 
@@ -334,120 +358,32 @@ pub(super) fn alarm(teller: &Teller, trouble: &Trouble) {
     });
 }
 
-/// One task for each check of each host, each with its own connection: a hung one delays no other.
-fn start_probes(fleet: &Arc<Fleet>, inputs: &mpsc::Sender<Input>, tasks: &mut JoinSet<()>) {
-    for (name, host) in &fleet.entry().hosts {
-        let Some(logins) = fleet.logins(name) else {
-            continue;
-        };
-        for kind in CheckKind::ALL {
-            let timing = *fleet.entry().cluster.checks.of(kind);
-            let (host_name, address, inputs) = (name.clone(), host.address, inputs.clone());
-            let mut server = Server::new(host.address, host.mysql.port, logins.monitor.clone());
-            tasks.spawn(async move {
-                let mut rounds = interval(timing.every);
-                rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                loop {
-                    rounds.tick().await;
-                    let result = match kind {
-                        CheckKind::Ping => checks::ping(&ping(address, timing.timeout).await),
-                        CheckKind::Mysql => server.check_mysql(timing.timeout).await,
-                        CheckKind::RepThreads => server.check_rep_threads(timing.timeout).await,
-                        CheckKind::RepBacklog => {
-                            server.check_rep_backlog(timing.timeout, timing.max_backlog).await
-                        }
-                    };
-                    let input = Input::Checked {
-                        host: host_name.clone(),
-                        kind,
-                        result,
-                    };
-                    if inputs.send(input).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    }
-}
-
-/// One task a host that looks at it. A replaced writer that has not been met is pinged instead, many times a second: an
-/// attempt to connect that begins while it is dark would still be waiting when it comes back.
-fn start_looks(
-    fleet: &Arc<Fleet>,
-    inputs: &mpsc::Sender<Input>,
-    owed: &watch::Receiver<Vec<HostName>>,
-    tasks: &mut JoinSet<()>,
-) {
-    for (name, host) in &fleet.entry().hosts {
-        let (fleet, name, inputs, owed) = (fleet.clone(), name.clone(), inputs.clone(), owed.clone());
-        let address = host.address;
-        tasks.spawn(async move {
-            let mut dark_since: Option<Instant> = None;
-            loop {
-                let began = Instant::now();
-                let awaited = owed.borrow().contains(&name);
-                if awaited && is_dark(address, &mut dark_since).await {
-                    tokio::time::sleep_until(began + LOOK_FOR_OWED_EVERY).await;
-                    continue;
-                }
-                let facts = fleet.look(&name).await;
-                if inputs
-                    .send(Input::Looked(name.clone(), Box::new(facts)))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-                tokio::time::sleep_until(began + if awaited { LOOK_FOR_OWED_EVERY } else { LOOK_EVERY })
-                    .await;
-            }
-        });
-    }
-}
-
-/// Whether an awaited host is silent to a ping. Now and then it is taken for reachable all the same: it may answer
-/// everything but pings.
-async fn is_dark(address: IpAddr, dark_since: &mut Option<Instant>) -> bool {
-    match ping(address, LOOK_FOR_OWED_EVERY).await {
-        Echo::Answered(_) | Echo::CannotPing { .. } => {
-            *dark_since = None;
-            false
-        }
-        Echo::NoAnswer(_) => {
-            let since = *dark_since.get_or_insert_with(Instant::now);
-            let looked_in_vain = since.elapsed() >= LOOK_IN_VAIN_EVERY;
-            if looked_in_vain {
-                *dark_since = None;
-            }
-            !looked_in_vain
-        }
-    }
-}
-
 /// Reads the standing that other commands may have changed.
 fn start_reading(dir: &StateDir, inputs: &mpsc::Sender<Input>, tasks: &mut JoinSet<()>) {
     let (dir, inputs) = (dir.clone(), inputs.clone());
-    tasks.spawn(async move {
-        let mut rounds = interval(READ_STANDING_EVERY);
-        let mut known = None;
-        loop {
-            rounds.tick().await;
-            if dir.is_behind() {
-                catch_up(&dir).await;
-            }
-            match dir.load() {
-                Ok(standing) if known != Some(standing.generation) => {
-                    known = Some(standing.generation);
-                    if inputs.send(Input::Stands(standing)).await.is_err() {
-                        return;
-                    }
+    tasks.spawn(
+        async move {
+            let mut rounds = interval(READ_STANDING_EVERY);
+            let mut known = None;
+            loop {
+                rounds.tick().await;
+                if dir.is_behind() {
+                    catch_up(&dir).await;
                 }
-                Ok(_) => {}
-                Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+                match dir.load() {
+                    Ok(standing) if known != Some(standing.generation) => {
+                        known = Some(standing.generation);
+                        if inputs.send(Input::Stands(standing)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+                }
             }
         }
-    });
+        .in_current_span(),
+    );
 }
 
 /// Writes down what could not be written before, as soon as it can be.

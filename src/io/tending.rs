@@ -206,7 +206,7 @@ impl Performer<'_> {
     }
 
     /// Applies fixes one after the other; one that fails does not keep the others back.
-    async fn apply_all(&self, fixes: Vec<Fix>, standing: &mut Standing) -> Result<(), Trouble> {
+    pub(super) async fn apply_all(&self, fixes: Vec<Fix>, standing: &mut Standing) -> Result<(), Trouble> {
         let mut failed = Vec::new();
         for fix in fixes {
             match self.apply(&fix).await {

@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod line;
+pub mod log;
 pub mod preflight;
 pub mod reporter;
 pub mod show;

@@ -25,4 +25,5 @@ mod silence;
 mod startup;
 mod switchover;
 mod undo;
+mod verbs;
 mod watch;

@@ -213,3 +213,30 @@ fn readers_that_speak_ipv6_leave_a_replica_that_does_not_apply_and_come_back() {
         ["0", "1"]
     );
 }
+
+#[test]
+fn a_forced_move_of_the_writer_lets_the_host_catch_up_first_or_says_what_would_be_lost() {
+    let lab = cluster_with(&|yaml| yaml);
+    lab.db2().sql("STOP SLAVE SQL_THREAD").unwrap();
+    lab.db1().sql("CREATE DATABASE meanwhile").unwrap();
+    mmm(&lab, &["move-role", "writer", "db2"], 4);
+    mmm(&lab, &["move-role", "writer", "db2", "--force"], 0);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    lab.db2()
+        .sql("CREATE TABLE meanwhile.rows_kept (id INT PRIMARY KEY)")
+        .unwrap();
+
+    // What db1 has of its own stands in the way of what db2 writes next.
+    lab.db1()
+        .sql("SET SESSION sql_log_bin = 0; CREATE DATABASE in_the_way")
+        .unwrap();
+    lab.db2().sql("CREATE DATABASE in_the_way").unwrap();
+    until(ACTS_WITHIN, "replication on db1 to stop", || {
+        let status = lab.db1().sql("SHOW SLAVE STATUS");
+        status.is_ok_and(|text| text.contains("in_the_way"))
+    })
+    .unwrap();
+    let refused = mmm(&lab, &["move-role", "writer", "db1", "--force"], 4);
+    assert!(refused.stderr.contains("it would lose"), "{}", refused.stderr);
+    assert_eq!(lab.writable_hosts(), ["db2"], "nothing was touched");
+}

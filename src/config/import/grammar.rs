@@ -139,6 +139,7 @@ impl<'t> Reader<'t> {
         let mut opened = At { file, span: 0..0 };
         for line in text[start..].split_inclusive('\n') {
             if self.findings.len() >= MOST_FINDINGS {
+                self.said.jumbled = true;
                 return;
             }
             let span = trimmed(&text, start..start + line.len());

@@ -386,6 +386,8 @@ impl<'m> Maker<'m> {
                 remarks::prefer_of_balanced(&name, &said),
             ));
         } else if let Some(said) = &prefer {
+            let remark = remarks::prefer_of_exclusive(&name, said);
+            self.remarks.push((Slot::Role(name.text.clone()), remark));
             good &= self.known_host(said).is_some();
         }
         good.then_some(Role {

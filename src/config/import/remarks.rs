@@ -202,6 +202,16 @@ pub fn peer_of_slave(host: &Said, peer: &Said) -> Remark {
     remark(&peer.at, what, more)
 }
 
+/// A preference that is no longer followed at once.
+pub fn prefer_of_exclusive(role: &Said, prefer: &Said) -> Remark {
+    let what = format!(
+        "`prefer` of role `{}` waits until that host has caught up",
+        role.text
+    );
+    let more = "MMM moved the role there as soon as the host was ONLINE, however far behind it was.";
+    remark(&prefer.at, what, more)
+}
+
 /// A preference that never counted.
 pub fn prefer_of_balanced(role: &Said, prefer: &Said) -> Remark {
     let what = format!("`prefer` of the balanced role `{}` is left out", role.text);

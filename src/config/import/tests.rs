@@ -5,6 +5,7 @@ mod refusals;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
@@ -126,6 +127,12 @@ fn the_articles_files_become_its_cluster() {
     let check = &entry.cluster.checks.mysql;
     assert_eq!((check.every.as_secs(), check.trap_after.as_secs()), (2, 4));
     assert_eq!(entry.cluster.checks.rep_backlog.max_backlog.as_secs(), 60);
+    let recovery = &entry.cluster.recovery;
+    assert_eq!(recovery.auto_set_online, Some(Duration::from_secs(30)));
+    assert_eq!(
+        (recovery.flapping.count, recovery.flapping.within.as_secs()),
+        (3, 3600)
+    );
     let host = entry.host(&HostName::from("cluster03")).unwrap();
     assert_eq!(literal(&host.credentials.monitor.password), "\"monitor\" secret");
     assert_eq!(literal(&host.credentials.agent.password), "agent#secret");

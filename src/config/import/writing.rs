@@ -281,21 +281,18 @@ impl Writer<'_> {
         }
     }
 
-    /// How the monitor begins, and how hosts come back.
+    /// How hosts come back, and how the monitor begins.
     fn conduct(&mut self, cluster: &Cluster) {
         for (section, lines) in [("recovery", recovery(cluster)), ("start", start(cluster))] {
-            let Some((_, first)) = lines.first() else { continue };
+            if lines.is_empty() {
+                continue;
+            }
             self.page.gap();
-            self.conduct_line(&format!("{section}:"), first);
+            self.page.begin(4).put(section).put(":").end();
             for (line, at) in &lines {
-                self.conduct_line(&format!("  {line}"), at);
+                self.page.begin(6).put_from(line, at).end();
             }
         }
-    }
-
-    /// Not read from an inventory yet, so it is written as a comment.
-    fn conduct_line(&mut self, line: &str, _at: &At) {
-        self.page.commented(4, line);
     }
 
     fn remarks(&mut self, indent: usize, clusters: &[Cluster], slot: &Slot) {

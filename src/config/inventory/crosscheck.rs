@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::log;
 use super::reader::{Given, Reader};
 use super::said::{Cluster, File, Host, Role, Timing};
 use crate::config::diagnostic::closest;
@@ -26,6 +27,12 @@ pub fn check(r: &mut Reader<'_>, file: &File) {
         writer(r, name, cluster);
     }
     addresses(r, file);
+    let names: Vec<&str> = file
+        .clusters
+        .iter()
+        .map(|(name, _)| name.value.as_str())
+        .collect();
+    log::check(r, &file.monitor.log, &names);
 }
 
 fn host<'c>(cluster: &'c Cluster, name: &str) -> Option<&'c Host> {

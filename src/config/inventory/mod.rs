@@ -6,6 +6,7 @@
 
 mod crosscheck;
 mod keys;
+mod log;
 mod mask;
 mod reader;
 mod reading;
@@ -25,8 +26,8 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest as _, Sha1};
 
 pub use resolved::{
-    Account, ClusterEntry, Credentials, Fence, HostEntry, Inventory, Monitor, MysqlSettings, SecretSource,
-    Service, SshSettings,
+    Account, ClusterEntry, Credentials, Fence, HostEntry, Inventory, Log, Monitor, MysqlSettings,
+    SecretSource, Service, SshSettings,
 };
 
 use crate::config::diagnostic::{Diagnostic, Severity, Source};

@@ -1,5 +1,6 @@
 //! Reads the whole file out of its tree, section by section.
 
+use super::log;
 use super::reader::{Reader, Section};
 use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Role, Start, Timing};
 use super::settings;
@@ -47,6 +48,10 @@ fn monitor(r: &mut Reader<'_>, mut section: Section<'_>) -> Monitor {
             .get("ping_addresses")
             .and_then(|node| r.list(node, "addresses", Reader::address))
             .map(|addresses| addresses.into_iter().flatten().collect())
+            .unwrap_or_default(),
+        log: r
+            .section(&mut section, "log")
+            .map(|section| log::read(r, section))
             .unwrap_or_default(),
     };
     r.close(section);

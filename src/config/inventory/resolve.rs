@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::crosscheck::{self, WRITER_ROLE};
+use super::log;
 use super::reader::{Given, Reader};
 use super::resolved::{
     Account, ClusterEntry, Credentials, Fence, HostEntry, Monitor, MysqlSettings, SshSettings,
@@ -34,6 +35,7 @@ pub fn monitor(said: &said::Monitor) -> Monitor {
         state_dir: path(&said.state_dir, "/var/lib/mmm"),
         socket: path(&said.socket, "/run/mmm/mmm.sock"),
         ping_addresses: said.ping_addresses.iter().map(|given| given.value).collect(),
+        log: log::resolve(&said.log),
     }
 }
 

@@ -41,6 +41,21 @@ pub struct Monitor {
     pub socket: PathBuf,
     /// Addresses beyond the clusters: while none of them answers, the box blames its own network. May be empty.
     pub ping_addresses: Vec<IpAddr>,
+    /// Where the monitor's log goes.
+    pub log: Log,
+}
+
+/// A monitor's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The file; stderr, which a service manager takes, when there is none.
+    pub file: Option<PathBuf>,
+    /// JSON objects instead of lines for people.
+    pub json: bool,
+    /// The quietest level that is written.
+    pub level: tracing::Level,
+    /// The same for single clusters.
+    pub clusters: BTreeMap<String, tracing::Level>,
 }
 
 /// One cluster: what decisions need (`cluster`) and what reaching its hosts needs.

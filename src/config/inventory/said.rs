@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::log;
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
 use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
@@ -22,6 +23,7 @@ pub struct Monitor {
     pub state_dir: Option<Given<PathBuf>>,
     pub socket: Option<Given<PathBuf>>,
     pub ping_addresses: Vec<Given<IpAddr>>,
+    pub log: log::Said,
 }
 
 /// What both the top level and a cluster may set.

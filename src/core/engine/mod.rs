@@ -175,6 +175,8 @@ pub struct Engine {
     follow_again_at: Moment,
     place_again_at: Moment,
     fail_back_at: Moment,
+    /// Attempts to hand the writer role back since it last moved.
+    fail_back_tries: u32,
 }
 
 impl Engine {
@@ -215,6 +217,7 @@ impl Engine {
             follow_again_at: Moment(0),
             place_again_at: Moment(0),
             fail_back_at: Moment(0),
+            fail_back_tries: 0,
         }
     }
 
@@ -240,6 +243,10 @@ impl Engine {
                     self.guard = None;
                     self.writer_moved(now);
                     // Whoever moved it, what was seen before shows the hosts as they were.
+                    self.settled_at = now;
+                }
+                if standing.generation != self.standing.generation {
+                    // What was seen before may show the hosts as they were before that change.
                     self.settled_at = now;
                 }
                 if standing.mode != self.standing.mode {

@@ -15,8 +15,11 @@ use crate::core::roles::{Eligible, Held};
 use crate::core::rule::Rule;
 use crate::core::standing::Mode;
 
-/// Pause before the writer goes back to the host it prefers, after it has moved or did not get there.
+/// Pause before the writer goes back to the host it prefers, after it has moved or did not get there. It doubles with each
+/// attempt that comes to nothing, because each may keep clients from writing for a while.
 const FAIL_BACK_AFTER: Duration = Duration::from_secs(60);
+/// Attempts after which the pause grows no more.
+const FAIL_BACK_DOUBLINGS: u32 = 6;
 
 impl Engine {
     /// What hosts may do about roles now.
@@ -76,12 +79,14 @@ impl Engine {
     /// The writer has moved: it stays for a while, whoever moved it.
     pub(super) fn writer_moved(&mut self, now: Moment) {
         self.fail_back_at = now.after(FAIL_BACK_AFTER);
+        self.fail_back_tries = 0;
     }
 
     /// With nothing else to do: hands the writer role back to the host that it prefers.
     pub(super) fn fail_back(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if let Some(host) = self.prefers_another().filter(|_| now >= self.fail_back_at) {
-            self.writer_moved(now);
+            self.fail_back_at = now.after(FAIL_BACK_AFTER * 2_u32.pow(self.fail_back_tries));
+            self.fail_back_tries = (self.fail_back_tries + 1).min(FAIL_BACK_DOUBLINGS);
             self.start(Effect::SwitchOver(host), effects);
         }
     }

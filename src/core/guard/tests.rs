@@ -1,4 +1,4 @@
-//! Hosts out of service: no operation uses them, and the refusal says what lets them back in.
+//! Hosts out of service: no operation uses them, and the refusal says what lets them back in. Hosts that are far behind.
 
 use super::*;
 use crate::core::facts::Reach;
@@ -71,4 +71,24 @@ fn a_host_out_of_service_is_closed_and_rid_of_addresses_but_never_made_to_replic
         fixes.contains(&Fix::RemoveAddress("db3".into(), address)),
         "{fixes:?}"
     );
+}
+
+#[test]
+fn nobody_is_kept_from_writing_while_a_host_that_is_far_behind_catches_up() {
+    let (db1, db2) = ("db1".into(), "db2".into());
+    let standing = Standing {
+        writer: Some("db1".into()),
+        ..Standing::default()
+    };
+    let mut seen = seen(true);
+    let mut lags = |seconds: u64| {
+        if let Reach::Up(mysql) = &mut seen.get_mut("db2").unwrap().mysql {
+            mysql.replicas[0].lag = Some(Duration::from_secs(seconds));
+        }
+        switchover(&cluster(), &standing, &seen, &db1, &db2)
+    };
+    assert_eq!(lags(10), Ok(()));
+    let refused = lags(11).unwrap_err();
+    assert!(refused.because.contains("11 s behind"), "{refused}");
+    assert!(refused.hint.contains("--force"), "{refused}");
 }

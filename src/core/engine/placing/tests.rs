@@ -86,16 +86,25 @@ impl Story {
 }
 
 #[test]
-fn the_writer_goes_back_when_the_preferred_host_has_caught_up_and_not_again_within_a_minute() {
+fn the_writer_goes_back_when_the_preferred_host_has_caught_up_and_not_again_at_once() {
     let mut story = Story::new(prefers_db1(), written_by_db2());
     story.lag("db1", 3);
     assert_eq!(story.pass(20), []);
     story.lag("db1", 0);
     let back = Effect::SwitchOver("db1".into());
     assert_eq!(story.pass(2), std::slice::from_ref(&back));
-    // It did not get there: another try is made a minute later.
+    // It did not get there: another try is made a minute later, and the next after two.
     assert_eq!(story.pass(55), []);
-    assert_eq!(story.pass(8), [back]);
+    assert_eq!(story.pass(8), std::slice::from_ref(&back));
+    assert_eq!(story.pass(110), []);
+    assert_eq!(story.pass(15), std::slice::from_ref(&back));
+    // Once it has moved, whoever moved it, a minute is enough again.
+    story.give(Input::Stands(Standing {
+        writer: Some("db1".into()),
+        ..Standing::default()
+    }));
+    story.give(Input::Stands(written_by_db2()));
+    assert_eq!(story.pass(65), [back]);
 }
 
 #[test]

@@ -1,0 +1,303 @@
+//! A host out of service and back in, on a person's word. What stands is written down before anything is touched, so
+//! that nobody gives the host a role in between.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::core::cluster::{Cluster, HostName};
+use crate::core::guard::{self, Facts};
+use crate::core::hosts::HostState;
+use crate::core::release::{self, Entering, Leaving, Way};
+use crate::core::repair::{self, Fix};
+use crate::core::roles::Eligible;
+use crate::core::run::Ending;
+use crate::core::standing::Standing;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
+use crate::io::context::Errands;
+use crate::io::hold::Hold;
+use crate::io::operation::{Performed, Performer, Request};
+use crate::io::settle;
+
+/// Starting or stopping replication may take so long.
+const REPLICATION_WITHIN: Duration = Duration::from_secs(10);
+
+/// How a host was taken out of service, or let back in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed {
+    /// What stands now.
+    pub standing: Standing,
+    /// Whether anything was done; otherwise it was so already.
+    pub changed: bool,
+    /// The addresses that left the host, and where each went; none while nobody could take it.
+    pub moved: Vec<(IpAddr, Option<HostName>)>,
+    /// The switchover that had to come first; when it did not end well, nothing else was done.
+    pub switchover: Option<Performed>,
+}
+
+impl Performer<'_> {
+    /// Takes a host out of service: the writer role is handed over if it has it, its addresses go to whom they belong
+    /// among `online`, its replication stops. Done again, it clears away what was left.
+    ///
+    /// # Errors
+    /// Usage or refused: nothing was touched, and why. Wrong: it is out of service, but something is left on it. How a
+    /// switchover that was begun ended is in the answer.
+    pub async fn take_out(
+        &self,
+        host: &HostName,
+        state: HostState,
+        online: &[HostName],
+    ) -> Result<Changed, Trouble> {
+        self.under_lock(&format!("taking {host} out of service"), async {
+            self.take_out_held(host, state, online).await
+        })
+        .await
+    }
+
+    /// Lets a host back in: its replication is started if it was stopped by [`Performer::take_out`].
+    ///
+    /// # Errors
+    /// Usage or refused: nothing was touched, and why. Undone: its replication did not run, and was stopped again.
+    pub async fn let_in(&self, host: &HostName, state: HostState) -> Result<Changed, Trouble> {
+        self.under_lock(&format!("letting {host} back in"), async {
+            self.let_in_held(host, state).await
+        })
+        .await
+    }
+
+    async fn under_lock<T>(
+        &self,
+        purpose: &str,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        self.dir.prepare()?;
+        let hold = Hold::take(self.fleet, &self.dir, purpose, self.lock_wait).await?;
+        let done = work.await;
+        self.fleet.cool().await;
+        hold.release().await;
+        done
+    }
+
+    /// What stands and what is seen, with the lock held and every cut-off run settled.
+    async fn settled(&self) -> Result<(Standing, Facts), Trouble> {
+        let mut standing = self.dir.load()?;
+        let facts = self.fleet.look_everywhere().await;
+        let facts = settle::open_runs(self, &mut standing, facts).await?;
+        if standing.writer.is_none() {
+            standing.writer = guard::observed_writer(&self.fleet.entry().cluster, &facts);
+        }
+        Ok((standing, facts))
+    }
+
+    async fn take_out_held(
+        &self,
+        host: &HostName,
+        state: HostState,
+        online: &[HostName],
+    ) -> Result<Changed, Trouble> {
+        let cluster = &self.fleet.entry().cluster;
+        let (mut standing, mut facts) = self.settled().await?;
+        let leaving = release::leaving(cluster, &standing, host, state)?;
+        release::within_reach(host, facts.get(host))?;
+        let mut switchover = None;
+        if leaving == Leaving::AfterSwitchover {
+            let performed = self
+                .perform_held(&Request::Switchover { to: None }, &[])
+                .await
+                .map_err(|trouble| not_handed_over(host, trouble))?;
+            standing = performed.standing.clone();
+            let is_done = matches!(performed.report.ending, Ending::Done { .. });
+            switchover = Some(performed);
+            if !is_done {
+                return Ok(Changed {
+                    standing,
+                    changed: false,
+                    moved: Vec::new(),
+                    switchover,
+                });
+            }
+            facts = self.fleet.look_everywhere().await;
+        }
+        if leaving != Leaving::Already {
+            standing.offline.insert(host.clone(), clock::now());
+            standing.released.remove(host);
+            standing.touch();
+            self.dir.save(&standing).map_err(|trouble| Trouble {
+                kind: Kind::Refused,
+                ..trouble
+            })?;
+        }
+        let (moved, stopped) = self.clear(host, &mut standing, online, &facts).await?;
+        Ok(Changed {
+            standing,
+            changed: leaving != Leaving::Already || stopped || !moved.is_empty(),
+            moved,
+            switchover,
+        })
+    }
+
+    /// Takes addresses off a host that is out of service, gives them to others, and stops its replication.
+    async fn clear(
+        &self,
+        host: &HostName,
+        standing: &mut Standing,
+        online: &[HostName],
+        facts: &Facts,
+    ) -> Result<(Vec<(IpAddr, Option<HostName>)>, bool), Trouble> {
+        let cluster = &self.fleet.entry().cluster;
+        let shell = facts.get(host).and_then(|seen| seen.ssh.up());
+        let held: Vec<IpAddr> = cluster
+            .roles
+            .iter()
+            .flat_map(|role| role.addresses.iter().copied())
+            .filter(|ip| shell.is_some_and(|shell| shell.holds(*ip)))
+            .collect();
+        // What else is out of place is not this command's business.
+        let mut fixes: Vec<Fix> = repair::fixes(
+            cluster,
+            standing,
+            &without(host, cluster, online, standing),
+            facts,
+        )
+        .into_iter()
+        .filter(|fix| fix.address().is_some_and(|ip| held.contains(&ip)))
+        .collect();
+        for ip in &held {
+            let leaves = Fix::RemoveAddress(host.clone(), *ip);
+            if !fixes.contains(&leaves) {
+                fixes.push(leaves);
+            }
+        }
+        let to = |ip: &IpAddr| {
+            let others = fixes
+                .iter()
+                .filter(|fix| fix.address() == Some(*ip) && fix.host() != host);
+            let mut arrivals = others.filter(|fix| !matches!(fix, Fix::RemoveAddress(..)));
+            arrivals.next().map(|fix| fix.host().clone())
+        };
+        let moved = held.iter().map(|ip| (*ip, to(ip))).collect();
+        let mut left = Vec::new();
+        if let Err(trouble) = self.apply_all(fixes, standing).await {
+            left.push(trouble.because);
+        }
+        let channels = facts.get(host).and_then(|seen| seen.mysql.up());
+        let replicates = channels.is_some_and(|mysql| mysql.replicas.iter().any(is_at_work));
+        if replicates
+            && let Err(why) = self
+                .duty(host, "stop-replication", &Errands::default(), REPLICATION_WITHIN)
+                .await
+        {
+            left.push(format!("its replication could not be stopped: {why}"));
+        }
+        if left.is_empty() {
+            return Ok((moved, replicates));
+        }
+        Err(Trouble::new(
+            Kind::Wrong,
+            format!("`{host}` is out of service, but something is left on it"),
+            left.join("; "),
+        )
+        .hint(format!("mend that, then `mmm set-offline {host}` clears it away")))
+    }
+
+    async fn let_in_held(&self, host: &HostName, state: HostState) -> Result<Changed, Trouble> {
+        let cluster = &self.fleet.entry().cluster;
+        let (mut standing, facts) = self.settled().await?;
+        let entering = release::entering(cluster, &standing, host, state)?;
+        let unchanged = |standing| Changed {
+            standing,
+            changed: false,
+            moved: Vec::new(),
+            switchover: None,
+        };
+        if entering == Entering::Already {
+            return Ok(unchanged(standing));
+        }
+        let way = release::way_in(cluster, &standing, &facts, host, entering)?;
+        if entering == Entering::Start {
+            self.start_replication(host, &way, &mut standing, &facts).await?;
+        }
+        standing.offline.remove(host);
+        standing.released.insert(host.clone(), clock::now());
+        standing.touch();
+        self.dir.save(&standing)?;
+        Ok(Changed {
+            changed: true,
+            ..unchanged(standing)
+        })
+    }
+
+    async fn start_replication(
+        &self,
+        host: &HostName,
+        way: &Way,
+        standing: &mut Standing,
+        facts: &Facts,
+    ) -> Result<(), Trouble> {
+        let replicates = facts
+            .get(host)
+            .and_then(|seen| seen.mysql.up())
+            .is_some_and(|mysql| !mysql.replicas.is_empty());
+        let started = match way {
+            Way::Follow(writer) => {
+                let fix = Fix::Follow(host.clone(), writer.clone());
+                let done = self.apply_all(vec![fix], standing).await;
+                done.map_err(|trouble| trouble.because)
+            }
+            Way::AsItIs if replicates => {
+                self.duty(host, "start-replication", &Errands::default(), REPLICATION_WITHIN)
+                    .await
+            }
+            Way::AsItIs => Ok(()),
+        };
+        let Err(why) = started else { return Ok(()) };
+        let what = format!("`{host}` was not let back in");
+        let stopped = self
+            .duty(host, "stop-replication", &Errands::default(), REPLICATION_WITHIN)
+            .await;
+        Err(match stopped {
+            Ok(()) => Trouble::new(
+                Kind::Undone,
+                what,
+                format!("its replication did not run and was stopped again: {why}"),
+            ),
+            Err(again) => Trouble::new(
+                Kind::Wrong,
+                what,
+                format!("its replication does not run ({why}), and could not be stopped again: {again}"),
+            ),
+        }
+        .hint(format!(
+            "`mmm checks {host}` says what is wrong; mend it and try again"
+        )))
+    }
+}
+
+/// Who may hold and keep addresses once `host` is out of service.
+fn without(host: &HostName, cluster: &Cluster, online: &[HostName], standing: &Standing) -> Eligible {
+    let is_out = |name: &HostName| {
+        name == host || standing.offline.contains_key(name) || standing.owed.contains_key(name)
+    };
+    let all = cluster.hosts.iter().map(|host| &host.name);
+    Eligible {
+        to_hold: online.iter().filter(|name| !is_out(name)).cloned().collect(),
+        to_keep: all.filter(|name| !is_out(name)).cloned().collect(),
+        ..Eligible::default()
+    }
+}
+
+/// Whether a channel has a thread that is not stopped.
+fn is_at_work(channel: &crate::core::facts::ReplicationFacts) -> bool {
+    use crate::core::facts::{IoThread, SqlThread};
+    channel.io != IoThread::No || channel.sql != SqlThread::No
+}
+
+/// The writer stays in service when its role cannot be handed over.
+fn not_handed_over(host: &HostName, trouble: Trouble) -> Trouble {
+    Trouble {
+        kind: Kind::Refused,
+        what: format!("`{host}` was not taken out of service"),
+        because: format!("it is the writer, and {}: {}", trouble.what, trouble.because),
+        hint: trouble.hint,
+    }
+}
