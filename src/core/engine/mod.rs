@@ -242,8 +242,6 @@ impl Engine {
                 if standing.writer != self.standing.writer {
                     self.guard = None;
                     self.writer_moved(now);
-                    // Whoever moved it, what was seen before shows the hosts as they were.
-                    self.settled_at = now;
                 }
                 if standing.generation != self.standing.generation {
                     // What was seen before may show the hosts as they were before that change.
