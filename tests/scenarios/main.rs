@@ -6,10 +6,11 @@
 //! test --test scenarios` writes it anew, and the difference is a changed decision that a person reviews.
 //!
 //! - [`paragraphs`]: the files · [`story`]: what a line means · [`hosts`]: what a host shows
-//! - [`deeds`]: how what was started ends
+//! - [`beginning`]: a monitor starts · [`deeds`]: how what it started ends
 //! - [`setting`]: the cluster before the story begins · [`words`]: what came of it, in plain words
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod beginning;
 mod deeds;
 mod hosts;
 mod paragraphs;

@@ -3,18 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mmm::core::cluster::StartMode;
 use mmm::core::cluster::{CheckKind, HostName};
 use mmm::core::engine::{Effect, Engine, Input};
 use mmm::core::event::Event;
-use mmm::core::evidence::{Evidence, Rung};
+use mmm::core::evidence::Evidence;
 use mmm::core::guard;
 use mmm::core::latch::CheckResult;
-use mmm::core::mode::Deed;
 use mmm::core::moment::Moment;
 use mmm::core::repair::{self, Fix};
-use mmm::core::standing::{Mode, Owed, Return, Standing};
-use mmm::core::startup::{self, Verdict};
+use mmm::core::standing::{Mode, Standing};
 use serde_json::json;
 
 use crate::hosts::{Stage, split_quoted};
@@ -23,11 +20,10 @@ use crate::words;
 
 /// Rounds of probes and looks are this far apart, and further when a story waits for long.
 const ROUND: Duration = Duration::from_secs(1);
-const LONG_ROUND: Duration = Duration::from_secs(10);
+/// As [`ROUND`], while a story waits for long.
+pub const LONG_ROUND: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(120);
 const VERY_LONG: Duration = Duration::from_secs(600);
-/// All has been well for so many long rounds when a story begins.
-const SINCE_ROUNDS: usize = 30;
 /// A story begins at this moment.
 const BEGINNING: Moment = Moment(1_800_000_000_000);
 
@@ -39,14 +35,16 @@ pub struct Story {
     pub standing: Standing,
     /// The hosts.
     pub hosts: BTreeMap<HostName, Stage>,
-    engine: Option<Engine>,
+    /// The monitor.
+    pub engine: Option<Engine>,
     /// What the monitor wrote down about the hosts, as the next one finds it.
-    written: Option<String>,
+    pub written: Option<String>,
     /// What the monitor started and is waiting for.
     pub under_way: Option<Effect>,
     /// The moment that the story has come to.
     pub now: Moment,
-    rules: BTreeSet<String>,
+    /// The rules met so far.
+    pub rules: BTreeSet<String>,
 }
 
 impl Default for Story {
@@ -167,116 +165,6 @@ impl Story {
         Ok(())
     }
 
-    /// Puts the hosts on the stage.
-    fn raise(&mut self) {
-        for host in &self.setting.cluster.hosts {
-            self.hosts
-                .entry(host.name.clone())
-                .or_insert_with(|| Stage::new(&self.setting.cluster, host, self.now));
-        }
-    }
-
-    /// A monitor begins as the real one does: with the mode that the inventory wants, and with a look at who claims to
-    /// be the writer.
-    fn start(&mut self, lines: &mut Lines) {
-        self.raise();
-        if let StartMode::Always(mode) = self.setting.cluster.start.mode {
-            self.standing.enter(mode, "the inventory", Vec::new());
-        }
-        if self.standing.mode.allows(Deed::Settle) && self.standing.hands_off.is_none() {
-            self.find_writer(lines);
-        }
-        let engine = Engine::new(
-            self.setting.cluster.clone(),
-            self.setting.means(),
-            self.standing.clone(),
-        );
-        let records = self
-            .written
-            .as_ref()
-            .map(|written| serde_json::from_str(written).unwrap());
-        self.engine = Some(match records {
-            Some(records) => engine.resume(records),
-            None => engine,
-        });
-        self.under_way = None;
-    }
-
-    fn find_writer(&mut self, lines: &mut Lines) {
-        let (cluster, seen) = (&self.setting.cluster, self.seen());
-        let claims = startup::claims(cluster, &self.standing, &seen);
-        let (rule, verdict) = startup::decide(&claims, cluster.start.careful);
-        self.rules.insert(rule.to_string());
-        match verdict {
-            Verdict::Keep if !rule.is_conflict() => {}
-            Verdict::Keep => lines.push(format!("{rule}: the record stands as it is")),
-            Verdict::Adopt(writer) => {
-                lines.push(format!("{rule}: {writer} is taken for the writer"));
-                for host in startup::to_compare(cluster, &self.standing, &seen, &writer) {
-                    lines.push(format!("{host} must be compared"));
-                    let owed = Owed {
-                        since: self.now,
-                        run: "start".to_owned(),
-                        rung: Rung::Demote,
-                        progress: Return::Awaited,
-                    };
-                    self.standing.owed.insert(host, owed);
-                }
-                self.standing.writer = Some(writer);
-            }
-            Verdict::Conflict => {
-                let table = startup::table(rule, &claims);
-                lines.extend(table.iter().cloned());
-                self.standing
-                    .enter(Mode::Passive, "the start of the monitor", table);
-            }
-        }
-    }
-
-    /// A new monitor that knows what the old one left on disk.
-    fn restart(&mut self, lines: &mut Lines) -> Result<(), String> {
-        let written = serde_json::to_string(&self.standing).map_err(|error| error.to_string())?;
-        self.standing = serde_json::from_str(&written).map_err(|error| error.to_string())?;
-        self.start(lines);
-        self.round(lines, None);
-        Ok(())
-    }
-
-    fn writes(&mut self, writer: HostName) -> Result<(), String> {
-        self.raise();
-        let address = self.setting.cluster.writer_address().ok_or("no writer address")?;
-        let stage = self.hosts.get_mut(&writer).ok_or("no such host")?;
-        stage.server.read_only = false;
-        stage.holds.push(address);
-        self.standing.writer = Some(writer.clone());
-        let source = self.setting.cluster.host(&writer).ok_or("no such host")?.clone();
-        for (name, stage) in &mut self.hosts {
-            if *name != writer {
-                stage.follow(&source);
-            }
-        }
-        Ok(())
-    }
-
-    /// The usual beginning. What the monitor mends by itself first is not part of the story.
-    fn all_is_well(&mut self, writer: HostName, lines: &mut Lines) -> Result<(), String> {
-        self.writes(writer)?;
-        self.start(&mut Lines::new());
-        let mut aside = Lines::new();
-        self.round(&mut aside, None);
-        for _ in 0..SINCE_ROUNDS {
-            if matches!(self.under_way, Some(Effect::Repair)) {
-                self.succeeds("repair", &mut aside)?;
-            }
-            self.now = self.now.after(LONG_ROUND);
-            self.round(&mut aside, None);
-        }
-        if self.under_way.is_some() {
-            lines.append(&mut aside);
-        }
-        Ok(())
-    }
-
     /// Gives an input to the monitor; what comes of it is put into words.
     pub fn give(&mut self, input: Input, lines: &mut Lines, at_ms: Option<u64>) {
         let Some(engine) = &mut self.engine else {
@@ -349,7 +237,8 @@ impl Story {
         );
     }
 
-    fn round(&mut self, lines: &mut Lines, at_ms: Option<u64>) {
+    /// Every host is probed and looked at.
+    pub fn round(&mut self, lines: &mut Lines, at_ms: Option<u64>) {
         self.give(Input::Tick, lines, at_ms);
         let names: Vec<HostName> = self
             .setting

@@ -113,11 +113,12 @@ impl Engine {
                 }));
             }
         }
-        if record.state == HostState::Online && self.answers(&host.name) {
-            if let Some(uptime) = self.uptime(&host.name) {
-                record.uptime = Some(uptime);
-                record.uptime_at = self.looked_at.get(&host.name).copied();
-            }
+        if record.state == HostState::Online
+            && self.answers(&host.name)
+            && let Some(uptime) = self.uptime(&host.name)
+        {
+            record.uptime = Some(uptime);
+            record.uptime_at = self.looked_at.get(&host.name).copied();
         }
         self.records.insert(host.name.clone(), record);
     }

@@ -1,0 +1,76 @@
+//! What fresh evidence about a failed writer leads to.
+
+use super::{ASK_AGAIN_AFTER, Effect, Engine, Guard};
+use crate::core::cluster::HostName;
+use crate::core::event::Event;
+use crate::core::evidence::{self, Decision, Evidence, EvidenceRule};
+use crate::core::moment::Moment;
+use crate::core::rule::{self, Rule};
+
+impl Engine {
+    /// Decides on fresh evidence.
+    pub(super) fn weigh(
+        &mut self,
+        now: Moment,
+        suspect: HostName,
+        evidence: Evidence,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.busy = false;
+        self.ask_again_at = now.after(ASK_AGAIN_AFTER);
+        let current = rule::decide(&self.picture());
+        if self.standing.writer.as_ref() != Some(&suspect) || current != Rule::R06 {
+            return;
+        }
+        let Some(means) = self.means.get(&suspect) else {
+            return;
+        };
+        let (rule, decision) = evidence::decide(&evidence, means);
+        let incoming = self.successor(Some(&suspect));
+        match (decision, incoming) {
+            (Decision::Replace(rung), Some(incoming)) => {
+                self.guard = None;
+                effects.push(Effect::Tell(Event::RuleChanged {
+                    rule: rule.to_string(),
+                    sentence: rule.sentence().to_owned(),
+                }));
+                let events = self.events;
+                self.start(
+                    Effect::FailOver {
+                        outgoing: suspect,
+                        incoming,
+                        rung,
+                        events,
+                    },
+                    effects,
+                );
+            }
+            (Decision::Replace(_), None) => {}
+            (Decision::Leave | Decision::Refuse, _) => {
+                if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
+                    effects.push(Effect::Tell(held_back(rule, &suspect)));
+                    self.guard = Some(Guard {
+                        rule,
+                        suspect,
+                        evidence,
+                        since: now,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What people are told about a failed writer that keeps its role. One that answers again wakes nobody.
+fn held_back(rule: EvidenceRule, suspect: &HostName) -> Event {
+    if rule == EvidenceRule::R20 {
+        return Event::RuleChanged {
+            rule: rule.to_string(),
+            sentence: rule.sentence().to_owned(),
+        };
+    }
+    Event::Alarm {
+        what: format!("{rule}: {suspect}: {}", rule.sentence()),
+        hint: rule.lifted_by().to_owned(),
+    }
+}
