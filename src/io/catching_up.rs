@@ -74,6 +74,14 @@ impl Performer<'_> {
             if seen.is_some_and(has_caught_up) {
                 return Ok(());
             }
+            if let Some(Barred::SqlThreadStopped(why)) = election::barred(&standing, &facts, host)
+                && !why.is_empty()
+            {
+                let lacks = lacks(&facts, &writer, host);
+                return Err(refuse(format!(
+                    "replication on `{host}` stopped again: {why}{lacks}"
+                )));
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let lacks = lacks(&facts, &writer, host);

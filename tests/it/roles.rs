@@ -227,13 +227,17 @@ fn a_forced_move_of_the_writer_lets_the_host_catch_up_first_or_says_what_would_b
         .unwrap();
 
     // What db1 has of its own stands in the way of what db2 writes next.
-    lab.db1()
-        .sql("SET SESSION sql_log_bin = 0; CREATE DATABASE in_the_way")
+    until(ACTS_WITHIN, "db1 to have the table", || {
+        let own = "SET SESSION sql_log_bin = 0; INSERT INTO meanwhile.rows_kept VALUES (1)";
+        lab.db1().sql(own).is_ok()
+    })
+    .unwrap();
+    lab.db2()
+        .sql("INSERT INTO meanwhile.rows_kept VALUES (1)")
         .unwrap();
-    lab.db2().sql("CREATE DATABASE in_the_way").unwrap();
     until(ACTS_WITHIN, "replication on db1 to stop", || {
         let status = lab.db1().sql("SHOW SLAVE STATUS");
-        status.is_ok_and(|text| text.contains("in_the_way"))
+        status.is_ok_and(|rows| format!("{rows:?}").contains("Duplicate entry"))
     })
     .unwrap();
     let refused = mmm(&lab, &["move-role", "writer", "db1", "--force"], 4);

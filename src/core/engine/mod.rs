@@ -10,6 +10,8 @@ mod weighing;
 #[cfg(test)]
 mod world;
 
+pub use weighing::Guard;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use crate::core::cluster::{CheckKind, Cluster, HostName};
 use crate::core::election;
 use crate::core::event::Event;
-use crate::core::evidence::{Evidence, EvidenceRule, Means, Rung};
+use crate::core::evidence::{Evidence, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
@@ -117,19 +119,6 @@ pub enum Effect {
     Remember(Box<Records>),
     /// Tell people.
     Tell(Event),
-}
-
-/// Why nothing is done about a writer that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guard {
-    /// The rule that blocks.
-    pub rule: EvidenceRule,
-    /// Whom it is about.
-    pub suspect: HostName,
-    /// The evidence it rests on.
-    pub evidence: Evidence,
-    /// Since when.
-    pub since: Moment,
 }
 
 /// One cluster's monitor.
@@ -350,12 +339,15 @@ impl Engine {
     /// Draws the picture, finds the rule, and asks for what it says.
     fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let rule = rule::decide(&self.picture());
-        self.rule = rule;
-        if rule != self.told_rule && rule != Rule::R10 && !self.is_premature(rule) {
-            self.told_rule = rule;
+        // Nothing is missing that has only not been looked for yet.
+        if rule != Rule::R04 || self.has_looked_everywhere() {
+            self.rule = rule;
+        }
+        if self.rule != self.told_rule && self.rule != Rule::R10 && !self.is_premature() {
+            self.told_rule = self.rule;
             effects.push(Effect::Tell(Event::RuleChanged {
-                rule: rule.to_string(),
-                sentence: rule.sentence().to_owned(),
+                rule: self.rule.to_string(),
+                sentence: self.rule.sentence().to_owned(),
             }));
         }
         let writer_failed = self
@@ -400,14 +392,11 @@ impl Engine {
         }
     }
 
-    /// Whether a rule rests on a host that has not been looked at since the last effect ended, or ever: people are told
-    /// when it has.
-    fn is_premature(&self, rule: Rule) -> bool {
-        let candidates = || self.cluster.writer().into_iter().flat_map(|role| &role.hosts);
-        let serves = matches!(rule, Rule::R03 | Rule::R04);
+    /// Whether the rule rests on a writer that has not been looked at since the last effect ended: people are told when it
+    /// has.
+    fn is_premature(&self) -> bool {
         let is_stale = |writer| !self.is_fresh(writer);
-        serves && self.standing.writer.as_ref().is_some_and(is_stale)
-            || rule == Rule::R04 && candidates().any(|host| !self.looked_at.contains_key(host))
+        matches!(self.rule, Rule::R03 | Rule::R04) && self.standing.writer.as_ref().is_some_and(is_stale)
     }
 
     fn picture(&self) -> Picture {
@@ -440,6 +429,11 @@ impl Engine {
         election::successor(&self.cluster, &self.standing, &self.facts, outgoing, |host| {
             self.state_of(host)
         })
+    }
+
+    fn has_looked_everywhere(&self) -> bool {
+        let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
+        hosts.all(|host| self.looked_at.contains_key(host) || self.standing.owed.contains_key(host))
     }
 
     /// Whether a host was looked at since the last effect ended.

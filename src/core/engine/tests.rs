@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::core::cluster::Unfenced;
+use crate::core::evidence::EvidenceRule;
 use crate::core::evidence::{HostView, MysqlView, PingView, WitnessView};
 use crate::core::facts::{IoThread, Reach, SqlThread};
 use crate::core::samples::{WRITER_ADDRESS, cluster, facts};

@@ -1,11 +1,24 @@
-//! What fresh evidence about a failed writer leads to.
+//! Decides on fresh evidence about a writer that failed: replace it, or say what holds that back.
 
-use super::{ASK_AGAIN_AFTER, Effect, Engine, Guard};
+use super::{ASK_AGAIN_AFTER, Effect, Engine};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, Evidence, EvidenceRule};
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Rule};
+
+/// Why nothing is done about a writer that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The rule that blocks.
+    pub rule: EvidenceRule,
+    /// Whom it is about.
+    pub suspect: HostName,
+    /// The evidence it rests on.
+    pub evidence: Evidence,
+    /// Since when.
+    pub since: Moment,
+}
 
 impl Engine {
     /// Decides on fresh evidence.

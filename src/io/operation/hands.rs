@@ -1,0 +1,105 @@
+//! The conductor's hands in the real world.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::core::cluster::HostName;
+use crate::core::event::Event;
+use crate::core::guard::{self};
+use crate::core::run::Settled;
+use crate::core::script::{DutyOutcome, DutyReport};
+use crate::io::conductor::{Errand, Hands};
+use crate::io::context::Errands;
+use crate::io::fleet::Fleet;
+use crate::io::journal::{Entry, Journal};
+use crate::io::teller::Teller;
+
+/// The conductor's hands in the real world.
+pub(super) struct RealHands<'f> {
+    pub(super) fleet: &'f Fleet,
+    pub(super) teller: &'f Teller,
+    pub(super) journal: std::sync::Mutex<Journal>,
+    pub(super) address: Option<IpAddr>,
+    pub(super) gtid: bool,
+    pub(super) born: Instant,
+}
+
+impl RealHands<'_> {
+    fn errands<'e>(&self, errand: &'e Errand<'_>) -> Errands<'e> {
+        Errands {
+            address: self.address,
+            source: errand.stage.source.as_ref(),
+            registered: Some(errand.registered),
+            with: Some(&errand.stage.with),
+            gtid: self.gtid,
+            old: None,
+        }
+    }
+
+    pub(super) fn journal_trouble(&self) -> Option<String> {
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        journal.trouble().map(str::to_owned)
+    }
+}
+
+impl Hands for RealHands<'_> {
+    async fn perform(&self, errand: Errand<'_>) -> DutyReport {
+        let errands = self.errands(&errand);
+        let on_box = errand.stage.seat == crate::core::playbook::Seat::Monitor;
+        let began = Instant::now();
+        let performed = if on_box {
+            self.fleet
+                .act_on_box(errand.host, errand.duty, &errands, errand.stage.within)
+                .await
+        } else {
+            self.fleet
+                .act(errand.host, errand.duty, &errands, errand.stage.within)
+                .await
+        };
+        performed.unwrap_or_else(|trouble| DutyReport {
+            duty: errand.duty.to_owned(),
+            outcome: DutyOutcome::Failed {
+                step: trouble.what,
+                why: crate::core::script::Failure::Unexpected(trouble.because),
+            },
+            steps: Vec::new(),
+            registered: BTreeMap::new(),
+            took: began.elapsed(),
+        })
+    }
+
+    async fn look(&self, errand: Errand<'_>) -> Settled {
+        let errands = self.errands(&errand);
+        self.fleet
+            .settle(errand.host, errand.duty, &errands, errand.stage.within)
+            .await
+    }
+
+    async fn rival(&self, host: &HostName) -> Option<HostName> {
+        let facts = self.fleet.look_except(std::slice::from_ref(host)).await;
+        guard::another_writable(&facts, host)
+    }
+
+    fn note(&self, entry: Entry) {
+        self.journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .append(entry);
+    }
+
+    fn tell(&self, event: Event) {
+        self.teller.tell(event);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.born.elapsed()
+    }
+
+    async fn pause(&self, span: Duration) {
+        tokio::time::sleep(span).await;
+    }
+}

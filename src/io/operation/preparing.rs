@@ -1,0 +1,183 @@
+//! An operation with its seats filled, ready to be conducted.
+
+use std::net::IpAddr;
+
+use super::{Performer, Request};
+use crate::config::inventory::Service;
+use crate::config::template;
+use crate::core::cluster::HostName;
+use crate::core::evidence::Rung;
+use crate::core::facts::{EventScheduler, UsingGtid};
+use crate::core::guard::Facts;
+use crate::core::plan::{self, FenceDuty, Seats};
+use crate::core::playbook::{Operation, OperationStep};
+use crate::core::run::Stage;
+use crate::core::standing::Standing;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
+use crate::io::conductor::Registered;
+use crate::io::journal::Opening;
+use crate::io::shell::Trace;
+
+/// The duty that keeps a dead writer's server stopped.
+const KEEPS_STOPPED: &str = "keep-stopped";
+/// What stands in for it where nothing would start the server again.
+const SERVER_IS_GONE: &str = "server-is-gone";
+
+/// A run ready to be conducted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// What its journal opens with.
+    pub opening: Opening,
+    /// The floating address it moves.
+    pub address: Option<IpAddr>,
+    /// Whether replicas find their place by GTID.
+    pub gtid: bool,
+    /// Values known before the first step.
+    pub given: Registered,
+    /// What would be left of the shells it uses.
+    pub shells: Vec<(HostName, Trace)>,
+}
+
+/// Whether the cluster's replication runs by GTID, as most of its channels do.
+pub fn uses_gtid(facts: &Facts) -> bool {
+    let channels = facts
+        .values()
+        .filter_map(|facts| facts.mysql.up())
+        .flat_map(|mysql| &mysql.replicas);
+    let (with, without): (Vec<_>, Vec<_>) = channels.partition(|channel| channel.using_gtid != UsingGtid::No);
+    with.len() >= without.len()
+}
+
+/// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
+pub(super) fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
+    let writer = standing
+        .writer
+        .as_ref()
+        .and_then(|writer| facts.get(writer)?.mysql.up());
+    let seen = writer
+        .filter(|mysql| mysql.is_writable())
+        .map(|mysql| mysql.event_scheduler == EventScheduler::On);
+    let told = match request {
+        Request::Failover { events, .. } => *events,
+        _ => None,
+    };
+    seen.or(told).or(standing.events)
+}
+
+/// What operations are given to start with: whether events ran on the host that was the writer, and whether that host
+/// obeyed when it was taken out of service.
+pub(super) fn known_before(rung: Option<Rung>, events: Option<bool>) -> Registered {
+    let events = if events == Some(true) { "ON" } else { "OFF" };
+    let obeyed = match rung {
+        None | Some(Rung::Demote) => "yes",
+        Some(Rung::Fence | Rung::Silence) => "no",
+    };
+    Registered::from([
+        ("event_scheduler".to_owned(), events.to_owned()),
+        ("outgoing_obeyed".to_owned(), obeyed.to_owned()),
+    ])
+}
+
+/// `20261122-104832-123`: sorts by time, unique on one box while the lock is held.
+pub(super) fn run_stamp() -> String {
+    let text = clock::now().to_string();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    format!("{}-{}-{}", &digits[..8], &digits[8..14], &digits[14..])
+}
+
+impl Performer<'_> {
+    /// The stages of an operation and everything its journal opens with.
+    ///
+    /// # Errors
+    /// Usage: a template of the operation cannot be filled.
+    pub fn prepare(
+        &self,
+        operation: &Operation,
+        seats: &Seats,
+        rung: Option<Rung>,
+        facts: &Facts,
+        events: Option<bool>,
+    ) -> Result<Prepared, Trouble> {
+        let entry = self.fleet.entry();
+        let gtid = uses_gtid(facts);
+        let fence = seats
+            .outgoing
+            .as_ref()
+            .and_then(|host| entry.hosts.get(host))
+            .and_then(|host| {
+                host.fence.as_ref().map(|fence| FenceDuty {
+                    duty: fence.duty.clone(),
+                    with: fence.with.clone(),
+                })
+            });
+        let given = known_before(rung, events);
+        let mut context = template::Context::default();
+        context.set("replication", serde_json::json!({ "gtid": gtid }));
+        for (name, value) in &given {
+            context.set(name, value);
+        }
+        let mut malformed = None;
+        for (_, step) in operation.steps() {
+            if let Some(Err(error)) = step.when.as_deref().map(|when| template::holds(when, &context)) {
+                malformed.get_or_insert((step.name.clone(), error));
+            }
+        }
+        let keep = |step: &OperationStep| {
+            step.when
+                .as_deref()
+                .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
+        };
+        let mut stages = plan::stages(
+            self.fleet.playbook(),
+            operation,
+            seats,
+            rung,
+            fence.as_ref(),
+            keep,
+        );
+        self.speak_to_service(&mut stages);
+        if let Some((step, error)) = malformed {
+            return Err(Trouble::new(
+                Kind::Usage,
+                format!("step `{step}` of `{}` cannot be planned", operation.name),
+                error,
+            ));
+        }
+        let run = format!("{}-{}", operation.name, run_stamp());
+        Ok(Prepared {
+            opening: Opening {
+                run,
+                operation: operation.name.clone(),
+                outgoing: seats.outgoing.clone(),
+                incoming: seats.incoming.clone(),
+                rung,
+                address: None,
+                stages,
+            },
+            address: entry.cluster.writer_address(),
+            gtid,
+            given,
+            shells: Vec::new(),
+        })
+    }
+
+    /// Whoever restarts a host's server is told by the duties that the inventory names; where nothing does, nothing is
+    /// told, and the server must be gone by itself.
+    fn speak_to_service(&self, stages: &mut [Stage]) {
+        let service = |stage: &Stage| {
+            stage
+                .hosts
+                .first()
+                .and_then(|host| self.fleet.entry().hosts.get(host))
+                .map(|host| &host.service)
+        };
+        for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
+            match service(stage) {
+                Some(Service::Duties { keep_stopped, .. }) => stage.duty.clone_from(keep_stopped),
+                Some(Service::None) => stage.duty = SERVER_IS_GONE.to_owned(),
+                Some(Service::Systemd { .. }) | None => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Who plays which part, after the guards have been passed; and their shells, opened before anything is refused.
+
+use futures_util::future::join_all;
+
+use super::{Performer, Request};
+use crate::core::cluster::{HostMode, HostName};
+use crate::core::evidence::Rung;
+use crate::core::guard::{self, Facts};
+use crate::core::plan::Seats;
+use crate::core::relocation;
+use crate::core::standing::Standing;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::shell::Trace;
+
+impl Performer<'_> {
+    /// Who plays which part, after the guards have been passed.
+    pub(super) fn guarded(
+        &self,
+        request: &Request,
+        standing: &Standing,
+        facts: &Facts,
+    ) -> Result<(Seats, Option<Rung>), Trouble> {
+        let cluster = &self.fleet.entry().cluster;
+        guard::hands_off(cluster, standing)?;
+        let no_writer = || {
+            let silent = facts
+                .iter()
+                .filter_map(|(host, facts)| Some(format!("; `{host}`: {}", facts.mysql.trouble()?)));
+            Trouble::new(
+                Kind::Refused,
+                format!("nothing was done to `{}`", cluster.name),
+                format!("no host is known to be the writer{}", silent.collect::<String>()),
+            )
+            .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
+        };
+        match request {
+            Request::Switchover { to } => {
+                let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
+                let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
+                if outgoing == incoming {
+                    return Err(Trouble::new(
+                        Kind::Refused,
+                        format!("nothing was done to `{}`", cluster.name),
+                        format!("`{incoming}` is the writer already"),
+                    ));
+                }
+                guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
+                Ok((self.seats(Some(outgoing), incoming, standing), None))
+            }
+            Request::Failover {
+                outgoing,
+                incoming,
+                rung,
+                ..
+            } => {
+                guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
+                let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
+                // One that is down would be waited for while the old writer returns, with the lock held.
+                seats.replicas.retain(|host| {
+                    facts
+                        .get(host)
+                        .is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
+                });
+                Ok((seats, Some(*rung)))
+            }
+            Request::Reopen => {
+                let writer = standing.writer.clone().ok_or_else(no_writer)?;
+                guard::reopen(cluster, standing, facts, &writer)?;
+                Ok((
+                    Seats {
+                        outgoing: None,
+                        incoming: Some(writer),
+                        replicas: Vec::new(),
+                    },
+                    None,
+                ))
+            }
+            Request::Rejoin { host } => {
+                guard::rejoin(cluster, standing, host)?;
+                let incoming = standing.writer.clone().ok_or_else(no_writer)?;
+                Ok((
+                    Seats {
+                        outgoing: Some(host.clone()),
+                        incoming: Some(incoming),
+                        replicas: Vec::new(),
+                    },
+                    None,
+                ))
+            }
+            Request::MoveAddress { address, to } => Ok((
+                Seats {
+                    outgoing: relocation::allowed(cluster, standing, facts, *address, to)?,
+                    incoming: Some(to.clone()),
+                    replicas: Vec::new(),
+                },
+                None,
+            )),
+        }
+    }
+
+    /// Outgoing and incoming as told; every other host that is neither kept out nor out of service follows.
+    pub(super) fn seats(&self, outgoing: Option<HostName>, incoming: HostName, standing: &Standing) -> Seats {
+        let cluster = &self.fleet.entry().cluster;
+        let replicas = cluster
+            .hosts
+            .iter()
+            .filter(|host| Some(&host.name) != outgoing.as_ref() && host.name != incoming)
+            .filter(|host| !standing.owed.contains_key(&host.name))
+            .filter(|host| !standing.offline.contains_key(&host.name))
+            .filter(|host| matches!(host.mode, HostMode::Master | HostMode::Slave))
+            .map(|host| host.name.clone())
+            .collect();
+        Seats {
+            outgoing,
+            incoming: Some(incoming),
+            replicas,
+        }
+    }
+
+    /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
+    /// replica that cannot be reached is repointed later and never keeps a role from moving, and the server of a dead
+    /// writer is not waited for.
+    pub(super) async fn warm_seats(
+        &self,
+        seats: &Seats,
+        rung: Option<Rung>,
+        request: &Request,
+        facts: &Facts,
+    ) -> Result<Vec<(HostName, Trace)>, Trouble> {
+        let is_outgoing = |host: &HostName| seats.outgoing.as_ref() == Some(host);
+        let is_worth_it = |host: &HostName| match rung {
+            None | Some(Rung::Demote) if is_outgoing(host) => true,
+            None => true,
+            Some(_) => facts.get(host).is_some_and(|facts| facts.ssh.up().is_some()),
+        };
+        let warmed = join_all(
+            seats
+                .everyone()
+                .into_iter()
+                .filter(is_worth_it)
+                .map(|host| async {
+                    let is_dead = rung.is_some() && is_outgoing(&host);
+                    let warmed = if is_dead || request.address().is_some() {
+                        self.fleet.warm_shell(&host).await
+                    } else {
+                        self.fleet.warm(&host).await
+                    };
+                    (host, warmed)
+                }),
+        );
+        let mut shells = Vec::new();
+        for (host, warmed) in warmed.await {
+            let needed = seats.incoming.as_ref() == Some(&host)
+                || (rung.is_none() && seats.outgoing.as_ref() == Some(&host));
+            match warmed {
+                Ok(trace) => shells.push((host, trace)),
+                Err(trouble) if needed => return Err(trouble),
+                Err(trouble) => tracing::warn!("{}: {}", trouble.what, trouble.because),
+            }
+        }
+        Ok(shells)
+    }
+}
