@@ -80,7 +80,10 @@ fn every_story_ends_as_it_is_written() {
     for path in files() {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("# "), "{file}: a story says first what it is about");
+        assert!(
+            text.starts_with("# "),
+            "{file}: a story says first what it is about"
+        );
         let mut paragraphs = paragraphs::read(&file, &text);
         met.extend(play(&mut paragraphs));
         told += 1;

@@ -99,7 +99,7 @@ impl Engine {
                         policy.within.as_secs()
                     ),
                     hint: format!(
-                        "find out why, then `mmm set-online {}`; it is kept out until then",
+                        "find out why, then `mmm set-online {}`; it is kept out until then, or until its checks have been well for as long",
                         host.name
                     ),
                 }));
