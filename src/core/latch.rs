@@ -166,6 +166,12 @@ impl Latch {
         }
     }
 
+    /// True while it is on the way to being failed: suspect, and the newest probe was bad. One that could not tell
+    /// since has shown that somebody lives there.
+    pub fn is_failing_now(&self) -> bool {
+        self.is_suspect() && matches!(self.last, Some(CheckResult::Error(_)))
+    }
+
     /// True while results are bad but the trap period has not passed.
     pub fn is_suspect(&self) -> bool {
         self.failing_since.is_some() && self.verdict != Verdict::Failed
@@ -240,6 +246,7 @@ mod tests {
         for second in 1..100 {
             assert_eq!(latch.observe(Moment(second * 1_000), unknown(), TRAP), None);
             assert_eq!(latch.tick(Moment(second * 1_000 + 500), TRAP), None);
+            assert!(latch.is_suspect() && !latch.is_failing_now());
         }
         assert_eq!(
             latch.observe(Moment(100_000), error(), TRAP),

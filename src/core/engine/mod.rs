@@ -454,7 +454,7 @@ impl Engine {
                 .is_some_and(|mysql| !mysql.is_writable());
         match latch.verdict {
             Verdict::Failed => WriterPicture::Failed,
-            Verdict::Ok | Verdict::Untested if latch.is_suspect() => WriterPicture::Suspect,
+            Verdict::Ok | Verdict::Untested if latch.is_failing_now() => WriterPicture::Suspect,
             Verdict::Ok | Verdict::Untested if read_only => WriterPicture::ReadOnly,
             Verdict::Ok | Verdict::Untested => WriterPicture::Serving,
         }
