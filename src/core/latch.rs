@@ -1,7 +1,8 @@
 //! From single probe results to a verdict that does not flicker: a check must keep failing for its trap period.
 //!
 //! Unlike MMM's, a latch always publishes recovery. An unknown result in between neither clears nor restarts the timer
-//! of a failing check, and it never is what makes it failed: whoever refuses us lives.
+//! of a failing check, and it never is what makes it failed: whoever refuses us lives. Unknown for a whole trap period, the
+//! timer starts over.
 
 use std::time::Duration;
 
@@ -62,6 +63,9 @@ pub struct Latch {
     /// When a probe last found all well.
     #[serde(default)]
     pub ok_at: Option<Moment>,
+    /// When a probe last found it bad.
+    #[serde(default)]
+    pub bad_at: Option<Moment>,
     /// The verdict that an earlier monitor came to; none once a probe has said something definite.
     #[serde(skip)]
     inherited: Option<Verdict>,
@@ -76,6 +80,7 @@ impl Default for Latch {
             last: None,
             heard_at: None,
             ok_at: None,
+            bad_at: None,
             inherited: None,
         }
     }
@@ -132,6 +137,15 @@ impl Latch {
             }
             CheckResult::Error(_) => {
                 self.failing_since.get_or_insert(now);
+                self.bad_at = Some(now);
+            }
+            // For a whole trap period nothing bad was seen, and nothing good: what began to fail starts over.
+            CheckResult::Unknown(_)
+                if self.inherited.is_none()
+                    && self.is_suspect()
+                    && self.bad_at.is_none_or(|at| now.since(at) > trap_after) =>
+            {
+                self.failing_since = None;
             }
             CheckResult::Unknown(_) => {}
         }
@@ -246,12 +260,10 @@ mod tests {
         for second in 1..100 {
             assert_eq!(latch.observe(Moment(second * 1_000), unknown(), TRAP), None);
             assert_eq!(latch.tick(Moment(second * 1_000 + 500), TRAP), None);
-            assert!(latch.is_suspect() && !latch.is_failing_now());
+            assert!(!latch.is_failing_now());
         }
-        assert_eq!(
-            latch.observe(Moment(100_000), error(), TRAP),
-            Some(Verdict::Failed)
-        );
+        assert_eq!(latch.observe(Moment(100_000), error(), TRAP), None);
+        assert_eq!(latch.tick(Moment(104_000), TRAP), Some(Verdict::Failed));
     }
 
     #[test]
