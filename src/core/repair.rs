@@ -72,9 +72,7 @@ impl fmt::Display for Fix {
                 write!(f, "brought {ip} up, since it was missing")
             }
             Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
-            Fix::Follow(_, writer) => {
-                write!(f, "made it follow the writer {writer}, since it followed another")
-            }
+            Fix::Follow(_, writer) => write!(f, "made it follow the writer {writer}, since it did not"),
         }
     }
 }
@@ -139,7 +137,12 @@ pub fn fixes(
     for (host, seen) in facts {
         let kept_out = standing.owed.contains_key(host) || standing.offline.contains_key(host);
         let reached = seen.ssh.up().is_some() && !kept_out;
-        if reached && follows_another(cluster, writer, host, facts) == Some(Compared::Nothing) {
+        let compared = if standing.to_follow.contains(host) {
+            compared(writer, host, facts)
+        } else {
+            follows_another(cluster, writer, host, facts)
+        };
+        if reached && compared == Some(Compared::Nothing) {
             fixes.push(Fix::Follow(host.clone(), writer.clone()));
         }
     }
@@ -209,14 +212,26 @@ pub fn follows_another(
     facts: &BTreeMap<HostName, HostFacts>,
 ) -> Option<Compared> {
     let seen = |name: &HostName| facts.get(name).and_then(|facts| facts.mysql.up());
+    let [channel] = seen(host)?.replicas.as_slice() else {
+        return None;
+    };
+    let address = cluster.host(writer)?.address.to_string();
+    let follows = channel.source_host == address || channel.source_server_id == Some(seen(writer)?.server_id);
+    if follows {
+        None
+    } else {
+        compared(writer, host, facts)
+    }
+}
+
+/// What a host that replicates by GTID has and the writer has not; none when they cannot be compared now.
+fn compared(writer: &HostName, host: &HostName, facts: &BTreeMap<HostName, HostFacts>) -> Option<Compared> {
+    let seen = |name: &HostName| facts.get(name).and_then(|facts| facts.mysql.up());
     let (replica, leading) = (seen(host)?, seen(writer)?);
     let [channel] = replica.replicas.as_slice() else {
         return None;
     };
-    let address = cluster.host(writer)?.address.to_string();
     if host == writer
-        || channel.source_host == address
-        || channel.source_server_id == Some(leading.server_id)
         || replica.is_writable()
         || channel.using_gtid == UsingGtid::No
         || !leading.is_writable()
@@ -308,6 +323,12 @@ mod tests {
         let ahead = with_gtid(facts(false, &[]), "0-1-11", "10.0.0.9");
         assert_eq!(found(ahead), []);
         let follows = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.2");
-        assert_eq!(found(follows), []);
+        assert_eq!(found(follows.clone()), []);
+        // It names the right host already, but nobody knows how far the telling got.
+        let half_way = Standing {
+            to_follow: [HostName::from("db3")].into(),
+            ..in_service.clone()
+        };
+        assert_eq!(found_by(&half_way, follows), [Fix::Follow("db3".into(), "db2".into())]);
     }
 }

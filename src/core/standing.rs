@@ -1,7 +1,7 @@
 //! What stands until an operation changes it: who the writer is, and what is still owed. Written to disk under the
 //! cluster's lock only, so that whoever comes next, on whatever command, starts from the truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct Standing {
     /// Who chose the mode; empty while nobody has.
     #[serde(default)]
     pub mode_by: String,
+    /// Hosts that an operation could not point to the writer: what it had begun there may have got half-way.
+    #[serde(default)]
+    pub to_follow: BTreeSet<HostName>,
     /// Hosts that a person took out of service, and when.
     #[serde(default)]
     pub offline: BTreeMap<HostName, Moment>,
@@ -63,6 +66,7 @@ impl Default for Standing {
             hands_off: None,
             mode_because: Vec::new(),
             mode_by: String::new(),
+            to_follow: BTreeSet::new(),
             offline: BTreeMap::new(),
             released: BTreeMap::new(),
             placed: BTreeMap::new(),

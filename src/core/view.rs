@@ -227,6 +227,12 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         let rule = engine.rule();
         warn(format!("{rule}: {}", rule.sentence()), rule.lifted_by());
     }
+    for host in &standing.to_follow {
+        warn(
+            format!("{host} could not be pointed to the writer"),
+            "a monitor does it as soon as the host answers",
+        );
+    }
     for (host, owed) in &standing.owed {
         match &owed.progress {
             Return::Awaited => warn(

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd};
+use crate::core::playbook::Section;
 use crate::core::run::{Ending, Happening, Next, Outcome, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport, StepReport};
 use crate::io::journal::{Entry, Opening};
@@ -64,6 +65,8 @@ pub struct RunReport {
     pub write_refused: Option<Duration>,
     /// What duties registered.
     pub registered: Registered,
+    /// Hosts that could not be pointed to the writer.
+    pub not_following: Vec<HostName>,
 }
 
 /// Pause before a stage that must come true is tried again.
@@ -79,6 +82,7 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered
         refused_at: None,
         opened_at: None,
         last_failed: None,
+        not_following: Vec::new(),
     };
     for (name, value) in &conduct.registered {
         hands.note(Entry::Value(name.clone(), value.clone()));
@@ -131,6 +135,7 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered
         in_doubt: conduct.run.is_in_doubt(),
         write_refused,
         registered: conduct.registered,
+        not_following: conduct.not_following,
     }
 }
 
@@ -145,6 +150,8 @@ struct Conduct<'h, H> {
     opened_at: Option<Duration>,
     /// The stage whose last try failed, to pause before the next.
     last_failed: Option<usize>,
+    /// Hosts that could not be pointed to the writer.
+    not_following: Vec<HostName>,
 }
 
 impl<H: Hands> Conduct<'_, H> {
@@ -162,6 +169,12 @@ impl<H: Hands> Conduct<'_, H> {
         let reports = self.everywhere(&stage, &stage.duty).await;
         let outcome = worst(&reports);
         self.register(&reports);
+        if stage.section == Section::Finish && stage.source.is_some() {
+            let failed = reports
+                .iter()
+                .filter(|(_, report)| report.outcome != DutyOutcome::Done);
+            self.not_following.extend(failed.map(|(host, _)| host.clone()));
+        }
         let was_committed = self.run.is_committed();
         self.happens(Happening::Did(number, outcome.clone()));
         if self.run.is_committed() && !was_committed {

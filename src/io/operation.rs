@@ -283,6 +283,7 @@ impl Performer<'_> {
         }
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
+            standing.to_follow = report.not_following.iter().cloned().collect();
         } else if report.in_doubt {
             standing.writer = None;
         }

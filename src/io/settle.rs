@@ -204,6 +204,7 @@ fn close_untouched(
         in_doubt: false,
         write_refused: None,
         registered: open.registered.clone(),
+        not_following: Vec::new(),
     };
     conclude(open, &report, standing);
     performer.remember(standing);
@@ -247,6 +248,7 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     let moves_writer = opening.moves_writer();
     if committed && moves_writer {
         standing.writer.clone_from(&opening.incoming);
+        standing.to_follow = report.not_following.iter().cloned().collect();
     } else if report.in_doubt && moves_writer {
         standing.writer = None;
     } else if moves_writer && opening.outgoing.is_some() && matches!(ending, Ending::Undone { .. }) {

@@ -219,6 +219,11 @@ impl Performer<'_> {
                     {
                         self.progress(standing, host, Return::Quarantined);
                     }
+                    if let Fix::Follow(host, _) = &fix
+                        && standing.to_follow.remove(host)
+                    {
+                        self.remember(standing);
+                    }
                     self.teller.tell(Event::Repaired {
                         host: fix.host().clone(),
                         what: fix.to_string(),

@@ -96,6 +96,10 @@ fn comes_to_order(lab: &Lab, code: i32, said: &str) -> &'static str {
             until_a_monitor_has_repaired(lab, said);
         }
     }
+    // What could not be told to follow is left to a monitor.
+    if code == 0 && said.contains("WARN") {
+        until_a_monitor_has_repaired(lab, said);
+    }
     let writer = if code == 5 || writable != ["db2"] {
         "db1"
     } else {
