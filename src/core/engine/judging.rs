@@ -12,6 +12,9 @@ use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
 use crate::core::standing::Return;
 
+/// How far the clock of a host and ours may drift apart while a host is away for a short time, looks included.
+const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(10);
+
 impl Engine {
     pub(super) fn check(
         &mut self,
@@ -96,7 +99,7 @@ impl Engine {
                         policy.within.as_secs()
                     ),
                     hint: format!(
-                        "find out why, then `mmm set-online {}`; it is kept out until then",
+                        "find out why, then `mmm set-online {}`; it is kept out until then, or until its checks have been well for as long",
                         host.name
                     ),
                 }));
@@ -110,8 +113,12 @@ impl Engine {
                 }));
             }
         }
-        if record.state == HostState::Online && self.answers(&host.name) {
-            record.uptime = self.uptime(&host.name).or(record.uptime);
+        if record.state == HostState::Online
+            && self.answers(&host.name)
+            && let Some(uptime) = self.uptime(&host.name)
+        {
+            record.uptime = Some(uptime);
+            record.uptime_at = self.looked_at.get(&host.name).copied();
         }
         self.records.insert(host.name.clone(), record);
     }
@@ -142,7 +149,7 @@ impl Engine {
                 Verdict::Failed => Server::Failed,
             },
             replication: self.replication(name, record),
-            peer: self.peer(now, host),
+            peer: self.peer(now, host, record),
             comeback: self.comeback(now, name, record),
         }
     }
@@ -187,16 +194,9 @@ impl Engine {
 
     /// How the host is that `host` replicates from. It must have answered since the replication began to fail: when a
     /// source dies, the checks of those who follow it may notice first.
-    fn peer(&self, now: Moment, host: &Host) -> Peer {
+    fn peer(&self, now: Moment, host: &Host, judged: &HostRecord) -> Peer {
         let writer = self.standing.writer.as_ref();
         let Some(peer) = host.peer.as_ref().or(writer) else {
-            return Peer::Away;
-        };
-        let Some(record) = self
-            .records
-            .get(peer)
-            .filter(|record| record.state == HostState::Online)
-        else {
             return Peer::Away;
         };
         let failing = match self.verdict(&host.name, CheckKind::RepThreads) {
@@ -207,7 +207,17 @@ impl Engine {
             .latch(&host.name, failing)
             .and_then(|latch| latch.failing_since);
         let ok_at = self.latch(peer, CheckKind::Mysql).and_then(|latch| latch.ok_at);
-        if !self.answers(peer) || ok_at < failing_since {
+        let is_there = |record: &&HostRecord| record.state == HostState::Online && self.answers(peer);
+        let Some(record) = self.records.get(peer).filter(is_there) else {
+            // What was excused while its source still answered is not made good by the source's death.
+            let trap_after = self.cluster.checks.of(failing).trap_after;
+            let lived_on = failing_since.zip(ok_at).map(|(since, ok_at)| ok_at.since(since));
+            return match lived_on {
+                Some(lived_on) if judged.state == HostState::Online && lived_on >= trap_after => Peer::Steady,
+                Some(_) | None => Peer::Away,
+            };
+        };
+        if ok_at < failing_since {
             return Peer::Away;
         }
         let writer_since = self.writer_since.filter(|_| writer == Some(peer));
@@ -238,11 +248,17 @@ impl Engine {
 
     /// Whether its system has gone on running since it was last ONLINE, and that is not long ago.
     fn was_away_shortly(&self, host: &HostName, record: &HostRecord) -> bool {
-        let is_new = self.looked_at.get(host).is_some_and(|at| *at > record.since);
-        let Some((before, now)) = record.uptime.zip(self.uptime(host).filter(|_| is_new)) else {
+        let Some(looked_at) = self.looked_at.get(host).filter(|at| **at > record.since) else {
             return false;
         };
-        now > before && now.saturating_sub(before) < self.cluster.recovery.short_downtime
+        let (Some(before), Some(before_at), Some(now)) = (record.uptime, record.uptime_at, self.uptime(host))
+        else {
+            return false;
+        };
+        let went_by = now.saturating_sub(before);
+        // A system that restarted soon after its last start may have been up for longer already than it was then.
+        let ran_on = went_by + CLOCKS_AGREE_WITHIN >= looked_at.since(before_at);
+        now > before && ran_on && went_by < self.cluster.recovery.short_downtime
     }
 
     fn uptime(&self, host: &HostName) -> Option<Duration> {
@@ -274,7 +290,9 @@ impl Engine {
     fn because(&self, rule: HostRule, host: &HostName) -> String {
         let says = |kind| {
             let last = self.latch(host, kind).and_then(|latch| latch.last.as_ref());
-            last.map(|last| format!("{}: {}", rule.sentence(), last.message()))
+            // What could not tell is not the reason.
+            let bad = last.filter(|last| matches!(last, CheckResult::Error(_)));
+            bad.map(|last| format!("{}: {}", rule.sentence(), last.message()))
         };
         let more = match rule {
             HostRule::H05 => says(CheckKind::Mysql),
