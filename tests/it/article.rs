@@ -232,7 +232,13 @@ fn what_a_user_of_mmm_types_does_what_it_did() {
     let watch = Watch::start(&lab);
     until_readers(&lab, &watch, true);
     shows_what_is(&lab);
-    let load = lab.start_load(Writers::default()).unwrap();
+    // What a held replica misses is soon caught up with.
+    let writers = Writers {
+        every: Duration::from_millis(20),
+        anew_every: Duration::from_millis(50),
+        ..Writers::default()
+    };
+    let load = lab.start_load(writers).unwrap();
     goes_and_comes(&lab, &watch);
     lags_and_catches_up(&lab, &watch);
     stops_and_goes_on(&lab, &watch);

@@ -165,11 +165,19 @@ impl Engine {
             .is_some_and(|latch| latch.verdict == Verdict::Ok && !latch.is_suspect())
     }
 
+    fn is_failing_now(&self, host: &HostName, kind: CheckKind) -> bool {
+        self.latch(host, kind).is_some_and(Latch::is_failing_now)
+    }
+
     fn replication(&self, host: &HostName, record: &HostRecord) -> Replication {
         let threads = self.verdict(host, CheckKind::RepThreads);
         let backlog = self.verdict(host, CheckKind::RepBacklog);
         match (threads, backlog) {
             (Verdict::Failed, _) => Replication::Broken,
+            // Threads that stopped leave no lag to tell, and that check may be trapped first: broken wins over lagging.
+            (Verdict::Ok, Verdict::Failed) if self.is_failing_now(host, CheckKind::RepThreads) => {
+                Replication::Untold
+            }
             (Verdict::Ok, Verdict::Failed) => Replication::Delayed,
             (Verdict::Ok, Verdict::Ok) if self.is_well_since(host, record) => Replication::Fine,
             _ => Replication::Untold,

@@ -106,6 +106,26 @@ fn broken_wins_over_lagging_and_both_must_be_well_again() {
 }
 
 #[test]
+fn a_replica_that_stops_is_broken_and_not_lagging_first() {
+    let mut world = World::settled();
+    world.fails("db2", RepBacklog);
+    world.second();
+    world.fails("db2", RepThreads);
+    world.pass(TRAP);
+    assert_eq!(world.state("db2"), HostState::Online);
+    world.second();
+    assert_eq!(world.state("db2"), HostState::ReplicationFail);
+    // With threads that were only in doubt, it is a lag.
+    let mut world = World::settled();
+    world.fails("db2", RepBacklog);
+    world.fails("db2", RepThreads);
+    world.second();
+    world.mends("db2", RepThreads);
+    world.pass(TRAP);
+    assert_eq!(world.state("db2"), HostState::ReplicationDelay);
+}
+
+#[test]
 fn a_peer_that_has_just_come_online_excuses_replication_for_a_minute() {
     let mut world = World::unseen(|_| {});
     world.pass(5);
