@@ -247,7 +247,6 @@ fn what_a_user_of_mmm_types_does_what_it_did() {
         ("db3 changed from ONLINE to REPLICATION_DELAY", "H14"),
         ("db3 changed from REPLICATION_DELAY to ONLINE", "H15"),
         ("db3 changed from ONLINE to REPLICATION_FAIL", "H13"),
-        ("db3 changed from REPLICATION_FAIL to ONLINE", "H15"),
     ] {
         changed(&watch, change, because);
     }
