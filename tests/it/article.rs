@@ -16,6 +16,7 @@ use mmm::core::hosts::HostState;
 use super::cluster::{SOON, mmm};
 use super::failover::{slow, unplanned};
 use super::order;
+use super::verbs::readers;
 use super::watch::{ACTS_WITHIN, WRITER, Watch, host, show, tell, until_shown, warns};
 
 /// MMM's own files: on the monitor's box, and one from an agent.
@@ -111,17 +112,6 @@ fn imported() -> Lab {
     mmm(&lab, &["validate"], 0);
     mmm(&lab, &["@test_mmm", "check"], 0);
     lab
-}
-
-/// Who holds the readers' addresses, in their order; none while one is nowhere, or on two hosts as it moves.
-fn readers(lab: &Lab) -> Option<Vec<&'static str>> {
-    let holders = READER_ADDRESSES
-        .iter()
-        .map(|address| match lab.who_has(address).unwrap()[..] {
-            [holder] => Some(holder),
-            _ => None,
-        });
-    holders.collect()
 }
 
 /// Waits until both readers' addresses are up, one of them on db3 or none.

@@ -8,22 +8,22 @@ use mmm::core::hosts::HostState;
 use super::cluster::{SOON, cluster, mmm};
 use super::watch::{ACTS_WITHIN, WRITER, Watch, host, show};
 
-/// Who holds the readers' addresses, one host each.
-fn readers(lab: &Lab) -> Vec<&'static str> {
-    let holders = READER_ADDRESSES.iter().map(|address| {
-        let holders = lab.who_has(address).unwrap();
-        assert!(holders.len() <= 1, "{address} is on {holders:?}");
-        holders
-    });
-    holders.flatten().collect()
+/// Who holds the readers' addresses, in their order; none while one is nowhere, or on two hosts as it moves.
+pub fn readers(lab: &Lab) -> Option<Vec<&'static str>> {
+    let holders = READER_ADDRESSES
+        .iter()
+        .map(|address| match lab.who_has(address).unwrap()[..] {
+            [holder] => Some(holder),
+            _ => None,
+        });
+    holders.collect()
 }
 
 /// Waits until the readers' addresses are up, one of them on db3.
 #[track_caller]
 fn until_db3_reads(lab: &Lab) {
     until(ACTS_WITHIN, "the readers' addresses, one on db3", || {
-        let holders = readers(lab);
-        holders.len() == READER_ADDRESSES.len() && holders.contains(&"db3")
+        readers(lab).is_some_and(|holders| holders.contains(&"db3"))
     })
     .unwrap();
 }
@@ -53,12 +53,7 @@ fn round_trip(lab: &Lab) {
     );
     assert_eq!(state(lab, "db3"), HostState::AdminOffline);
     assert_eq!(threads(lab, "db3"), stopped());
-    let holders = readers(lab);
-    assert_eq!(
-        holders.len(),
-        READER_ADDRESSES.len(),
-        "no address is lost: {holders:?}"
-    );
+    let holders = readers(lab).expect("no address is lost, and none is twice");
     assert!(!holders.contains(&"db3"), "{holders:?}");
 
     let again = mmm(lab, &["set-offline", "db3"], 0);
