@@ -66,6 +66,12 @@ pub struct Latch {
     /// When a probe last found it bad.
     #[serde(default)]
     pub bad_at: Option<Moment>,
+    /// Since when no probe could tell.
+    #[serde(default)]
+    pub blind_since: Option<Moment>,
+    /// Whether that has lasted for the trap period.
+    #[serde(skip)]
+    blind: bool,
     /// The verdict that an earlier monitor came to; none once a probe has said something definite.
     #[serde(skip)]
     inherited: Option<Verdict>,
@@ -81,6 +87,8 @@ impl Default for Latch {
             heard_at: None,
             ok_at: None,
             bad_at: None,
+            blind_since: None,
+            blind: false,
             inherited: None,
         }
     }
@@ -127,8 +135,11 @@ impl Latch {
         }
         self.heard_at = Some(now);
         let known = self.known();
-        if !matches!(result, CheckResult::Unknown(_)) {
+        if matches!(result, CheckResult::Unknown(_)) {
+            self.blind_since.get_or_insert(now);
+        } else {
             self.inherited = None;
+            self.blind_since = None;
         }
         match &result {
             CheckResult::Ok(_) => {
@@ -162,6 +173,22 @@ impl Latch {
     /// the newest one could not tell.
     pub fn tick(&mut self, now: Moment, trap_after: Duration) -> Option<Verdict> {
         self.fail(now, self.known(), trap_after)
+    }
+
+    /// Whether no probe has been able to tell for the whole trap period: nothing is decided on this check then.
+    pub fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// Lets time pass; says when that begins or ends. It never is while the reason lies elsewhere: not `counts`.
+    pub fn blink(&mut self, now: Moment, trap_after: Duration, counts: bool) -> Option<bool> {
+        if !counts {
+            self.blind_since = None;
+        }
+        let blind = self
+            .blind_since
+            .is_some_and(|since| now.since(since) >= trap_after);
+        (blind != std::mem::replace(&mut self.blind, blind)).then_some(blind)
     }
 
     fn fail(&mut self, now: Moment, known: Verdict, trap_after: Duration) -> Option<Verdict> {

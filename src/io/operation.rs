@@ -298,6 +298,10 @@ impl Performer<'_> {
             }
             (Ending::Done { .. }, Request::Rejoin { host }) => {
                 standing.owed.remove(host);
+                // A person who brings it back by hand wants it to serve.
+                if !self.by_itself {
+                    standing.released.insert(host.clone(), clock::now());
+                }
             }
             (Ending::Done { .. } | Ending::Undone { .. }, _) => {}
         }

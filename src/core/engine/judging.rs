@@ -1,5 +1,6 @@
 //! From probe results to verdicts, and from verdicts to the states of hosts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Effect, Engine};
@@ -39,8 +40,28 @@ impl Engine {
 
     /// Lets checks that keep failing become failed, whether or not a probe has just returned.
     pub(super) fn trap(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let answers = |(host, kind): &(HostName, CheckKind), latch: &Latch| {
+            let is_well = matches!(latch.last, Some(CheckResult::Ok(_)));
+            (*kind == CheckKind::Mysql && is_well).then(|| host.clone())
+        };
+        let answering: BTreeSet<HostName> = self
+            .latches
+            .iter()
+            .filter_map(|(check, latch)| answers(check, latch))
+            .collect();
         for ((host, kind), latch) in &mut self.latches {
-            if let Some(verdict) = latch.tick(now, self.cluster.checks.of(*kind).trap_after) {
+            // Of a server that does not answer, nobody expects to hear about replication.
+            let counts = matches!(kind, CheckKind::Ping | CheckKind::Mysql) || answering.contains(host);
+            let trap_after = self.cluster.checks.of(*kind).trap_after;
+            match latch.blink(now, trap_after, counts) {
+                Some(true) => effects.push(Effect::Tell(blind(host, *kind, latch))),
+                Some(false) if matches!(latch.last, Some(CheckResult::Ok(_))) => {
+                    let message = "it can be asked again".to_owned();
+                    effects.push(Effect::Tell(changed(host, *kind, Verdict::Ok, message)));
+                }
+                Some(false) | None => {}
+            }
+            if let Some(verdict) = latch.tick(now, trap_after) {
                 let message = latch
                     .last
                     .as_ref()
@@ -315,6 +336,15 @@ impl Engine {
             _ => None,
         };
         more.unwrap_or_else(|| rule.sentence().to_owned())
+    }
+}
+
+/// A check that cannot tell is no reason to act, and one not to sleep.
+fn blind(host: &HostName, kind: CheckKind, latch: &Latch) -> Event {
+    let why = latch.last.as_ref().map_or("", CheckResult::message);
+    Event::Alarm {
+        what: format!("check `{kind}` of {host} cannot tell: {why}"),
+        hint: "`mmm check` says what is missing; until then nothing is decided on this check".to_owned(),
     }
 }
 
