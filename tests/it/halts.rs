@@ -198,10 +198,11 @@ fn halting_duty(run: &str) -> String {
     )
 }
 
-/// The shipped duty with the wait in front of its steps.
+/// The shipped duty with the wait in front of its steps, which are performed even if there is nothing to do.
 fn halted_duty(name: &str, run: &str) -> String {
     let text = shipped(&format!("duties/{name}.yaml"));
     let text = text.replace(&format!("duty: {name}\n"), &format!("duty: halted-{name}\n"));
+    let text = text.replacen("\nunless: &", "\nverify: &", 1);
     text.replacen(
         "steps:\n",
         &format!("steps:\n  - {{ name: Wait, run: '{run}', within: 60s }}\n"),
