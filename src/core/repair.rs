@@ -329,6 +329,9 @@ mod tests {
             to_follow: [HostName::from("db3")].into(),
             ..in_service.clone()
         };
-        assert_eq!(found_by(&half_way, follows), [Fix::Follow("db3".into(), "db2".into())]);
+        assert_eq!(
+            found_by(&half_way, follows),
+            [Fix::Follow("db3".into(), "db2".into())]
+        );
     }
 }

@@ -16,6 +16,7 @@ mod errors;
 mod expiry;
 mod failover;
 mod halts;
+mod killed;
 mod load;
 mod order;
 mod returning;
