@@ -25,6 +25,7 @@ mod secrets;
 mod silence;
 mod startup;
 mod switchover;
+mod two_clusters;
 mod undo;
 mod verbs;
 mod watch;
