@@ -116,5 +116,9 @@ fn what_a_killed_writer_leaves_is_whole() {
         }
         newest = standing.generation;
     }
-    println!("{KILLS} kills, {newest} generations");
+    let files = || std::fs::read_dir(dir.path()).unwrap().count();
+    println!("{KILLS} kills, {newest} generations, {} files", files());
+    // The standing, the records, and the runs' own directory.
+    dir.sweep(Duration::ZERO).unwrap();
+    assert_eq!(files(), 3);
 }
