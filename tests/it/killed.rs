@@ -6,20 +6,22 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lab::Lab;
 use lab::roster::{INTERFACE, READER_ADDRESSES};
 use lab::wait::until_some;
 use lab::writer::Writers;
+use lab::{Lab, Restart};
 use mmm::core::hosts::HostState;
 
 use super::cluster::{SOON, cluster, mmm};
-use super::failover::unplanned;
+use super::failover::{back_or_kept_out, one_writer_at_a_time, slow, unplanned};
 use super::watch::{ACTS_WITHIN, WRITER, Watch, long, tell};
 
 /// A monitor that was started again has everything in order within this.
 const CONVERGES_WITHIN: Duration = Duration::from_secs(10);
 /// When a monitor is killed, after its start.
 const LIVES_MS: Range<u64> = 200..7_000;
+/// When a monitor is killed, after the writer died: from waiting for the trap period until all is done.
+const INTO_A_FAILOVER_MS: Range<u64> = 1_500..4_500;
 /// Names the seed of a run that is to be repeated.
 const SEED: &str = "MMM_SEED";
 
@@ -45,6 +47,10 @@ impl Dice {
         let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % limit
+    }
+
+    fn within(&self, range: Range<u64>) -> Duration {
+        Duration::from_millis(range.start + self.below(range.end - range.start))
     }
 
     fn one_of<T: Copy>(&self, choices: &[T]) -> T {
@@ -208,7 +214,7 @@ fn killed_and_started_again<'l>(
     actor: &Actor<'_>,
     dice: &Dice,
 ) -> (Watch<'l>, Duration) {
-    let lives = Duration::from_millis(LIVES_MS.start + dice.below(LIVES_MS.end - LIVES_MS.start));
+    let lives = dice.within(LIVES_MS);
     let overlaps = dice.below(2) == 0;
     actor.stop.store(false, Ordering::Relaxed);
     let (watch, start, ended) = std::thread::scope(|scope| {
@@ -286,4 +292,61 @@ fn killed_at_random_while_roles_move() {
     assert!(times.iter().all(|took| *took <= CONVERGES_WITHIN), "{times:?}");
     lab.wait_for_equal_tables("app.writes", &["db1", "db2", "db3"], ACTS_WITHIN)
         .unwrap();
+}
+
+#[test]
+fn killed_at_random_in_the_middle_of_a_failover() {
+    let rounds = if long() { 15 } else { 3 };
+    let dice = Dice::seeded();
+    let lab = cluster();
+    let mut times = Vec::new();
+    let mut begun_anew = 0;
+    let mut watch = Watch::start(&lab);
+    for _ in 0..rounds {
+        let [old] = lab.writable_hosts()[..] else {
+            panic!("writable: {:?}", lab.writable_hosts())
+        };
+        let new = if old == "db1" { "db2" } else { "db1" };
+        lab.host(old).unwrap().set_restart(Restart::Never).unwrap();
+        let load = lab.start_load(slow()).unwrap();
+        let into = dice.within(INTO_A_FAILOVER_MS);
+        lab.host(old).unwrap().kill_mysqld().unwrap();
+        std::thread::sleep(into);
+        watch.kill();
+        let was_done = lab.writable_hosts() == [new];
+        begun_anew += usize::from(!was_done);
+        let start = Instant::now();
+        watch = Watch::start_anyhow(&lab);
+        let served = load.until_acknowledged(new, 1, CONVERGES_WITHIN);
+        let took = start.elapsed();
+        eprintln!(
+            "   killed {into:?} after the writer: {new} served {took:?} after the start (open before: {was_done})"
+        );
+        if let Err(error) = served {
+            panic!("killed {into:?} after {old}: {error:#}\n{}", watch.said());
+        }
+        times.push(took);
+        let start_again = ["systemctl", "start", "mariadb"];
+        lab.host(old)
+            .unwrap()
+            .run(start_again, SOON)
+            .unwrap()
+            .ok()
+            .unwrap();
+        assert!(back_or_kept_out(&lab, &watch, old, new), "{}", watch.said());
+        let report = load
+            .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], unplanned(1))
+            .unwrap();
+        one_writer_at_a_time(&report);
+        assert_eq!(report.lost(), 0, "{report}");
+        is_in_order(&lab).unwrap();
+    }
+    times.sort_unstable();
+    eprintln!(
+        "== {rounds} kills of the monitor in a failover, {begun_anew} before the new writer was open: writes went on after \
+         {:?} at least, {:?} in the middle, {:?} at most",
+        times[0],
+        times[rounds / 2],
+        times[rounds - 1],
+    );
 }
