@@ -127,7 +127,7 @@ fn failover_during(lab: &Lab, watch: &Watch<'_>, hang: Hang, after: Duration) ->
         assert!(!is_well(&views[SECOND_CLUSTER]), "{hang:?} was not noticed");
     }
     hang.end(lab);
-    start_again(old);
+    // The old server is started again by the monitor.
     until_all_is_well(lab, watch);
     assert_eq!(lab.who_has(WRITER).unwrap(), [new]);
     second_pair_kept_its_writer(lab);
@@ -140,13 +140,6 @@ fn failover_during(lab: &Lab, watch: &Watch<'_>, hang: Hang, after: Duration) ->
         &report,
     );
     (Duration::from_secs_f64(report.longest_gap_ms / 1000.0), slowest)
-}
-
-fn start_again(host: &Host) {
-    host.run(["systemctl", "start", "mariadb"], SOON)
-        .unwrap()
-        .ok()
-        .unwrap();
 }
 
 /// Whoever it is: one of the pair takes writes and has the address.
