@@ -318,7 +318,8 @@ pub fn reopen(
             Kind::Refused,
             format!("the writer of `{}` was not opened", cluster.name),
             because,
-        ))
+        )
+        .hint("if that host is meant to be the writer, `mmm set-passive`, name it with `mmm set-ip`, then `mmm set-active`; otherwise close it"))
     };
     hands_off(cluster, standing)?;
     if standing.writer.as_ref() != Some(writer) {

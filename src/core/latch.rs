@@ -1,7 +1,8 @@
 //! From single probe results to a verdict that does not flicker: a check must keep failing for its trap period.
 //!
-//! Unlike MMM's, a latch always publishes recovery, and an unknown result in between neither clears nor
-//! restarts the timer of a failing check.
+//! Unlike MMM's, a latch always publishes recovery. An unknown result in between neither clears nor restarts the timer
+//! of a failing check, and it never is what makes it failed: whoever refuses us lives. Unknown for a whole trap period, the
+//! timer starts over.
 
 use std::time::Duration;
 
@@ -62,6 +63,15 @@ pub struct Latch {
     /// When a probe last found all well.
     #[serde(default)]
     pub ok_at: Option<Moment>,
+    /// When a probe last found it bad.
+    #[serde(default)]
+    pub bad_at: Option<Moment>,
+    /// Since when no probe could tell.
+    #[serde(default)]
+    pub blind_since: Option<Moment>,
+    /// Whether that has lasted for the trap period.
+    #[serde(skip)]
+    blind: bool,
     /// The verdict that an earlier monitor came to; none once a probe has said something definite.
     #[serde(skip)]
     inherited: Option<Verdict>,
@@ -76,6 +86,9 @@ impl Default for Latch {
             last: None,
             heard_at: None,
             ok_at: None,
+            bad_at: None,
+            blind_since: None,
+            blind: false,
             inherited: None,
         }
     }
@@ -122,8 +135,11 @@ impl Latch {
         }
         self.heard_at = Some(now);
         let known = self.known();
-        if !matches!(result, CheckResult::Unknown(_)) {
+        if matches!(result, CheckResult::Unknown(_)) {
+            self.blind_since.get_or_insert(now);
+        } else {
             self.inherited = None;
+            self.blind_since = None;
         }
         match &result {
             CheckResult::Ok(_) => {
@@ -132,6 +148,15 @@ impl Latch {
             }
             CheckResult::Error(_) => {
                 self.failing_since.get_or_insert(now);
+                self.bad_at = Some(now);
+            }
+            // For a whole trap period nothing bad was seen, and nothing good: what began to fail starts over.
+            CheckResult::Unknown(_)
+                if self.inherited.is_none()
+                    && self.is_suspect()
+                    && self.bad_at.is_none_or(|at| now.since(at) > trap_after) =>
+            {
+                self.failing_since = None;
             }
             CheckResult::Unknown(_) => {}
         }
@@ -144,14 +169,32 @@ impl Latch {
         }
     }
 
-    /// Lets time pass; a check that has been failing for `trap_after` becomes failed without waiting for a probe.
+    /// Lets time pass; a check that has been failing for `trap_after` becomes failed without waiting for a probe, unless
+    /// the newest one could not tell.
     pub fn tick(&mut self, now: Moment, trap_after: Duration) -> Option<Verdict> {
         self.fail(now, self.known(), trap_after)
     }
 
+    /// Whether no probe has been able to tell for the whole trap period: nothing is decided on this check then.
+    pub fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// Lets time pass; says when that begins or ends. It never is while the reason lies elsewhere: not `counts`.
+    pub fn blink(&mut self, now: Moment, trap_after: Duration, counts: bool) -> Option<bool> {
+        if !counts {
+            self.blind_since = None;
+        }
+        let blind = self
+            .blind_since
+            .is_some_and(|since| now.since(since) >= trap_after);
+        (blind != std::mem::replace(&mut self.blind, blind)).then_some(blind)
+    }
+
     fn fail(&mut self, now: Moment, known: Verdict, trap_after: Duration) -> Option<Verdict> {
         let since = self.failing_since?;
-        if self.inherited.is_some() || now.since(since) < trap_after {
+        let is_bad = matches!(self.last, Some(CheckResult::Error(_)));
+        if self.inherited.is_some() || !is_bad || now.since(since) < trap_after {
             return None;
         }
         self.change(now, known, Verdict::Failed)
@@ -162,6 +205,12 @@ impl Latch {
         if self.verdict != Verdict::Failed {
             self.failing_since = None;
         }
+    }
+
+    /// True while it is on the way to being failed: suspect, and the newest probe was bad. One that could not tell
+    /// since has shown that somebody lives there.
+    pub fn is_failing_now(&self) -> bool {
+        self.is_suspect() && matches!(self.last, Some(CheckResult::Error(_)))
     }
 
     /// True while results are bad but the trap period has not passed.
@@ -228,10 +277,20 @@ mod tests {
                 TRAP,
             );
         }
-        assert_eq!(
-            latch.observe(Moment(5_000), unknown(), TRAP),
-            Some(Verdict::Failed)
-        );
+        assert_eq!(latch.observe(Moment(5_000), error(), TRAP), Some(Verdict::Failed));
+    }
+
+    #[test]
+    fn one_error_followed_by_refusals_never_fails_a_check() {
+        let mut latch = Latch::default();
+        latch.observe(Moment(0), error(), TRAP);
+        for second in 1..100 {
+            assert_eq!(latch.observe(Moment(second * 1_000), unknown(), TRAP), None);
+            assert_eq!(latch.tick(Moment(second * 1_000 + 500), TRAP), None);
+            assert!(!latch.is_failing_now());
+        }
+        assert_eq!(latch.observe(Moment(100_000), error(), TRAP), None);
+        assert_eq!(latch.tick(Moment(104_000), TRAP), Some(Verdict::Failed));
     }
 
     #[test]

@@ -44,6 +44,8 @@ enum Floating {
     Nowhere,
     /// On the only host that accepts writes.
     WithOpen,
+    /// There, and left over on hosts that were seen to refuse writes.
+    WithOpenAndStrays,
     /// On one host that accepts none.
     Apart,
     Several,
@@ -93,9 +95,7 @@ impl StartRule {
             StartRule::S02 => "more than one host holds the writer address",
             StartRule::S03 => "one host accepts writes and another holds the writer address",
             StartRule::S04 => "one host accepts writes and another is on record as the writer",
-            StartRule::S05 => {
-                "the host on record as the writer accepts writes, and nothing speaks for another"
-            }
+            StartRule::S05 => "the host on record as the writer is the only one that accepts writes",
             StartRule::S06 => "no host accepts writes, so the one on record stays the writer",
             StartRule::S07 => {
                 "a host accepts writes and holds the writer address while the one on record has neither, so it is taken \
@@ -215,6 +215,14 @@ fn rule(claims: &[Claim]) -> StartRule {
         ([], _) => Floating::Nowhere,
         ([holder], [open]) if holder.host == open.host => Floating::WithOpen,
         ([_], _) => Floating::Apart,
+        (several, [open])
+            if open.address == Some(true)
+                && several
+                    .iter()
+                    .all(|holder| holder.host == open.host || holder.writable == Some(false)) =>
+        {
+            Floating::WithOpenAndStrays
+        }
         (_, _) => Floating::Several,
     };
     let open = match open.as_slice() {
@@ -225,13 +233,19 @@ fn rule(claims: &[Claim]) -> StartRule {
     };
     match (open, floating, is_stored) {
         (Open::Several, _, _) => StartRule::S01,
-        (Open::Nobody | Open::Stored | Open::Other, Floating::Several, _) => StartRule::S02,
+        (Open::Nobody | Open::Stored | Open::Other, Floating::Several, _)
+        | (Open::Nobody, Floating::WithOpenAndStrays, _)
+        | (Open::Other, Floating::WithOpenAndStrays, true) => StartRule::S02,
         (Open::Stored | Open::Other, Floating::Apart, _) => StartRule::S03,
         (Open::Other, Floating::Nowhere, true) => StartRule::S04,
-        (Open::Stored, Floating::Nowhere | Floating::WithOpen, _) => StartRule::S05,
+        (Open::Stored, Floating::Nowhere | Floating::WithOpen | Floating::WithOpenAndStrays, _) => {
+            StartRule::S05
+        }
         (Open::Nobody, Floating::Nowhere | Floating::WithOpen | Floating::Apart, true) => StartRule::S06,
         (Open::Other, Floating::WithOpen, true) => StartRule::S07,
-        (Open::Other, Floating::Nowhere | Floating::WithOpen, false) => StartRule::S08,
+        (Open::Other, Floating::Nowhere | Floating::WithOpen | Floating::WithOpenAndStrays, false) => {
+            StartRule::S08
+        }
         (Open::Nobody, Floating::Nowhere | Floating::WithOpen | Floating::Apart, false) => StartRule::S09,
     }
 }

@@ -227,6 +227,18 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         let rule = engine.rule();
         warn(format!("{rule}: {}", rule.sentence()), rule.lifted_by());
     }
+    for host in &engine.cluster().hosts {
+        for check in CheckKind::ALL {
+            let blind = engine.latch(&host.name, check).filter(|latch| latch.is_blind());
+            if let Some(latch) = blind {
+                let why = latch.last.as_ref().map_or("", CheckResult::message);
+                warn(
+                    format!("check `{check}` of {} cannot tell: {why}", host.name),
+                    "see `mmm check`",
+                );
+            }
+        }
+    }
     for host in &standing.to_follow {
         warn(
             format!("{host} could not be pointed to the writer"),

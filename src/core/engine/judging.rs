@@ -1,5 +1,6 @@
 //! From probe results to verdicts, and from verdicts to the states of hosts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Effect, Engine};
@@ -11,6 +12,9 @@ use crate::core::hosts::{
 use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
 use crate::core::standing::Return;
+
+/// How far the clock of a host and ours may drift apart while a host is away for a short time, looks included.
+const CLOCKS_AGREE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn check(
@@ -36,8 +40,28 @@ impl Engine {
 
     /// Lets checks that keep failing become failed, whether or not a probe has just returned.
     pub(super) fn trap(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let answers = |(host, kind): &(HostName, CheckKind), latch: &Latch| {
+            let is_well = matches!(latch.last, Some(CheckResult::Ok(_)));
+            (*kind == CheckKind::Mysql && is_well).then(|| host.clone())
+        };
+        let answering: BTreeSet<HostName> = self
+            .latches
+            .iter()
+            .filter_map(|(check, latch)| answers(check, latch))
+            .collect();
         for ((host, kind), latch) in &mut self.latches {
-            if let Some(verdict) = latch.tick(now, self.cluster.checks.of(*kind).trap_after) {
+            // Of a server that does not answer, nobody expects to hear about replication.
+            let counts = matches!(kind, CheckKind::Ping | CheckKind::Mysql) || answering.contains(host);
+            let trap_after = self.cluster.checks.of(*kind).trap_after;
+            match latch.blink(now, trap_after, counts) {
+                Some(true) => effects.push(Effect::Tell(blind(host, *kind, latch))),
+                Some(false) if matches!(latch.last, Some(CheckResult::Ok(_))) => {
+                    let message = "it can be asked again".to_owned();
+                    effects.push(Effect::Tell(changed(host, *kind, Verdict::Ok, message)));
+                }
+                Some(false) | None => {}
+            }
+            if let Some(verdict) = latch.tick(now, trap_after) {
                 let message = latch
                     .last
                     .as_ref()
@@ -96,7 +120,7 @@ impl Engine {
                         policy.within.as_secs()
                     ),
                     hint: format!(
-                        "find out why, then `mmm set-online {}`; it is kept out until then",
+                        "find out why, then `mmm set-online {}`; it is kept out until then, or until its checks have been well for as long",
                         host.name
                     ),
                 }));
@@ -110,8 +134,12 @@ impl Engine {
                 }));
             }
         }
-        if record.state == HostState::Online && self.answers(&host.name) {
-            record.uptime = self.uptime(&host.name).or(record.uptime);
+        if record.state == HostState::Online
+            && self.answers(&host.name)
+            && let Some(uptime) = self.uptime(&host.name)
+        {
+            record.uptime = Some(uptime);
+            record.uptime_at = self.looked_at.get(&host.name).copied();
         }
         self.records.insert(host.name.clone(), record);
     }
@@ -142,7 +170,7 @@ impl Engine {
                 Verdict::Failed => Server::Failed,
             },
             replication: self.replication(name, record),
-            peer: self.peer(now, host),
+            peer: self.peer(now, host, record),
             comeback: self.comeback(now, name, record),
         }
     }
@@ -187,16 +215,9 @@ impl Engine {
 
     /// How the host is that `host` replicates from. It must have answered since the replication began to fail: when a
     /// source dies, the checks of those who follow it may notice first.
-    fn peer(&self, now: Moment, host: &Host) -> Peer {
+    fn peer(&self, now: Moment, host: &Host, judged: &HostRecord) -> Peer {
         let writer = self.standing.writer.as_ref();
         let Some(peer) = host.peer.as_ref().or(writer) else {
-            return Peer::Away;
-        };
-        let Some(record) = self
-            .records
-            .get(peer)
-            .filter(|record| record.state == HostState::Online)
-        else {
             return Peer::Away;
         };
         let failing = match self.verdict(&host.name, CheckKind::RepThreads) {
@@ -207,7 +228,17 @@ impl Engine {
             .latch(&host.name, failing)
             .and_then(|latch| latch.failing_since);
         let ok_at = self.latch(peer, CheckKind::Mysql).and_then(|latch| latch.ok_at);
-        if !self.answers(peer) || ok_at < failing_since {
+        let is_there = |record: &&HostRecord| record.state == HostState::Online && self.answers(peer);
+        let Some(record) = self.records.get(peer).filter(is_there) else {
+            // What was excused while its source still answered is not made good by the source's death.
+            let trap_after = self.cluster.checks.of(failing).trap_after;
+            let lived_on = failing_since.zip(ok_at).map(|(since, ok_at)| ok_at.since(since));
+            return match lived_on {
+                Some(lived_on) if judged.state == HostState::Online && lived_on >= trap_after => Peer::Steady,
+                Some(_) | None => Peer::Away,
+            };
+        };
+        if ok_at < failing_since {
             return Peer::Away;
         }
         let writer_since = self.writer_since.filter(|_| writer == Some(peer));
@@ -238,11 +269,17 @@ impl Engine {
 
     /// Whether its system has gone on running since it was last ONLINE, and that is not long ago.
     fn was_away_shortly(&self, host: &HostName, record: &HostRecord) -> bool {
-        let is_new = self.looked_at.get(host).is_some_and(|at| *at > record.since);
-        let Some((before, now)) = record.uptime.zip(self.uptime(host).filter(|_| is_new)) else {
+        let Some(looked_at) = self.looked_at.get(host).filter(|at| **at > record.since) else {
             return false;
         };
-        now > before && now.saturating_sub(before) < self.cluster.recovery.short_downtime
+        let (Some(before), Some(before_at), Some(now)) = (record.uptime, record.uptime_at, self.uptime(host))
+        else {
+            return false;
+        };
+        let went_by = now.saturating_sub(before);
+        // A system that restarted soon after its last start may have been up for longer already than it was then.
+        let ran_on = went_by + CLOCKS_AGREE_WITHIN >= looked_at.since(before_at);
+        now > before && ran_on && went_by < self.cluster.recovery.short_downtime
     }
 
     fn uptime(&self, host: &HostName) -> Option<Duration> {
@@ -274,7 +311,9 @@ impl Engine {
     fn because(&self, rule: HostRule, host: &HostName) -> String {
         let says = |kind| {
             let last = self.latch(host, kind).and_then(|latch| latch.last.as_ref());
-            last.map(|last| format!("{}: {}", rule.sentence(), last.message()))
+            // What could not tell is not the reason.
+            let bad = last.filter(|last| matches!(last, CheckResult::Error(_)));
+            bad.map(|last| format!("{}: {}", rule.sentence(), last.message()))
         };
         let more = match rule {
             HostRule::H05 => says(CheckKind::Mysql),
@@ -289,6 +328,15 @@ impl Engine {
             _ => None,
         };
         more.unwrap_or_else(|| rule.sentence().to_owned())
+    }
+}
+
+/// A check that cannot tell is no reason to act, and one not to sleep.
+fn blind(host: &HostName, kind: CheckKind, latch: &Latch) -> Event {
+    let why = latch.last.as_ref().map_or("", CheckResult::message);
+    Event::Alarm {
+        what: format!("check `{kind}` of {host} cannot tell: {why}"),
+        hint: "`mmm check` says what is missing; until then nothing is decided on this check".to_owned(),
     }
 }
 

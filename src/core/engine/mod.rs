@@ -150,6 +150,8 @@ pub struct Engine {
     /// Since when the masters have been waited for.
     waiting_since: Option<Moment>,
     rule: Rule,
+    /// The rule that people were told of last: an operation in between is told of by itself.
+    told_rule: Rule,
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
@@ -194,6 +196,7 @@ impl Engine {
             network: NetworkPicture::Answers,
             waiting_since: None,
             rule: Rule::R09,
+            told_rule: Rule::R09,
             guard: None,
             events: None,
             complaint: None,
@@ -337,15 +340,15 @@ impl Engine {
     fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let rule = rule::decide(&self.picture());
         // Nothing is missing that has only not been looked for yet.
-        let is_early = rule == Rule::R04 && !self.has_looked_everywhere();
-        if rule != self.rule && !is_early {
-            if rule != Rule::R10 && self.rule != Rule::R10 {
-                effects.push(Effect::Tell(Event::RuleChanged {
-                    rule: rule.to_string(),
-                    sentence: rule.sentence().to_owned(),
-                }));
-            }
+        if rule != Rule::R04 || self.has_looked_everywhere() {
             self.rule = rule;
+        }
+        if self.rule != self.told_rule && self.rule != Rule::R10 && !self.is_premature() {
+            self.told_rule = self.rule;
+            effects.push(Effect::Tell(Event::RuleChanged {
+                rule: self.rule.to_string(),
+                sentence: self.rule.sentence().to_owned(),
+            }));
         }
         let writer_failed = self
             .standing
@@ -387,6 +390,13 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether the rule rests on a writer that has not been looked at since the last effect ended: people are told when it
+    /// has.
+    fn is_premature(&self) -> bool {
+        let is_stale = |writer| !self.is_fresh(writer);
+        matches!(self.rule, Rule::R03 | Rule::R04) && self.standing.writer.as_ref().is_some_and(is_stale)
     }
 
     fn picture(&self) -> Picture {
@@ -444,7 +454,7 @@ impl Engine {
                 .is_some_and(|mysql| !mysql.is_writable());
         match latch.verdict {
             Verdict::Failed => WriterPicture::Failed,
-            Verdict::Ok | Verdict::Untested if latch.is_suspect() => WriterPicture::Suspect,
+            Verdict::Ok | Verdict::Untested if latch.is_failing_now() => WriterPicture::Suspect,
             Verdict::Ok | Verdict::Untested if read_only => WriterPicture::ReadOnly,
             Verdict::Ok | Verdict::Untested => WriterPicture::Serving,
         }

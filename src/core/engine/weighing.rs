@@ -61,10 +61,7 @@ impl Engine {
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {
                 if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
-                    effects.push(Effect::Tell(Event::Alarm {
-                        what: format!("{rule}: {suspect}: {}", rule.sentence()),
-                        hint: rule.lifted_by().to_owned(),
-                    }));
+                    effects.push(Effect::Tell(held_back(rule, &suspect)));
                     self.guard = Some(Guard {
                         rule,
                         suspect,
@@ -74,5 +71,19 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+/// What people are told about a failed writer that keeps its role. One that answers again wakes nobody.
+fn held_back(rule: EvidenceRule, suspect: &HostName) -> Event {
+    if rule == EvidenceRule::R20 {
+        return Event::RuleChanged {
+            rule: rule.to_string(),
+            sentence: rule.sentence().to_owned(),
+        };
+    }
+    Event::Alarm {
+        what: format!("{rule}: {suspect}: {}", rule.sentence()),
+        hint: rule.lifted_by().to_owned(),
     }
 }

@@ -81,6 +81,9 @@ pub struct HostRecord {
     pub out_since: Option<Moment>,
     /// How long its system had been up when it was last ONLINE and answered.
     pub uptime: Option<Duration>,
+    /// When that was seen.
+    #[serde(default)]
+    pub uptime_at: Option<Moment>,
     /// How often it left ONLINE lately.
     pub flaps: Flaps,
 }
@@ -131,6 +134,7 @@ impl HostRecord {
             online_since: None,
             out_since: None,
             uptime: None,
+            uptime_at: None,
             flaps: Flaps::default(),
         }
     }
