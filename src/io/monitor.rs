@@ -50,6 +50,8 @@ const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// How long a monitor that ends waits for its last records to be on disk.
 const KEEP_WITHIN: Duration = Duration::from_secs(3);
+/// No file takes so long to be written.
+const NO_WRITE_LASTS: Duration = Duration::from_secs(600);
 
 /// A question to the monitor of one cluster.
 #[derive(Debug)]
@@ -131,6 +133,12 @@ pub async fn watch_cluster(
     mut questions: mpsc::Receiver<Question>,
     mut stop: watch::Receiver<bool>,
 ) {
+    if let Err(error) = dir.sweep(NO_WRITE_LASTS) {
+        tracing::warn!(
+            "what killed writers left in `{}` stays: {error}",
+            dir.path().display()
+        );
+    }
     let performer = acting(&fleet, &dir, &teller, &network);
     let Some(standing) = begin(&performer, &mut network, &mut questions, &mut stop).await else {
         return;

@@ -2,8 +2,7 @@
 //! monitor's claim writes them, everybody may read them. They are timers, not the truth: without them a monitor starts
 //! anew.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 
 use tokio::sync::watch;
 
@@ -54,13 +53,8 @@ struct Form {
 pub fn save(dir: &StateDir, records: &Records) -> Result<(), Trouble> {
     let path = dir.path().join(FILE);
     let attempt = || -> std::io::Result<()> {
-        let text = serde_json::to_vec_pretty(records)?;
         fs::create_dir_all(dir.path())?;
-        let mut file = tempfile::NamedTempFile::new_in(dir.path())?;
-        file.write_all(&text)?;
-        file.as_file().sync_all()?;
-        file.persist(&path)?;
-        File::open(dir.path())?.sync_all()
+        dir.replace(FILE, &serde_json::to_vec_pretty(records)?)
     };
     attempt().map_err(|error| {
         let what = format!(

@@ -5,9 +5,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::core::standing::{STANDING_VERSION, Standing};
 use crate::core::trouble::{Kind, Trouble};
+
+/// How the names of files begin that are not whole yet.
+const UNFINISHED: &str = ".unfinished-";
 
 /// The directory of one cluster's state: standing, lock, journals. Clones share what could not be written.
 #[derive(Debug, Clone)]
@@ -31,7 +35,7 @@ impl StateDir {
     pub fn prepare(&self) -> Result<(), Trouble> {
         let attempt = || -> std::io::Result<()> {
             fs::create_dir_all(self.0.join("runs"))?;
-            let mut probe = tempfile::NamedTempFile::new_in(&self.0)?;
+            let mut probe = self.unfinished()?;
             probe.write_all(b"can this be written?")?;
             probe.as_file().sync_all()
         };
@@ -103,6 +107,53 @@ impl StateDir {
         Ok(standing)
     }
 
+    /// Replaces one of its files as a whole; returns once that is on disk. A crash leaves the old one or the new one.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one is then still there.
+    pub fn replace(&self, name: &str, text: &[u8]) -> std::io::Result<()> {
+        let mut file = self.unfinished()?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        file.persist(self.0.join(name))?;
+        File::open(&self.0)?.sync_all()
+    }
+
+    fn unfinished(&self) -> std::io::Result<tempfile::NamedTempFile> {
+        tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.0)
+    }
+
+    /// Removes what writers left that were killed before their file was whole. Give an age that no write reaches: a
+    /// younger one may still be at work.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or a file not be removed.
+    pub fn sweep(&self, older_than: Duration) -> std::io::Result<()> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let is_unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+            if !is_unfinished {
+                continue;
+            }
+            match entry.metadata().and_then(|about| about.modified()) {
+                // One from the future, by a clock that was set back, is swept some other time.
+                Ok(written) if written.elapsed().is_ok_and(|age| age >= older_than) => {
+                    fs::remove_file(entry.path())?;
+                }
+                Ok(_) => {}
+                // Its writer has just finished it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces the standing; returns once it is on disk.
     ///
     /// # Errors
@@ -116,12 +167,7 @@ impl StateDir {
     fn write(&self, standing: &Standing) -> Result<(), Trouble> {
         let path = self.0.join("standing.json");
         let attempt = || -> std::io::Result<()> {
-            let text = serde_json::to_vec_pretty(standing)?;
-            let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
-            file.write_all(&text)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            File::open(&self.0)?.sync_all()
+            self.replace("standing.json", &serde_json::to_vec_pretty(standing)?)
         };
         attempt().map_err(|error| {
             Trouble::new(
@@ -152,6 +198,26 @@ mod tests {
         assert_eq!(state.load().unwrap(), standing);
         fs::write(state.path().join("standing.json"), "{\"version\": 9").unwrap();
         assert!(state.load().unwrap_err().what.contains("standing.json"));
+    }
+
+    #[test]
+    fn what_killed_writers_left_is_swept_away_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        state.sweep(Duration::ZERO).unwrap();
+        state.prepare().unwrap();
+        state.save(&Standing::default()).unwrap();
+        state.unfinished().unwrap().keep().unwrap();
+        let names = || {
+            let entries = fs::read_dir(state.path()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort_unstable();
+            names
+        };
+        state.sweep(Duration::from_secs(60)).unwrap();
+        assert_eq!(names().len(), 3, "a writer may still be at work on it");
+        state.sweep(Duration::ZERO).unwrap();
+        assert_eq!(names(), ["runs", "standing.json"]);
     }
 
     #[test]

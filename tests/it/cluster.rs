@@ -17,9 +17,14 @@ pub fn cluster() -> Lab {
 /// As [`cluster`], with the lab's inventory changed by `change`.
 pub fn cluster_with(change: &dyn Fn(String) -> String) -> Lab {
     let lab = Lab::up(Options::for_test()).unwrap();
-    lab.install_on_box(Path::new(env!("CARGO_BIN_EXE_mmm"))).unwrap();
-    lab.write_inventory(&change(lab.inventory_yaml())).unwrap();
+    install(&lab, &change(lab.inventory_yaml()));
     lab
+}
+
+/// Puts the program under test and its inventory on the lab's box.
+pub fn install(lab: &Lab, inventory: &str) {
+    lab.install_on_box(Path::new(env!("CARGO_BIN_EXE_mmm"))).unwrap();
+    lab.write_inventory(inventory).unwrap();
 }
 
 /// Runs `mmm` on the box and demands an exit code; a failure shows everything it printed.

@@ -41,6 +41,7 @@ pub fn run() -> Result<ExitCode> {
         name,
         owned: true,
         progress: Progress::shown(),
+        second_pair: false,
     })?;
     lab.install_on_box(&program()?)?;
     lab.write_inventory(&lab.inventory_yaml())?;

@@ -1,11 +1,16 @@
 //! The inventory of a lab's cluster, as the box needs it.
 
-use crate::roster::{INTERFACE, Mode, Purpose, READER_ADDRESSES, ROSTER, WRITER_ADDRESS};
+use crate::roster::{
+    Entry, INTERFACE, Mode, Purpose, READER_ADDRESSES, ROSTER, SECOND_PAIR, SECOND_WRITER_ADDRESS,
+    WRITER_ADDRESS,
+};
 use crate::seed::PASSWORDS;
 use crate::sudo::SSH_USER;
 
 /// The cluster's name, the one of the article that the trio is from.
 pub const CLUSTER: &str = "test_mmm";
+/// The name of the second pair's cluster.
+pub const SECOND_CLUSTER: &str = "second_mmm";
 
 /// A directory of playbooks on the box, for duties of the lab's own.
 pub const PLAYBOOKS: &str = "/etc/mmm/playbooks";
@@ -31,21 +36,7 @@ pub fn yaml() -> String {
 /// The inventory with more keys in its cluster, written as whole lines and indented by four blanks,
 /// for example `    failover: { unfenced: never }`.
 pub fn yaml_with(keys: &str) -> String {
-    let mut hosts = String::new();
-    for entry in &ROSTER {
-        let Purpose::Database { mode, .. } = entry.purpose else {
-            continue;
-        };
-        let mode = match mode {
-            Mode::Master { peer } => format!("mode: master, peer: {peer}"),
-            Mode::Slave => "mode: slave".to_owned(),
-        };
-        hosts.push_str(&format!(
-            "      {}: {{ address: {}, {mode} }}\n",
-            entry.name,
-            entry.address()
-        ));
-    }
+    let hosts = hosts(&ROSTER);
     // Stories do not wait for a person to let a host back in, unless they say so.
     let recovery = if keys.contains("    recovery:") {
         ""
@@ -74,4 +65,41 @@ clusters:
 {keys}",
         READER_ADDRESSES.join(", ")
     )
+}
+
+/// The cluster of the second pair, to be put behind the lab's own.
+pub fn second_cluster() -> String {
+    format!(
+        "  {SECOND_CLUSTER}:
+    writer_role: writer
+    hosts:
+{}    roles:
+      writer: {{ mode: exclusive, hosts: [db4, db5], addresses: [{SECOND_WRITER_ADDRESS}] }}
+    checks:
+      default: {{ every: 1s, trap_after: 2s, timeout: 1s }}
+    recovery: {{ auto_set_online: 1s, flapping: {{ count: 0 }} }}
+    service: {{ manager: systemd, unit: mariadb.service }}
+",
+        hosts(&SECOND_PAIR)
+    )
+}
+
+/// The database hosts among these, a line each.
+fn hosts(roster: &[Entry]) -> String {
+    let mut lines = String::new();
+    for entry in roster {
+        let Purpose::Database { mode, .. } = entry.purpose else {
+            continue;
+        };
+        let mode = match mode {
+            Mode::Master { peer } => format!("mode: master, peer: {peer}"),
+            Mode::Slave => "mode: slave".to_owned(),
+        };
+        lines.push_str(&format!(
+            "      {}: {{ address: {}, {mode} }}\n",
+            entry.name,
+            entry.address()
+        ));
+    }
+    lines
 }

@@ -19,7 +19,7 @@ use crate::place::{MachineLock, Place};
 use crate::power;
 use crate::process::{Group, Identity};
 use crate::progress::Progress;
-use crate::roster::{INTERFACE, ROSTER, WRITER_ADDRESS, find};
+use crate::roster::{INTERFACE, ROSTER, SECOND_PAIR, SECOND_WRITER_ADDRESS, WRITER_ADDRESS, find};
 use crate::seed;
 use crate::wait;
 
@@ -36,6 +36,8 @@ pub struct Options {
     /// The lab is taken down when the handle is dropped; `down --all` leaves it alone while this process lives.
     pub owned: bool,
     pub progress: Progress,
+    /// With two more masters, which are a cluster of their own.
+    pub second_pair: bool,
 }
 
 impl Options {
@@ -51,6 +53,7 @@ impl Options {
             name,
             owned: true,
             progress: Progress::Silent,
+            second_pair: false,
         }
     }
 
@@ -60,6 +63,7 @@ impl Options {
             name: name.to_owned(),
             owned: false,
             progress: Progress::shown(),
+            second_pair: false,
         }
     }
 }
@@ -86,6 +90,9 @@ impl Lab {
             // Not while another lab goes down, which removes the directories that labs share when they are empty.
             let _alone = one_at_a_time()?;
             place.create()?;
+            if options.second_pair {
+                place.add_second_pair()?;
+            }
             Group::new(place.name(), None)?.create()?;
         }
         let owner = Identity::of(std::process::id()).filter(|_| options.owned);
@@ -117,8 +124,8 @@ impl Lab {
     }
 
     fn at(place: Place, owned: bool) -> Self {
-        let hosts = ROSTER
-            .iter()
+        let hosts = place
+            .roster()
             .map(|entry| (entry.name, Host::new(&place, entry)))
             .collect();
         Self {
@@ -164,11 +171,18 @@ impl Lab {
             Ok(())
         })?;
         progress.step("starting replication");
-        self.each(self.databases(), |host| host.follow_roster())?;
-        self.db1().sql("SET GLOBAL read_only = OFF")?;
-        self.db1()
-            .sh(&format!("ip address replace {WRITER_ADDRESS}/32 dev {INTERFACE}"))?
-            .ok()?;
+        self.each(self.databases().chain(self.second_pair()), |host| {
+            host.follow_roster()
+        })?;
+        let writers = [("db1", WRITER_ADDRESS), ("db4", SECOND_WRITER_ADDRESS)];
+        for (writer, address) in writers {
+            if let Some(writer) = self.hosts.get(writer) {
+                writer.sql("SET GLOBAL read_only = OFF")?;
+                writer
+                    .sh(&format!("ip address replace {address}/32 dev {INTERFACE}"))?
+                    .ok()?;
+            }
+        }
         wait::until(
             REPLICATION_LIMIT,
             "replication to run on all three servers",
@@ -204,7 +218,7 @@ impl Lab {
 
     /// A host by its name.
     pub fn host(&self, name: &str) -> Result<&Host> {
-        let known = || ROSTER.map(|entry| entry.name).join(", ");
+        let known = || self.hosts().map(Host::name).collect::<Vec<_>>().join(", ");
         self.hosts
             .get(name)
             .with_context(|| format!("no host is called `{name}`; there are {}", known()))
@@ -212,11 +226,19 @@ impl Lab {
 
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         // In the order of the roster, which is the one people expect.
-        ROSTER.iter().filter_map(|entry| self.hosts.get(entry.name))
+        let roster = ROSTER.iter().chain(&SECOND_PAIR);
+        roster.filter_map(|entry| self.hosts.get(entry.name))
     }
 
+    /// The database hosts of the lab's cluster.
     pub fn databases(&self) -> impl Iterator<Item = &Host> {
-        self.hosts().filter(|host| host.is_database())
+        self.hosts()
+            .filter(|host| host.is_database() && !SECOND_PAIR.contains(host.entry))
+    }
+
+    /// The hosts of the second cluster; none in a lab without it.
+    pub fn second_pair(&self) -> impl Iterator<Item = &Host> {
+        self.hosts().filter(|host| SECOND_PAIR.contains(host.entry))
     }
 
     fn known(&self, name: &'static str) -> &Host {

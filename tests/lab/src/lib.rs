@@ -1,7 +1,8 @@
 //! Several real database hosts on one machine, made of kernel namespaces, for testing mmm.
 //!
 //! A lab has a switch (a bridge in a network namespace of its own, to which the machine has no route), three database
-//! hosts with their own sshd and MariaDB, a box on which mmm is installed, and a client. Its parts:
+//! hosts with their own sshd and MariaDB, a box on which mmm is installed, and a client; for tests that ask for it also
+//! two more database hosts that are a cluster of their own. Its parts:
 //!
 //! * `lab` brings a whole lab up; `leftovers` takes it down, also one that died half-way.
 //! * `roster` says who is in it; `place` where its things are; `machine` what the machine must offer.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{run, tool};
 use crate::place::{Place, SWITCH};
-use crate::roster::{Entry, INTERFACE, ROSTER, SWITCH_ADDRESS};
+use crate::roster::{Entry, INTERFACE, SWITCH_ADDRESS};
 use crate::wait;
 
 const BRIDGE: &str = "br0";
@@ -39,7 +39,7 @@ impl Network {
              address add {SWITCH_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n"
         );
         self.ip_batch(SWITCH, &bridge)?;
-        for entry in &ROSTER {
+        for entry in self.place.roster() {
             let name = entry.name;
             let namespace = self.place.namespace(name);
             tool("ip", ["netns", "add", &namespace])?;
@@ -165,7 +165,7 @@ impl Network {
     /// Takes every fault of the network back.
     pub fn heal(&self) -> Result<()> {
         self.forget(SWITCH, "bridge")?;
-        for entry in &ROSTER {
+        for entry in self.place.roster() {
             self.forget_host_faults(entry.name)?;
             for (part, device) in [(SWITCH, entry.name), (entry.name, INTERFACE)] {
                 let shown = self.inside(part, "tc", &["qdisc", "show", "dev", device])?;

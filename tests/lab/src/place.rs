@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::process::Identity;
+use crate::roster::{Entry, ROSTER, SECOND_PAIR};
 
 /// State of all labs: small files and sockets.
 pub const STATE_ROOT: &str = "/run/mmm-lab";
@@ -114,6 +115,25 @@ impl Place {
             private_directory(&directory)?;
         }
         Ok(())
+    }
+
+    /// Makes this a lab that has the second pair, too; before anything else is put here.
+    pub fn add_second_pair(&self) -> Result<()> {
+        fs::write(self.second_pair_file(), "").context("cannot record that the lab has a second pair")
+    }
+
+    fn second_pair_file(&self) -> PathBuf {
+        self.state().join("second-pair")
+    }
+
+    /// Everybody in this lab.
+    pub fn roster(&self) -> impl Iterator<Item = &'static Entry> + use<> {
+        let pair = if self.second_pair_file().exists() {
+            &SECOND_PAIR[..]
+        } else {
+            &[]
+        };
+        ROSTER.iter().chain(pair)
     }
 
     pub fn exists(&self) -> bool {

@@ -1,4 +1,5 @@
-//! Who is in a lab: three database hosts, the monitor's box and a client, with fixed names and addresses.
+//! Who is in a lab: three database hosts, the monitor's box and a client, with fixed names and addresses; in a lab that
+//! asks for it, also a pair of masters that is a cluster of its own.
 
 /// What a host is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +72,33 @@ pub const ROSTER: [Entry; 5] = [
     },
 ];
 
+/// Two masters that replicate from each other only: a second cluster for the same monitor.
+pub const SECOND_PAIR: [Entry; 2] = [
+    Entry {
+        name: "db4",
+        octet: 14,
+        purpose: Purpose::Database {
+            server_id: 4,
+            source: "db5",
+            mode: Mode::Master { peer: "db5" },
+        },
+    },
+    Entry {
+        name: "db5",
+        octet: 15,
+        purpose: Purpose::Database {
+            server_id: 5,
+            source: "db4",
+            mode: Mode::Master { peer: "db4" },
+        },
+    },
+];
+
 /// The writer's address and the readers', as the inventory names them.
 pub const WRITER_ADDRESS: &str = "10.77.0.100";
 pub const READER_ADDRESSES: [&str; 2] = ["10.77.0.101", "10.77.0.102"];
+/// The writer's address of the second pair, first on `db4`.
+pub const SECOND_WRITER_ADDRESS: &str = "10.77.0.110";
 /// The management address of the switch, where its power strip answers.
 pub const SWITCH_ADDRESS: &str = "10.77.0.2";
 /// The interface inside every host.
@@ -96,5 +121,5 @@ impl Entry {
 
 /// Looks a host up by its name.
 pub fn find(name: &str) -> Option<&'static Entry> {
-    ROSTER.iter().find(|entry| entry.name == name)
+    ROSTER.iter().chain(&SECOND_PAIR).find(|entry| entry.name == name)
 }

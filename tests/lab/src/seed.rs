@@ -10,7 +10,7 @@ use crate::accounts::ACCOUNTS;
 use crate::command::tool;
 use crate::disk::user_ids;
 use crate::place::Place;
-use crate::roster::{Entry, Mode, Purpose, ROSTER};
+use crate::roster::{Entry, Mode, Purpose};
 use crate::service::{UNITS_FILE, Unit, restart_file};
 use crate::sudo::{SSH_USER, sudoers};
 
@@ -68,7 +68,7 @@ pub fn secrets(place: &Place) -> Result<()> {
     }
     let keys = place.state().join("keys");
     crate::place::private_directory(&keys)?;
-    for name in ROSTER.iter().map(|entry| entry.name).chain(["identity"]) {
+    for name in place.roster().map(|entry| entry.name).chain(["identity"]) {
         let file = keys.join(name).to_string_lossy().into_owned();
         tool(
             "ssh-keygen",
@@ -108,7 +108,7 @@ pub fn plant(place: &Place, entry: &Entry) -> Result<()> {
     let root = place.seed(entry.name);
     let keys = place.state().join("keys");
     write(&root.join("etc/hostname"), &format!("{}\n", entry.name), 0o644)?;
-    write(&root.join("etc/hosts"), &hosts_file(), 0o644)?;
+    write(&root.join("etc/hosts"), &hosts_file(place), 0o644)?;
     write(&root.join("etc/sudoers"), &sudoers(), 0o440)?;
     write(
         &root.join("usr/bin/systemctl"),
@@ -116,7 +116,7 @@ pub fn plant(place: &Place, entry: &Entry) -> Result<()> {
         0o755,
     )?;
     users(&root)?;
-    ssh(&root, &keys, entry)?;
+    ssh(place, &root, &keys, entry)?;
     let mut units = vec![ssh_unit()];
     match entry.purpose {
         Purpose::Database { server_id, mode, .. } => {
@@ -153,9 +153,9 @@ pub fn plant(place: &Place, entry: &Entry) -> Result<()> {
     write(&file, &serde_json::to_string_pretty(&units)?, 0o644)
 }
 
-fn hosts_file() -> String {
+fn hosts_file(place: &Place) -> String {
     let mut text = String::from("127.0.0.1 localhost\n");
-    for entry in &ROSTER {
+    for entry in place.roster() {
         text.push_str(&format!("{} {}\n", entry.address(), entry.name));
     }
     text
@@ -210,7 +210,7 @@ fn users(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn ssh(root: &Path, keys: &Path, entry: &Entry) -> Result<()> {
+fn ssh(place: &Place, root: &Path, keys: &Path, entry: &Entry) -> Result<()> {
     let read = |name: String| {
         fs::read_to_string(keys.join(&name)).with_context(|| format!("cannot read the key `{name}`"))
     };
@@ -238,7 +238,7 @@ fn ssh(root: &Path, keys: &Path, entry: &Entry) -> Result<()> {
         .context("cannot write a seed")?;
     if entry.purpose == Purpose::Monitor {
         let mut known = String::new();
-        for other in &ROSTER {
+        for other in place.roster() {
             let key = read(format!("{}.pub", other.name))?;
             let key: Vec<&str> = key.split_whitespace().take(2).collect();
             known.push_str(&format!("{},{} {}\n", other.name, other.address(), key.join(" ")));
@@ -283,7 +283,8 @@ fn database_unit() -> Result<Unit> {
 
 fn database_settings(entry: &Entry, server_id: u32, mode: Mode) -> String {
     let offset = match mode {
-        Mode::Master { .. } => server_id,
+        // The one has the odd numbers, the other the even ones.
+        Mode::Master { .. } => (server_id + 1) % 2 + 1,
         Mode::Slave => 1,
     };
     format!(
