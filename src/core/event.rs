@@ -130,6 +130,13 @@ pub enum Event {
         /// Its sentence.
         sentence: String,
     },
+    /// Another command, or another box, has moved the writer or named it.
+    WriterChanged {
+        /// The writer before, if one was known.
+        from: Option<HostName>,
+        /// The writer now, if one is known.
+        to: Option<HostName>,
+    },
     /// What the monitor may do by itself changed.
     ModeChanged {
         /// The mode that was left.
@@ -195,6 +202,7 @@ impl Event {
             | Event::StateChanged { .. }
             | Event::CheckChanged { .. }
             | Event::RuleChanged { .. }
+            | Event::WriterChanged { .. }
             | Event::ModeChanged { .. }
             | Event::NetworkChanged { answers: true }
             | Event::Repaired { .. } => Loudness::Notice,

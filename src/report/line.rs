@@ -77,6 +77,10 @@ pub fn words(told: &Told) -> Option<String> {
             Some(format!("check `{check}` of {host} {verdict}: {message}"))
         }
         Event::RuleChanged { rule, sentence } => Some(format!("{rule} {sentence}")),
+        Event::WriterChanged { from, to } => {
+            let name = |host: &Option<HostName>| host.as_ref().map_or("nobody", HostName::as_str).to_owned();
+            Some(format!("the writer changed from {} to {} by another command", name(from), name(to)))
+        }
         Event::ModeChanged { from, to, by } => Some(format!("mode changed from {from} to {to} by {by}")),
         Event::NetworkChanged { answers: true } => {
             Some("this box's network answers again: decisions go on".to_owned())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mmm::core::cluster::HostName;
 use mmm::core::engine::Effect;
 use mmm::core::event::Event;
 use mmm::core::repair::Fix;
@@ -62,6 +63,10 @@ pub fn told(event: &Event) -> String {
             because,
         } => format!("{host} {from} -> {to}: {because}"),
         Event::RuleChanged { rule, sentence } => format!("{rule}: {sentence}"),
+        Event::WriterChanged { from, to } => {
+            let name = |host: &Option<HostName>| host.as_ref().map_or("nobody", HostName::as_str).to_owned();
+            format!("the writer {} -> {} by another command", name(from), name(to))
+        }
         Event::ModeChanged { from, to, by } => format!("mode {from} -> {to} by {by}"),
         Event::NetworkChanged { answers: true } => "our own network answers".to_owned(),
         Event::NetworkChanged { answers: false } => "our own network is silent".to_owned(),

@@ -230,6 +230,13 @@ impl Engine {
             }
             Input::Stands(standing) => {
                 if standing.writer != self.standing.writer {
+                    // What this monitor does itself is told as a run.
+                    if !self.busy {
+                        effects.push(Effect::Tell(Event::WriterChanged {
+                            from: self.standing.writer.clone(),
+                            to: standing.writer.clone(),
+                        }));
+                    }
                     self.guard = None;
                     self.writer_moved(now);
                 }
