@@ -1,5 +1,6 @@
 //! What comes before a monitor's first decision about a cluster: its own network, then the start itself.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -25,7 +26,7 @@ pub(super) async fn begin(
     if !await_network(performer, network, questions, stop).await {
         return None;
     }
-    start_up(performer, stop).await
+    start_up(performer, questions, stop).await
 }
 
 /// Waits until this box's own network answers: before, everybody looks dead. False when told to stop.
@@ -56,11 +57,25 @@ async fn await_network(
     }
 }
 
-/// Starts up; somebody who holds the lock is waited for, because nothing may be done before. None when told
-/// to stop.
-async fn start_up(performer: &Performer<'_>, stop: &mut watch::Receiver<bool>) -> Option<Standing> {
+/// Starts up; somebody who holds the lock is waited for, because nothing may be done before. Settling a run that was cut
+/// off takes its time, and questions are answered meanwhile. None when told to stop.
+async fn start_up(
+    performer: &Performer<'_>,
+    questions: &mut mpsc::Receiver<Question>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Standing> {
+    let entry = performer.fleet.entry();
     loop {
-        match performer.start_up().await {
+        let standing = performer.dir.load().unwrap_or_default();
+        let engine = Engine::new(entry.cluster.clone(), means(entry), standing).at_work();
+        let mut starting = pin!(performer.start_up());
+        let started = loop {
+            tokio::select! {
+                started = &mut starting => break started,
+                Some(question) = questions.recv() => answer(&engine, question),
+            }
+        };
+        match started {
             Ok(standing) => return Some(standing),
             Err(trouble) if is_held_elsewhere(&trouble) => tracing::info!("{trouble}"),
             Err(trouble) => {

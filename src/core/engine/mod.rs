@@ -211,6 +211,13 @@ impl Engine {
         }
     }
 
+    /// The same while something is being done already, so that it only answers.
+    pub fn at_work(mut self) -> Engine {
+        self.busy = true;
+        self.rule = Rule::R10;
+        self
+    }
+
     /// Takes in one input and says what is to be done.
     pub fn step(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
