@@ -100,10 +100,8 @@ fn without_a_monitor_the_next_rejoin_makes_it_harmless() {
     kept_out(&lab, "db1");
     // Somebody starts it by hand: it is made harmless again.
     lab.db1().sql("SET GLOBAL read_only = OFF; START SLAVE").unwrap();
-    until(ACTS_WITHIN, "it to be closed again", || {
-        lab.db1().is_writable().is_ok_and(|open| !open)
-    })
-    .unwrap();
+    // Told once its sessions are ended, ours among them.
+    watch.until_said("made the replaced writer read-only");
     kept_out(&lab, "db1");
     assert_eq!(lab.who_has(WRITER).unwrap(), ["db2"]);
 }
