@@ -7,8 +7,9 @@ use super::args::Settings;
 use super::setting;
 use crate::core::cluster::HostName;
 use crate::core::relocation;
-use crate::core::standing::Mode;
+use crate::core::standing::{Mode, NAMED};
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
 use crate::io::lock::LocalLock;
 use crate::io::socket::nudge;
 use crate::io::standing::StateDir;
@@ -44,7 +45,8 @@ pub async fn run(settings: &Settings, address: IpAddr, host: &str) -> Result<u8,
             "`mmm set-online` lets it back in",
         );
     }
-    if standing.owed.contains_key(&host) {
+    // Who named another host a moment ago may think again.
+    if standing.owed.get(&host).is_some_and(|owed| owed.run != NAMED) {
         return refuse(
             format!("`{host}` was replaced as writer and has not been compared since"),
             "`mmm rejoin` compares it",
@@ -52,7 +54,7 @@ pub async fn run(settings: &Settings, address: IpAddr, host: &str) -> Result<u8,
     }
     let before = standing.clone();
     if is_writer {
-        standing.writer = Some(host.clone());
+        standing.name_writer(cluster, &host, clock::now());
     } else {
         standing.placed.insert(address, host.clone());
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::HostName;
+use super::cluster::{Cluster, HostName};
 use super::evidence::Rung;
 use super::moment::Moment;
 
@@ -14,6 +14,9 @@ pub use super::mode::Mode;
 
 /// The version of the persisted form.
 pub const STANDING_VERSION: u32 = 1;
+
+/// Stands for the run where a person named another writer.
+pub const NAMED: &str = "set-ip";
 
 /// A cluster's standing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +116,28 @@ impl Standing {
         self.mode_by = by.to_owned();
         self.mode_because = because;
         true
+    }
+
+    /// A person says who the writer is. Every other host that could have been it may have written, and so is compared
+    /// before it serves again.
+    pub fn name_writer(&mut self, cluster: &Cluster, writer: &HostName, now: Moment) {
+        if self.writer.as_ref() == Some(writer) {
+            return;
+        }
+        self.writer = Some(writer.clone());
+        self.owed.remove(writer);
+        for host in cluster
+            .masters()
+            .map(|host| &host.name)
+            .filter(|host| *host != writer)
+        {
+            self.owed.entry(host.clone()).or_insert_with(|| Owed {
+                since: now,
+                run: NAMED.to_owned(),
+                rung: Rung::Silence,
+                progress: Return::Awaited,
+            });
+        }
     }
 
     /// Marks a change.

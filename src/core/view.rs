@@ -12,7 +12,7 @@ use super::latch::{CheckResult, Verdict};
 use super::moment::Moment;
 use super::repair;
 use super::rule::Rule;
-use super::standing::{Mode, Return};
+use super::standing::{Mode, NAMED, Return};
 
 /// One cluster as `show` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,6 +247,13 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
     }
     for (host, owed) in &standing.owed {
         match &owed.progress {
+            Return::Awaited if owed.run == NAMED => warn(
+                format!(
+                    "{host} has not been compared since a person named another writer at {}",
+                    owed.since
+                ),
+                "a monitor makes it read-only and compares it after `mmm set-active`",
+            ),
             Return::Awaited => warn(
                 format!(
                     "{host} was replaced as writer at {} ({}); it has not been met since",

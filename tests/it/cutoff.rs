@@ -42,7 +42,7 @@ fn settles_by_a_monitor(halt: &Halt) {
     let lab = cut_off(halt);
     let before = lab.writable_hosts();
     let monitor = Monitor::start(&lab);
-    let shown = lab.box_().mmm(&["show"]).unwrap();
+    let shown = lab.box_().mmm(["show"]).unwrap();
     assert!(!shown.stderr.contains("did not answer"), "{halt}: {shown:?}");
     monitor.until("the run to be settled, and one writer with its address", || {
         monitor.has_settled()

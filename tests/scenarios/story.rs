@@ -353,7 +353,8 @@ impl Story {
                     .parse()
                     .map_err(|_| format!("`{address}` is no address"))?;
                 if self.setting.cluster.writer_address() == Some(address) {
-                    self.standing.writer = Some((*host).into());
+                    let cluster = self.setting.cluster.clone();
+                    self.standing.name_writer(&cluster, &(*host).into(), self.now);
                 } else {
                     self.standing.placed.insert(address, (*host).into());
                 }
