@@ -12,6 +12,7 @@ use crate::io::clock;
 use crate::io::monitor::{Question, alarm, answer, is_held_elsewhere, means};
 use crate::io::network::NetworkWatch;
 use crate::io::operation::Performer;
+use crate::io::records;
 
 /// Pause before a monitor that found the lock held tries to begin again.
 const BEGIN_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -36,9 +37,7 @@ async fn await_network(
     questions: &mut mpsc::Receiver<Question>,
     stop: &mut watch::Receiver<bool>,
 ) -> bool {
-    let entry = performer.fleet.entry();
-    let standing = performer.dir.load().unwrap_or_default();
-    let mut engine = Engine::new(entry.cluster.clone(), means(entry), standing);
+    let mut engine = last_known(performer);
     loop {
         let answers = *network.answers.borrow_and_update();
         for effect in engine.step(clock::now(), Input::Network { answers }) {
@@ -64,10 +63,8 @@ async fn start_up(
     questions: &mut mpsc::Receiver<Question>,
     stop: &mut watch::Receiver<bool>,
 ) -> Option<Standing> {
-    let entry = performer.fleet.entry();
     loop {
-        let standing = performer.dir.load().unwrap_or_default();
-        let engine = Engine::new(entry.cluster.clone(), means(entry), standing).at_work();
+        let engine = last_known(performer).at_work();
         let mut starting = pin!(performer.start_up());
         let started = loop {
             tokio::select! {
@@ -87,5 +84,16 @@ async fn start_up(
             () = tokio::time::sleep(BEGIN_AGAIN_AFTER) => {}
             _ = stop.changed() => return None,
         }
+    }
+}
+
+/// What the last monitor knew, to answer with until this one knows more. What cannot be read is told by the start itself.
+fn last_known(performer: &Performer<'_>) -> Engine {
+    let entry = performer.fleet.entry();
+    let standing = performer.dir.load().unwrap_or_default();
+    let engine = Engine::new(entry.cluster.clone(), means(entry), standing);
+    match records::load(&performer.dir) {
+        Ok(Some(records)) => engine.resume(records),
+        Ok(None) | Err(_) => engine,
     }
 }
