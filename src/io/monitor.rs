@@ -46,6 +46,8 @@ const TICK_EVERY: Duration = Duration::from_millis(200);
 const READ_STANDING_EVERY: Duration = Duration::from_millis(500);
 /// An address whose turn it is is asked about this often.
 const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
+/// A planned move takes no longer, as a rule.
+const A_MOVE_LASTS: Duration = Duration::from_secs(3);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// How long a monitor that ends waits for its last records to be on disk.
@@ -165,7 +167,7 @@ pub async fn watch_cluster(
             Ok(()) = network.answers.changed() => Input::Network { answers: *network.answers.borrow_and_update() },
             _ = ask_for_doubles.tick() => {
                 if let Some((host, address)) = doubles.due(engine.addresses_at_rest()) {
-                    let listening = listen(fleet.clone(), host, address, inputs.clone());
+                    let listening = listen(fleet.clone(), host, address, waiters.look_now(), inputs.clone());
                     tasks.spawn(listening.in_current_span());
                 }
                 continue;
@@ -234,8 +236,24 @@ pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
 }
 
 /// Finds out whether another machine answers for an address that a host holds.
-async fn listen(fleet: Arc<Fleet>, host: HostName, address: IpAddr, inputs: mpsc::Sender<Input>) {
-    if let Some(answered) = doubles::ask_twice(&fleet, &host, address).await {
+async fn listen(
+    fleet: Arc<Fleet>,
+    host: HostName,
+    address: IpAddr,
+    mut moves: watch::Receiver<u64>,
+    inputs: mpsc::Sender<Input>,
+) {
+    moves.borrow_and_update();
+    let mut heard = doubles::ask_twice(&fleet, &host, address).await;
+    if heard == Some(true) {
+        // While a command moves the address, two hosts hold it. It tells us as soon as it has ended.
+        tokio::time::sleep(A_MOVE_LASTS).await;
+        if moves.has_changed().is_ok_and(|changed| changed) {
+            return;
+        }
+        heard = doubles::ask_twice(&fleet, &host, address).await;
+    }
+    if let Some(answered) = heard {
         let heard = Input::Heard {
             host,
             address,

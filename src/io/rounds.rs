@@ -87,7 +87,12 @@ pub fn start_looks(
                         tokio::time::sleep_until(began + LOOK_FOR_OWED_EVERY).await;
                         continue;
                     }
+                    look_now.borrow_and_update();
                     let facts = fleet.look(&name).await;
+                    // Begun before somebody changed the cluster, it may show the host as it was.
+                    if look_now.has_changed().is_ok_and(|changed| changed) {
+                        continue;
+                    }
                     if inputs
                         .send(Input::Looked(name.clone(), Box::new(facts)))
                         .await
