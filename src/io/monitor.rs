@@ -46,8 +46,6 @@ const TICK_EVERY: Duration = Duration::from_millis(200);
 const READ_STANDING_EVERY: Duration = Duration::from_millis(500);
 /// An address whose turn it is is asked about this often.
 const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
-/// A planned move takes no longer, as a rule.
-const A_MOVE_LASTS: Duration = Duration::from_secs(3);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
 /// How long a monitor that ends waits for its last records to be on disk.
@@ -244,14 +242,10 @@ async fn listen(
     inputs: mpsc::Sender<Input>,
 ) {
     moves.borrow_and_update();
-    let mut heard = doubles::ask_twice(&fleet, &host, address).await;
-    if heard == Some(true) {
-        // While a command moves the address, two hosts hold it. It tells us as soon as it has ended.
-        tokio::time::sleep(A_MOVE_LASTS).await;
-        if moves.has_changed().is_ok_and(|changed| changed) {
-            return;
-        }
-        heard = doubles::ask_twice(&fleet, &host, address).await;
+    let heard = doubles::ask_twice(&fleet, &host, address).await;
+    // While a command moves an address two hosts hold it, and each answer may have come in the middle of a move.
+    if moves.has_changed().is_ok_and(|changed| changed) {
+        return;
     }
     if let Some(answered) = heard {
         let heard = Input::Heard {
