@@ -108,7 +108,7 @@ pub enum Verb {
     Mode(ClusterArgument),
     /// Say that a person has looked after a stuck operation, so that others may act again.
     Clear(ClusterArgument),
-    /// Explain a rule by its number.
+    /// Explain a rule or a guard by its number.
     Explain(ExplainArguments),
     /// Turn MMM's own configuration into an inventory, with comments about what changed its meaning.
     ///
@@ -231,7 +231,7 @@ pub struct RejoinArguments {
 /// Arguments of `explain`.
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArguments {
-    /// The rule's number, for instance R03; all rules when left out.
+    /// The number of a rule or a guard, for instance R03 or G21; all of them when left out.
     pub rule: Option<String>,
 }
 

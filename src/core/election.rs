@@ -5,8 +5,10 @@ use std::fmt;
 
 use super::cluster::{Cluster, HostName};
 use super::facts::{HostFacts, Reach, SqlThread};
+use super::guard::Guard;
 use super::hosts::HostState;
 use super::standing::Standing;
+use super::trouble::Trouble;
 
 /// Why a host cannot be the next writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +30,28 @@ pub enum Barred {
 }
 
 impl Barred {
-    /// What lifts it, or says more.
-    pub fn lifted_by(&self, host: &HostName) -> String {
+    /// Its number.
+    pub fn guard(&self) -> Guard {
         match self {
-            Barred::OutOfService => format!("`mmm set-online {host}` lets it back in"),
-            _ => "`mmm checks` says more".to_owned(),
+            Barred::OutOfService => Guard::G21,
+            Barred::Owed => Guard::G22,
+            Barred::KeptOut(_) => Guard::G23,
+            Barred::Unanswered(_) => Guard::G24,
+            Barred::NotReplicating => Guard::G25,
+            Barred::SqlThreadStopped(_) => Guard::G26,
+            Barred::NoBinaryLog => Guard::G27,
         }
+    }
+
+    /// What lifts it.
+    pub fn lifted_by(&self, host: &HostName) -> String {
+        self.guard().lifted_for(host)
+    }
+
+    /// The refusal of an operation that would let `host` take over.
+    pub fn refusal(&self, what: impl Into<String>, host: &HostName) -> Trouble {
+        Trouble::refused(self.guard(), what, format!("`{host}` cannot take over: {self}"))
+            .hint(self.lifted_by(host))
     }
 }
 

@@ -340,7 +340,7 @@ impl Engine {
     /// Alarms once about the same trouble, however often it comes back.
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
         self.has_failed = true;
-        let what = format!("{}: {}", trouble.what, trouble.because);
+        let what = format!("{}: {}", trouble.what, trouble.reason());
         if self.complaint.as_ref() != Some(&what) {
             self.complaint = Some(what.clone());
             effects.push(Effect::Tell(Event::Alarm {
