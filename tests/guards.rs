@@ -39,6 +39,9 @@ fn seen_in(guard: Guard) -> String {
         Guard::G20 | Guard::G21 | Guard::G22 | Guard::G23 | Guard::G24 | Guard::G25 | Guard::G26 | Guard::G27 => {
             core("what_keeps_a_host_from_taking_over")
         }
+        Guard::G28 | Guard::G29 | Guard::G30 | Guard::G31 | Guard::G32 | Guard::G33 => {
+            "unit core/electorate/tests::each_guard_of_an_election_blocks".to_owned()
+        }
         Guard::G37 => {
             "lab roles::a_forced_move_of_the_writer_lets_the_host_catch_up_first_or_says_what_would_be_lost".to_owned()
         }

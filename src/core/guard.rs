@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Cluster, HostMode, HostName};
-use super::election;
+use super::electorate::{Electorate, Memory};
 use super::facts::HostFacts;
 use super::gtid::Compared;
+use super::hosts::HostState;
 use super::standing::{Return, Standing};
 use super::trouble::{Kind, Trouble};
 
@@ -20,17 +21,16 @@ const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
 /// Facts of every host, by name.
 pub type Facts = BTreeMap<HostName, HostFacts>;
 
-/// Who would take over in a planned move: the host asked for, or the only one that could.
+/// Who would take over: the host asked for, or the best one.
 ///
 /// # Errors
-/// Usage, when the host does not exist or may not be the writer; refused, when nothing or too much could take over.
+/// Usage, when the host does not exist or may not be the writer; refused, when nothing could take over.
 pub fn target(
     cluster: &Cluster,
     standing: &Standing,
     facts: &Facts,
     asked: Option<&str>,
 ) -> Result<HostName, Trouble> {
-    let what = || format!("no new writer for `{}`", cluster.name);
     if let Some(asked) = asked {
         let name = HostName::from(asked);
         let names = cluster
@@ -56,40 +56,34 @@ pub fn target(
         }
         return Ok(name);
     }
-    let candidates = election::candidates(cluster, standing, facts, standing.writer.as_ref());
-    let ready: Vec<&HostName> = candidates
+    let memory = Memory::default();
+    let candidates = electorate(cluster, standing, facts, standing.writer.as_ref(), &memory)
+        .candidates(|_| HostState::Unknown);
+    if let Some(best) = candidates.first().filter(|best| best.barred.is_none()) {
+        return Ok(best.host.clone());
+    }
+    let why: Vec<String> = candidates
         .iter()
-        .filter(|(_, barred)| barred.is_none())
-        .map(|(host, _)| host)
+        .filter_map(|one| Some((&one.host, one.barred.as_ref()?)))
+        .map(|(host, barred)| format!("{host}: {}: {barred}", barred.guard()))
         .collect();
-    match ready.as_slice() {
-        [only] => Ok((*only).clone()),
-        [] => {
-            let why = candidates
-                .iter()
-                .map(|(host, barred)| {
-                    let barred = barred
-                        .as_ref()
-                        .map(|barred| format!("{}: {barred}", barred.guard()));
-                    format!("{host}: {}", barred.unwrap_or_default())
-                })
-                .collect::<Vec<_>>()
-                .join("; ");
-            Err(Trouble::refused(Guard::G20, what(), why))
-        }
-        several => {
-            let names = several
-                .iter()
-                .map(|host| format!("`{host}`"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            Err(Trouble::new(
-                Kind::Usage,
-                what(),
-                format!("several hosts could take over: {names}"),
-            )
-            .hint("say which with `--to HOST`"))
-        }
+    let what = format!("no new writer for `{}`", cluster.name);
+    Err(Trouble::refused(Guard::G20, what, why.join("; ")))
+}
+
+fn electorate<'a>(
+    cluster: &'a Cluster,
+    standing: &'a Standing,
+    facts: &'a Facts,
+    outgoing: Option<&'a HostName>,
+    memory: &'a Memory,
+) -> Electorate<'a> {
+    Electorate {
+        cluster,
+        standing,
+        facts,
+        outgoing,
+        memory,
     }
 }
 
@@ -158,7 +152,9 @@ pub fn switchover(
     let what = format!("switchover of `{}` to `{incoming}` was not begun", cluster.name);
     let refuse = |guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
     hands_off(cluster, standing)?;
-    if let Some(barred) = election::barred(standing, facts, incoming) {
+    let memory = Memory::default();
+    let electorate = electorate(cluster, standing, facts, Some(outgoing), &memory);
+    if let Some(barred) = electorate.barred(incoming) {
         return Err(barred.refusal(what, incoming));
     }
     let Some(writer) = facts.get(outgoing).and_then(|facts| facts.mysql.up()) else {
@@ -250,7 +246,9 @@ pub fn failover(
     {
         return refuse(Guard::G12, format!("the server on `{outgoing}` answers again"));
     }
-    if let Some(barred) = election::barred(standing, facts, incoming) {
+    let memory = Memory::default();
+    let electorate = electorate(cluster, standing, facts, outgoing, &memory);
+    if let Some(barred) = electorate.barred(incoming) {
         return Err(barred.refusal(what, incoming));
     }
     if let Some(why) = facts.get(incoming).and_then(|facts| facts.ssh.trouble()) {

@@ -91,6 +91,18 @@ guards! {
         => "start its replication once what stopped it is mended";
     G27 "the binary log of the host is off, so nobody could follow it"
         => "switch `log_bin` on there and restart its server";
+    G28 "the host does not log what it applies, so whoever follows it would miss that"
+        => "switch `log_slave_updates` on there and restart its server";
+    G29 "the host filters otherwise than the writer, so it may lack what the writer has"
+        => "let the masters have the same filters, in replication and in the binary log";
+    G30 "a server would replicate from one of a newer series or another family, which nobody vouches for"
+        => "upgrade the older servers first, or `failover.mixed_versions: accept` in the inventory while you do";
+    G31 "the host is further behind than `failover.max_behind` allows"
+        => "wait until it has caught up, or allow more in the inventory";
+    G32 "the inventory says that the host is never promoted"
+        => "`promotion: neutral` or `prefer` for the host in the inventory";
+    G33 "the state of the host lets it take no role"
+        => "`mmm checks HOST` says what is wrong; `mmm set-online HOST` lets one in that waits";
     G34 "the host does not replicate from the writer"
         => "`mmm check` compares replication with the inventory";
     G35 "replication on the host does not run"

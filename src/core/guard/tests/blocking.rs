@@ -117,7 +117,10 @@ fn what_stops_a_failover() {
     open.insert("db3".into(), facts(true, &[]));
     blocks(fail(&standing(), &open), Guard::G08);
     blocks(fail(&owed(Return::Awaited), &seen(false)), Guard::G22);
-    assert_eq!(election::barred(&standing(), &seen(false), &db2), None);
+    assert_eq!(
+        crate::core::election::barred(&standing(), &seen(false), &db2),
+        None
+    );
 }
 
 #[test]
