@@ -341,7 +341,7 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
     for (address, since) in engine.answered_for() {
         warn(
             format!("another machine on the network answers for {address} too, since {since}"),
-            "find that machine (`arping` shows its hardware address) and take the address off it",
+            "find that machine (`arping`, or `ndisc6` for IPv6, shows its hardware address) and take the address off it",
         );
     }
     warnings
@@ -402,3 +402,6 @@ fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {
     let held = repair::held(engine.cluster(), engine.facts());
     held.into_iter().filter(|(_, hosts)| hosts.len() > 1).collect()
 }
+
+#[cfg(test)]
+mod tests;

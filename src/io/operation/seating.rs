@@ -33,7 +33,7 @@ impl Performer<'_> {
             )
         };
         match request {
-            Request::Switchover { to } => {
+            Request::Switchover { to, .. } => {
                 let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
                 let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
                 if outgoing == incoming {
