@@ -413,3 +413,6 @@ fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {
     let held = repair::held(engine.cluster(), engine.facts());
     held.into_iter().filter(|(_, hosts)| hosts.len() > 1).collect()
 }
+
+#[cfg(test)]
+mod tests;
