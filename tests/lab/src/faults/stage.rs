@@ -1,0 +1,108 @@
+//! What a scenario acts on: the lab, its monitor, and whatever the scenario has set going.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::told::{self, View};
+use crate::background::Background;
+use crate::host::Host;
+use crate::lab::Lab;
+use crate::load::Load;
+use crate::wait;
+
+/// What the monitor needs, at most, to notice and to act, on a machine with other work.
+pub const ACTS_WITHIN: Duration = Duration::from_secs(90);
+/// What anything else may take.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A lab with a monitor at work.
+pub struct Stage<'l> {
+    pub lab: &'l Lab,
+    monitor: Background,
+    /// Ended with the scenario.
+    set_going: RefCell<Vec<Background>>,
+}
+
+impl<'l> Stage<'l> {
+    /// Starts the monitor and waits until it finds all well.
+    pub fn set(lab: &'l Lab) -> Result<Self> {
+        let stage = Self {
+            lab,
+            monitor: lab.box_().spawn_mmm(["monitor"])?,
+            set_going: RefCell::default(),
+        };
+        stage.until_shown("all to be well", View::is_well)?;
+        Ok(stage)
+    }
+
+    pub fn db1(&self) -> &Host {
+        self.lab.db1()
+    }
+
+    pub fn db2(&self) -> &Host {
+        self.lab.db2()
+    }
+
+    pub fn db3(&self) -> &Host {
+        self.lab.db3()
+    }
+
+    /// Everything the monitor has said.
+    pub fn said(&self) -> String {
+        self.monitor.stderr()
+    }
+
+    /// Waits until what `mmm show` tells is as wanted.
+    pub fn until_shown(&self, what: &str, wanted: impl Fn(&View) -> bool) -> Result<View> {
+        wait::until_some(ACTS_WITHIN, what, || {
+            let view = View::of(self.lab)?;
+            if wanted(&view) {
+                return Ok(Some(view));
+            }
+            bail!("shown: {view:?}")
+        })
+    }
+
+    /// Runs a shell line on a host until the scenario is over.
+    pub fn set_going(&self, host: &Host, line: &str) -> Result<()> {
+        let running = host.spawn(["sh", "-c", line])?;
+        self.set_going.borrow_mut().push(running);
+        Ok(())
+    }
+
+    /// Ends whatever the scenario has set going.
+    pub fn end_all(&self) {
+        self.set_going.borrow_mut().clear();
+    }
+
+    /// Waits until a failover has begun.
+    pub fn until_a_failover_begins(&self) -> Result<()> {
+        wait::until_some(ACTS_WITHIN, "a failover to begin", || {
+            let begun = told::runs(self.lab)?;
+            Ok(begun.iter().any(|run| run.operation == "failover").then_some(()))
+        })
+    }
+
+    /// Waits until a count of rows on a host is more than so many.
+    pub fn until_more_than(&self, host: &Host, query: &str, rows: u64) -> Result<()> {
+        wait::until_some(SOON, query, || {
+            Ok((host.value(query)?.parse::<u64>()? > rows).then_some(()))
+        })
+    }
+
+    /// Waits until it is so long since a moment, and meanwhile lets the load go on.
+    pub fn until_it_lasted(&self, since: Instant, lasts: Duration) -> Result<()> {
+        wait::until(lasts + SOON, "the fault to have lasted", || {
+            since.elapsed() >= lasts
+        })
+    }
+
+    /// Waits until the writer that is known now acknowledges rows again.
+    pub fn until_written(&self, load: &Load<'_>) -> Result<()> {
+        let view = View::of(self.lab)?;
+        let writer = view.writer.context("no host is known to be the writer")?;
+        load.until_acknowledged(&writer, 50, SOON)
+    }
+}
