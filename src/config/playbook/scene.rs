@@ -25,6 +25,8 @@ pub struct Scene {
     pub replication: ReplicationScene,
     /// The unit that runs the database server; `None` when nothing would restart it.
     pub unit: Option<String>,
+    /// The cluster's lock on this host's server, as an operation holds it.
+    pub lock: LockScene,
     /// Accounts whose sessions are never ended: the monitor's, the agent's, replication's.
     pub spared_users: Vec<String>,
     /// A shell that was lost, when the duty is to settle it.
@@ -72,6 +74,15 @@ impl AddressScene {
     }
 }
 
+/// The cluster's lock on a server.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LockScene {
+    /// Its name.
+    pub name: String,
+    /// The number of the connection that holds it for us; 0, which no connection has, when none does.
+    pub connection: u64,
+}
+
 /// Another host.
 #[derive(Debug, Clone, Serialize)]
 pub struct SourceScene {
@@ -117,6 +128,7 @@ impl Scene {
             .set("cluster", BTreeMap::from([("name", &self.cluster)]))
             .set("role", &self.role)
             .set("host", &self.host)
+            .set("lock", &self.lock)
             .set("spared_users", &self.spared_users)
             .set("vars", &self.vars)
             .set("with", &self.with)
