@@ -12,6 +12,7 @@ use super::latch::{CheckResult, Verdict};
 use super::moment::Moment;
 use super::repair;
 use super::rule::Rule;
+use super::sign;
 use super::standing::{Mode, NAMED, Return};
 
 /// One cluster as `show` tells it.
@@ -217,10 +218,11 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
     }
     if let Some(guard) = engine.guard() {
         let what = format!(
-            "{} holds failover back: {}: {}",
+            "{} holds failover back: {}: {}{}",
             guard.rule,
             guard.suspect,
-            guard.rule.sentence()
+            guard.rule.sentence(),
+            sign::said(&guard.signs)
         );
         warn(what, guard.rule.lifted_by());
     } else if !engine.rule().lifted_by().is_empty() && engine.rule() != Rule::R02 {
@@ -238,6 +240,9 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 );
             }
         }
+    }
+    if let Some(trouble) = engine.complaint() {
+        warn(format!("{}: {}", trouble.what, trouble.because), &trouble.hint);
     }
     for host in &standing.to_follow {
         warn(
@@ -295,6 +300,9 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 format!("{host} accepts writes although it is not the writer"),
                 "a monitor closes it; find out who opened it",
             );
+        }
+        for sign in facts.ssh.up().into_iter().flat_map(|shell| &shell.signs) {
+            warn(format!("{host}: {sign}"), sign.lifted_by());
         }
         if let Some(trouble) = facts.ssh.trouble() {
             warn(

@@ -27,6 +27,7 @@ mod secrets;
 mod silence;
 mod startup;
 mod switchover;
+mod two_boxes;
 mod two_clusters;
 mod undo;
 mod verbs;

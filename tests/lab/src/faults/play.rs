@@ -214,7 +214,8 @@ fn comes_to_order(stage: &Stage<'_>, load: &Load<'_>) -> Result<View> {
         anyhow::bail!("writable: {:?}, shown: {view:?}", lab.writable_hosts())
     })?;
     let writer = calm.writer.clone().unwrap_or_default();
-    load.until_acknowledged(&writer, ROWS_AT_THE_END, super::stage::SOON)?;
+    // A server whose disk was full looks again once a minute.
+    load.until_acknowledged(&writer, ROWS_AT_THE_END, ACTS_WITHIN)?;
     Ok(calm)
 }
 

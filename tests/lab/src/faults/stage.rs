@@ -3,13 +3,12 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::told::{self, View};
 use crate::background::Background;
 use crate::host::Host;
 use crate::lab::Lab;
-use crate::load::Load;
 use crate::wait;
 
 /// What the monitor needs, at most, to notice and to act, on a machine with other work.
@@ -97,12 +96,5 @@ impl<'l> Stage<'l> {
         wait::until(lasts + SOON, "the fault to have lasted", || {
             since.elapsed() >= lasts
         })
-    }
-
-    /// Waits until the writer that is known now acknowledges rows again.
-    pub fn until_written(&self, load: &Load<'_>) -> Result<()> {
-        let view = View::of(self.lab)?;
-        let writer = view.writer.context("no host is known to be the writer")?;
-        load.until_acknowledged(&writer, 50, SOON)
     }
 }
