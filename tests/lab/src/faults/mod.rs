@@ -2,7 +2,7 @@
 //! lab's judges, and told as one row.
 //!
 //! * `scenario` is what a scenario is made of, and what may be expected of it.
-//! * `scenes` is the list of them all: data and small functions.
+//! * `scenes` is the list of them all, as data; `strikes` does what takes more than a line.
 //! * `stage` is what a scenario acts on: the lab, its monitor and its load. `told` reads what mmm says and writes down.
 //! * `play` plays one scenario under one policy; `row` is what came of it, and the Markdown table.
 
@@ -11,6 +11,7 @@ mod row;
 mod scenario;
 mod scenes;
 mod stage;
+mod strikes;
 mod told;
 
 pub use play::play;

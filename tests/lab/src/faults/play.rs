@@ -40,7 +40,7 @@ pub fn play(scenario: &Scenario, policy: Policy, mmm: &Path, chatter: &mut Strin
     let expected = (scenario.expect)(policy);
     let outcome = perform(&stage, scenario, &expected, &mut row);
     stage.end_all();
-    *chatter = stage.said();
+    *chatter = stage.chatter();
     if let Err(error) = outcome {
         row.wrong.push(format!("{error:#}"));
     }
@@ -66,6 +66,7 @@ fn perform(stage: &Stage<'_>, scenario: &Scenario, expected: &Expected, row: &mu
     let seen = match scenario.act {
         Act::Watch => watched(stage, before, struck, scenario.lasts)?,
         Act::Switchover => switched(stage, &lab.box_().mmm(["switchover", "--to", "db2"])?)?,
+        Act::SwitchoverCutAt(step) => switched(stage, &stage.switch_cut_at(step)?)?,
     };
     row.decided = seen.decided.to_string();
     row.by.clone_from(&seen.by);
@@ -98,7 +99,7 @@ fn perform(stage: &Stage<'_>, scenario: &Scenario, expected: &Expected, row: &mu
     (scenario.relieve)(stage).context("relieving")?;
     stage.end_all();
     let calm = comes_to_order(stage, &load)?;
-    let took_over = matches!(seen.decided, Decided::Replaced | Decided::Moved);
+    let took_over = calm.writer.as_deref() == Some("db2");
     judge(stage, load, &calm, took_over, expected, row)
 }
 
@@ -161,6 +162,7 @@ fn ended(run: &Told) -> Option<Decided> {
 
 /// How a planned move ended, and what stood in its way.
 fn switched(stage: &Stage<'_>, output: &Output) -> Result<Seen> {
+    stage.saw(output);
     let decided = match output.code {
         0 => Decided::Moved,
         4 => Decided::Refused,
@@ -230,9 +232,11 @@ fn judge(
 ) -> Result<()> {
     let lab = stage.lab;
     let writer = calm.writer.clone().unwrap_or_default();
+    // Whoever has something extra and is named for it is no witness.
+    let is_named = |name: &str| calm.warns(&format!("{name} does not follow the writer"));
     let sound: Vec<&Host> = lab
         .databases()
-        .filter(|host| host.name() == writer || calm.is_online(host.name()))
+        .filter(|host| host.name() == writer || calm.is_online(host.name()) && !is_named(host.name()))
         .collect();
     let report = load.stop_and_judge(
         &sound,

@@ -120,6 +120,8 @@ pub enum Act {
     Watch,
     /// A person runs `mmm switchover --to db2`.
     Switchover,
+    /// The same, and the box's link is cut as soon as this step, counted from 1, has begun.
+    SwitchoverCutAt(usize),
 }
 
 /// One scenario, as data.

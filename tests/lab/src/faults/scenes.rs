@@ -6,11 +6,13 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::scenario::Act;
+use super::stage::SOON;
+use super::strikes::{EVENT, WAITING, as_app, exhausted, killed, password, semi_sync, slips};
 use super::{Decided, Expected, Policy, Scenario, Stage};
 use crate::host::Restart;
 use crate::wait;
 
-use Decided::{Held, Moved, Refused, Reopened, Replaced, Stays, Undone};
+use Decided::{Held, Moved, Refused, Reopened, Replaced, Stays, Stuck, Undone};
 
 const EVERY: &[Policy] = &Policy::ALL;
 const ONE: &[Policy] = &[Policy::Default];
@@ -36,6 +38,26 @@ const PLANNED: Scenario = Scenario {
     relieve: nothing,
     ..PLAIN
 };
+
+/// The box's link goes down for 8 s as soon as one step of a switchover has begun.
+macro_rules! cut_at {
+    ($step:literal) => {
+        Scenario {
+            name: concat!("cut-at-step-", $step),
+            says: concat!("switchover; the box's link is cut in step ", $step),
+            act: Act::SwitchoverCutAt(number($step)),
+            relieve: cleared,
+            expect: |_| Expected::new(&[Moved, Undone, Refused, Stuck], &[]),
+            ..PLANNED
+        }
+    };
+}
+
+/// Two digits as a number.
+const fn number(text: &str) -> usize {
+    let digits = text.as_bytes();
+    ((digits[0] - b'0') * 10 + (digits[1] - b'0')) as usize
+}
 
 /// All of them, in the order of the table.
 pub const SCENES: &[Scenario] = &[
@@ -226,7 +248,7 @@ pub const SCENES: &[Scenario] = &[
         strike: exhausted,
         relieve: |s| {
             s.end_all();
-            wait::until(super::stage::SOON, "a connection to be free", || {
+            wait::until(SOON, "a connection to be free", || {
                 s.db1().sql("SET GLOBAL max_connections = 200").is_ok()
             })
         },
@@ -377,7 +399,11 @@ pub const SCENES: &[Scenario] = &[
     Scenario {
         name: "semi-sync-starved",
         says: "switchover; semi-synchronous replication waits for an acknowledgement that never comes",
-        prepare: |s| semi_sync(s, true),
+        prepare: |s| {
+            // Every client that connects anew is left waiting.
+            s.db1().sql("SET GLOBAL max_connections = 5000")?;
+            semi_sync(s, true)
+        },
         strike: |s| {
             for replica in [s.db2(), s.db3()] {
                 replica.sql("SET GLOBAL rpl_semi_sync_slave_enabled = OFF; STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")?;
@@ -385,9 +411,27 @@ pub const SCENES: &[Scenario] = &[
             s.until_more_than(s.db1(), WAITING, 0)
         },
         relieve: |s| semi_sync(s, false),
-        expect: |_| Expected::new(&[Moved, Undone, Refused], &[]),
+        expect: |_| Expected::new(&[Refused], &["No commit waits for an acknowledgement"]),
         ..PLANNED
     },
+    cut_at!("01"),
+    cut_at!("02"),
+    cut_at!("03"),
+    cut_at!("04"),
+    cut_at!("05"),
+    cut_at!("06"),
+    cut_at!("07"),
+    cut_at!("08"),
+    cut_at!("09"),
+    cut_at!("10"),
+    cut_at!("11"),
+    cut_at!("12"),
+    cut_at!("13"),
+    cut_at!("14"),
+    cut_at!("15"),
+    cut_at!("16"),
+    cut_at!("17"),
+    cut_at!("18"),
 ];
 
 fn nothing(_: &Stage<'_>) -> Result<()> {
@@ -396,6 +440,11 @@ fn nothing(_: &Stage<'_>) -> Result<()> {
 
 fn healed(stage: &Stage<'_>) -> Result<()> {
     stage.lab.heal()
+}
+
+/// A person has looked after a run that got stuck.
+fn cleared(stage: &Stage<'_>) -> Result<()> {
+    stage.lab.box_().mmm(["clear"]).map(drop)
 }
 
 /// The writer is silent to everybody who can be asked.
@@ -413,95 +462,4 @@ fn disobeys(policy: Policy) -> Expected {
         Policy::Default | Policy::Never => Expected::new(&[Held], &["R26"]),
         Policy::Fence => Expected::new(&[Replaced], &["R25"]),
     }
-}
-
-fn killed(stage: &Stage<'_>, restart: Restart) -> Result<()> {
-    stage.db1().set_restart(restart)?;
-    stage.db1().kill_mysqld()
-}
-
-/// A shell line that runs statements on this host as the application would, through the network.
-fn as_app(stage: &Stage<'_>, statements: &str) -> Result<String> {
-    let password = stage.lab.password("app")?;
-    stage.db1().write(
-        "/root/scene.cnf",
-        &format!("[client]\nuser=app\npassword={password}\n"),
-    )?;
-    Ok(format!(
-        "mariadb --defaults-file=/root/scene.cnf -h 127.0.0.1 app -e \"{statements}\""
-    ))
-}
-
-/// Clients take every connection there is, and our own are ended once.
-fn exhausted(stage: &Stage<'_>) -> Result<()> {
-    let line = as_app(stage, "DO SLEEP(300)")?;
-    // Our own session is ended once all others are taken; whoever comes again is refused.
-    stage.set_going(stage.db1(), "mariadb -e \"DO SLEEP(4); KILL USER mmm_monitor\"")?;
-    stage.db1().sql("SET GLOBAL max_connections = 20")?;
-    for _ in 0..30 {
-        stage.set_going(
-            stage.db1(),
-            &format!("while :; do {line} 2>/dev/null; sleep 0.05; done"),
-        )?;
-    }
-    wait::until(super::stage::SOON, "connections to be refused", || {
-        stage
-            .db1()
-            .sql("SELECT 1")
-            .is_err_and(|error| format!("{error:#}").contains("Too many connections"))
-    })
-}
-
-/// Changes the monitor's password on the writer alone and ends its sessions.
-fn password(stage: &Stage<'_>, to: &str) -> Result<()> {
-    stage.db1().sql(&format!(
-        "SET SESSION sql_log_bin = 0; ALTER USER 'mmm_monitor'@'%' IDENTIFIED BY '{to}'; KILL USER mmm_monitor"
-    ))?;
-    Ok(())
-}
-
-/// A table for those whom `read_only` does not stop.
-fn slips(stage: &Stage<'_>) -> Result<()> {
-    let table = "CREATE TABLE app.slips (id BIGINT AUTO_INCREMENT PRIMARY KEY, who VARCHAR(20), server INT)";
-    stage.db1().sql(table).map(drop)
-}
-
-/// An event whose definer is root: it writes a row about every 2 ms, and `read_only` does not stop it.
-const EVENT: &str = "DELIMITER //
-CREATE DEFINER = root@localhost EVENT app.tick ON SCHEDULE EVERY 1 SECOND DO
-BEGIN
-  DECLARE n INT DEFAULT 0;
-  WHILE n < 400 DO
-    INSERT INTO app.slips (who, server) VALUES ('event', @@server_id);
-    DO SLEEP(0.002);
-    SET n = n + 1;
-  END WHILE;
-END//
-DELIMITER ;";
-
-/// Sessions that wait for a semi-synchronous acknowledgement.
-const WAITING: &str = "SELECT variable_value FROM information_schema.global_status \
-                       WHERE variable_name = 'Rpl_semi_sync_master_wait_sessions'";
-
-/// Turns semi-synchronous replication on or off everywhere; on, the writer waits for an hour.
-fn semi_sync(stage: &Stage<'_>, on: bool) -> Result<()> {
-    let word = if on { "ON" } else { "OFF" };
-    for replica in [stage.db2(), stage.db3()] {
-        replica.sql(&format!("SET GLOBAL rpl_semi_sync_slave_enabled = {word}"))?;
-        if on {
-            replica.sql("STOP SLAVE IO_THREAD; START SLAVE IO_THREAD")?;
-        }
-    }
-    for master in [stage.db1(), stage.db2()] {
-        master.sql(&format!(
-            "SET GLOBAL rpl_semi_sync_master_timeout = 3600000; SET GLOBAL rpl_semi_sync_master_enabled = {word}"
-        ))?;
-    }
-    if on {
-        let clients = WAITING.replace("wait_sessions", "clients");
-        stage.until_more_than(stage.db1(), &clients, 1)?;
-    }
-    wait::until(super::stage::SOON, "replication to run", || {
-        stage.lab.replication_runs()
-    })
 }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use super::told::{self, View};
 use crate::background::Background;
+use crate::command::Output;
 use crate::host::Host;
 use crate::lab::Lab;
 use crate::wait;
@@ -22,6 +23,8 @@ pub struct Stage<'l> {
     monitor: Background,
     /// Ended with the scenario.
     set_going: RefCell<Vec<Background>>,
+    /// What people saw.
+    seen: RefCell<String>,
 }
 
 impl<'l> Stage<'l> {
@@ -31,6 +34,7 @@ impl<'l> Stage<'l> {
             lab,
             monitor: lab.box_().spawn_mmm(["monitor"])?,
             set_going: RefCell::default(),
+            seen: RefCell::default(),
         };
         stage.until_shown("all to be well", View::is_well)?;
         Ok(stage)
@@ -51,6 +55,16 @@ impl<'l> Stage<'l> {
     /// Everything the monitor has said.
     pub fn said(&self) -> String {
         self.monitor.stderr()
+    }
+
+    /// What people saw, and what the monitor said.
+    pub fn chatter(&self) -> String {
+        format!("{}{}", self.seen.borrow(), self.said())
+    }
+
+    /// Keeps what a command printed.
+    pub fn saw(&self, output: &Output) {
+        *self.seen.borrow_mut() += &format!("{}{}", output.stderr, output.stdout);
     }
 
     /// Waits until what `mmm show` tells is as wanted.
@@ -82,6 +96,24 @@ impl<'l> Stage<'l> {
             let begun = told::runs(self.lab)?;
             Ok(begun.iter().any(|run| run.operation == "failover").then_some(()))
         })
+    }
+
+    /// A switchover during which the box's link is down for a while, from the moment on at which this step has begun.
+    pub fn switch_cut_at(&self, step: usize) -> Result<Output> {
+        const DARK: Duration = Duration::from_secs(8);
+        let box_ = self.lab.box_();
+        let run = box_.spawn_mmm(["switchover", "--to", "db2"])?;
+        let what = format!("step {step} to begin");
+        wait::until_some(SOON, &what, || {
+            let runs = told::runs(self.lab)?;
+            let newest = runs.iter().rfind(|run| run.operation == "switchover");
+            Ok(newest.filter(|run| run.began >= Some(step - 1)).map(drop))
+        })?;
+        box_.link_down()?;
+        let dark = Instant::now();
+        self.until_it_lasted(dark, DARK)?;
+        box_.link_up()?;
+        run.wait(ACTS_WITHIN * 2)
     }
 
     /// Waits until a count of rows on a host is more than so many.

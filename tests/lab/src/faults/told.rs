@@ -102,6 +102,8 @@ pub fn count_of(surplus: &str) -> Result<u64> {
 pub struct Told {
     pub operation: String,
     pub rung: Option<String>,
+    /// The last stage that was begun, counted from 0.
+    pub began: Option<usize>,
     /// `done`, `undone` or `stuck`; none while it is under way.
     pub ending: Option<String>,
 }
@@ -133,12 +135,16 @@ pub fn runs(lab: &Lab) -> Result<Vec<Told>> {
         else {
             continue;
         };
+        let began = lines()
+            .filter_map(|line| line.get("step")?.get("doing")?.as_u64())
+            .last();
         let ending = lines().find_map(|line| line.get("end")?.as_object()?.keys().next().cloned());
         found.push((
             name.split_once('-').map(|(_, stamp)| stamp.to_owned()),
             Told {
                 operation: open["operation"].as_str().unwrap_or_default().to_owned(),
                 rung: open["rung"].as_str().map(str::to_owned),
+                began: began.and_then(|stage| usize::try_from(stage).ok()),
                 ending,
             },
         ));
