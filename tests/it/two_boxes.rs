@@ -91,7 +91,10 @@ fn a_box_without_power_that_holds_the_lock_delays_another_by_15_s_at_most() {
     let rounds = if long() { 5 } else { 2 };
     for round in 0..rounds {
         // Nothing has been refused yet; then writes are refused and nobody is opened.
-        let halt = Halt::Within(step(["can-list-sessions", "catch-up"][round % 2]));
+        let halt = match round % 2 {
+            0 => Halt::Before(step("deny-writes")),
+            _ => Halt::Within(step("catch-up")),
+        };
         let lab = cluster_halting(&halt);
         let other = second_box(&lab);
         let load = lab.start_load(Writers::default()).unwrap();
