@@ -10,7 +10,7 @@ use crate::config::template;
 use crate::core::playbook::{Dialect, Duty, Playbook, Section, Undo};
 
 /// What every template can name.
-pub const ALWAYS: [&str; 16] = [
+pub const ALWAYS: [&str; 18] = [
     "cluster.name",
     "dialect",
     "host.address",
@@ -25,6 +25,8 @@ pub const ALWAYS: [&str; 16] = [
     "role",
     "service.manager",
     "spared_users",
+    "switchover.max_write_s",
+    "switchover.read_lock",
     "with",
     "within",
 ];

@@ -341,6 +341,7 @@ fn every_duty_renders_for_every_dialect() {
             },
             unit: Some("mariadb.service".to_owned()),
             lock: LockScene::default(),
+            max_write_s: 2,
             spared_users: vec!["a".to_owned()],
             old: Some(OldShell {
                 session: 4,

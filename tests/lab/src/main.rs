@@ -12,6 +12,7 @@ use lab::{Lab, Options, breakage, inventory, leftovers, power, service, systemct
 
 mod built;
 mod demo;
+mod stories;
 mod table;
 mod test;
 
