@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::cluster::HostName;
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::guard::Guard;
+use crate::core::trouble::Trouble;
 use crate::io::fleet::{Fleet, HeldLocks};
 use crate::io::lock::LocalLock;
 use crate::io::mysql::{FORGOTTEN_AFTER_S, Holder, Taking};
@@ -144,13 +145,12 @@ fn taken_by(host: &HostName, holder: Option<&Holder>, waited: Duration) -> Troub
         .filter(|silent_for| *silent_for >= SILENT_HOLDER)
         .map(|silent_for| format!(", and has been silent for {} s", silent_for.as_secs()))
         .unwrap_or_default();
-    Trouble::new(
-        Kind::Refused,
+    Trouble::refused(
+        Guard::G04,
         "another operation holds the cluster's lock",
         format!(
             "{who} holds it on `{host}`{silent}; it was waited for {} s",
             waited.as_secs()
         ),
     )
-    .hint("wait for it to end and try again")
 }

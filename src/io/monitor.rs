@@ -19,6 +19,7 @@ use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::{HostView, Means};
+use crate::core::guard::Guard;
 use crate::core::hosts::Records;
 use crate::core::latch::CheckResult;
 use crate::core::roles::Eligible;
@@ -88,8 +89,8 @@ impl OnlyMonitor {
                     .open(&path)
             })
             .map_err(|error| {
-                Trouble::new(
-                    Kind::Refused,
+                Trouble::refused(
+                    Guard::G05,
                     what,
                     format!("`{}` cannot be opened: {error}", path.display()),
                 )
@@ -97,12 +98,11 @@ impl OnlyMonitor {
             })?;
         match file.try_lock() {
             Ok(()) => Ok(OnlyMonitor { _file: file }),
-            Err(error) => Err(Trouble::new(
-                Kind::Refused,
+            Err(error) => Err(Trouble::refused(
+                Guard::G60,
                 what,
                 format!("another monitor holds `{}`: {error}", path.display()),
-            )
-            .hint("one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life")),
+            )),
         }
     }
 }
@@ -231,7 +231,7 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
 
 /// Somebody else is at work; nothing is wrong with that.
 pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
-    trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock")
+    trouble.guard == Some(Guard::G04)
 }
 
 /// Finds out whether another machine answers for an address that a host holds.

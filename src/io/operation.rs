@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::guard;
+use crate::core::guard::{self, Guard};
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
 use crate::core::playbook::Operation;
@@ -221,16 +221,15 @@ impl Performer<'_> {
             Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen
         );
         match &seats.incoming {
-            Some(host) if opens && !self.fleet.holds_lock_of(host) => Err(Trouble::new(
-                Kind::Refused,
+            Some(host) if opens && !self.fleet.holds_lock_of(host) => Err(Trouble::refused(
+                Guard::G19,
                 format!(
                     "{} of `{}` was not begun",
                     request.operation(),
                     self.fleet.entry().cluster.name
                 ),
                 format!("the cluster's lock on `{host}` could not be had"),
-            )
-            .hint("`mmm check` tries each account on it")),
+            )),
             _ => Ok(()),
         }
     }
@@ -258,7 +257,7 @@ impl Performer<'_> {
             }
             Err(error) => {
                 return Err(
-                    Trouble::new(Kind::Refused, "the run's journal cannot be begun", error)
+                    Trouble::refused(Guard::G05, "the run's journal cannot be begun", error)
                         .hint("free some space in the state directory, or make it writable"),
                 );
             }
@@ -375,16 +374,13 @@ impl Performer<'_> {
         match self.dir.load() {
             Ok(standing) => Ok(standing),
             Err(trouble) if matches!(request, Request::Failover { .. }) => Err(trouble),
-            Err(trouble) => Err(Trouble {
-                kind: Kind::Refused,
-                ..trouble
-            }),
+            Err(trouble) => Err(trouble.into_refusal(Guard::G05)),
         }
     }
 
     pub(super) fn alarm(&self, trouble: &Trouble) {
         self.teller.tell(Event::Alarm {
-            what: format!("{}: {}", trouble.what, trouble.because),
+            what: format!("{}: {}", trouble.what, trouble.reason()),
             hint: trouble.hint.clone(),
         });
     }

@@ -7,7 +7,7 @@ use crate::config::inventory::Service;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::gtid::{self, Compared};
-use crate::core::guard;
+use crate::core::guard::{self, Guard};
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
 use crate::core::roles::Eligible;
@@ -301,59 +301,29 @@ impl Performer<'_> {
             .collect();
         self.announce_from_others(host, &taken).await;
         let facts = self.fleet.look_everywhere().await;
-        let what = format!("`{host}` did not rejoin `{}`", cluster.name);
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());
         let both = facts
             .get(host)
             .and_then(|facts| facts.mysql.up())
             .zip(facts.get(&writer).and_then(|facts| facts.mysql.up()));
-        let Some((returning, leading)) = both else {
-            return Err(Trouble::new(
-                Kind::Refused,
-                what,
-                format!("`{host}` and the writer `{writer}` could not both be asked"),
-            ));
-        };
-        match gtid::compare(&returning.history(leading), &leading.history(returning)) {
-            Compared::Nothing => {
-                if !uses_gtid(&facts) {
-                    return Err(Trouble::new(
-                        Kind::Refused,
-                        what,
-                        "its replication runs without GTIDs, so where it should go on is not known",
-                    )
-                    .hint("point it to the writer by hand, then `mmm rejoin`"));
-                }
-                self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
-                    .await
-            }
-            Compared::Extra(surplus) => {
-                let surplus = surplus.to_string();
-                let kept_out = Return::KeptOut {
-                    surplus: surplus.clone(),
-                };
-                self.progress(&mut standing, host, kept_out);
-                Err(Trouble::new(
-                    Kind::Refused,
-                    what,
-                    format!("it has transactions that the writer `{writer}` has not: {surplus}"),
-                )
-                .hint("save what you need from it, rebuild it from the writer, then `mmm rejoin`"))
-            }
-            Compared::Unknown(why) => Err(Trouble::new(
-                Kind::Refused,
-                what,
-                format!("it cannot be compared with the writer: {why}"),
-            )),
+        let compared = both.map(|(returning, leading)| {
+            gtid::compare(&returning.history(leading), &leading.history(returning))
+        });
+        if let Some(Compared::Extra(surplus)) = &compared {
+            let surplus = surplus.to_string();
+            self.progress(&mut standing, host, Return::KeptOut { surplus });
         }
+        guard::follow_again(cluster, host, &writer, compared.as_ref(), uses_gtid(&facts))?;
+        self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
+            .await
     }
 
     /// Read-only, without addresses and replication; a server that was kept stopped is started that way.
     async fn quarantine(&self, host: &HostName, server_is_up: bool) -> Result<(), Trouble> {
         let cluster = &self.fleet.entry().cluster;
         let refuse = |because: String| {
-            Trouble::new(
-                Kind::Refused,
+            Trouble::refused(
+                Guard::G44,
                 format!("`{host}` could not be made harmless"),
                 because,
             )
