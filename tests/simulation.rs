@@ -228,13 +228,16 @@ impl Hands for World {
         }
     }
 
-    async fn rival(&self, host: &HostName) -> Option<HostName> {
-        self.model
-            .borrow()
-            .writable
-            .iter()
-            .find(|other| *other != host)
-            .cloned()
+    async fn lost_lock(&self) -> Option<String> {
+        self.passes();
+        let is_lost = self.model.borrow_mut().dice.roll(32) == 31;
+        is_lost.then(|| "the lock is lost".to_owned())
+    }
+
+    async fn rival(&self, host: &HostName) -> Option<String> {
+        let model = self.model.borrow();
+        let rival = model.writable.iter().find(|other| *other != host)?;
+        Some(format!("{rival} accepts writes meanwhile"))
     }
 
     fn note(&self, entry: Entry) {

@@ -32,6 +32,7 @@ pub mod run;
 pub(crate) mod samples;
 pub mod script;
 pub mod settlement;
+pub mod sign;
 pub mod standing;
 pub mod startup;
 pub mod trouble;

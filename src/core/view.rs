@@ -15,7 +15,9 @@ use super::moment::Moment;
 use super::readiness::Obstacle;
 use super::repair;
 use super::rule::Rule;
+use super::sign;
 use super::standing::{Mode, NAMED, Return};
+use super::trouble::Trouble;
 
 /// One cluster as `show` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,10 +233,11 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
     }
     if let Some(guard) = engine.guard() {
         let what = format!(
-            "{} holds failover back: {}: {}",
+            "{} holds failover back: {}: {}{}",
             guard.rule,
             guard.suspect,
-            guard.rule.sentence()
+            guard.rule.sentence(),
+            sign::said(&guard.signs)
         );
         warn(what, guard.rule.lifted_by());
     } else if !engine.rule().lifted_by().is_empty() && engine.rule() != Rule::R02 {
@@ -281,7 +284,22 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 ),
                 "it is made read-only and compared as soon as it answers; a monitor tries all the time",
             ),
-            Return::Quarantined => warn(format!("{host} is back and being compared with the writer"), ""),
+            Return::Quarantined => {
+                let about = |trouble: &&Trouble| trouble.what.contains(&format!("`{host}`"));
+                let (why, hint) = engine
+                    .complaint()
+                    .filter(about)
+                    .map_or_else(Default::default, |trouble| {
+                        (
+                            format!("; the last try came to nothing: {}", trouble.reason()),
+                            trouble.hint.clone(),
+                        )
+                    });
+                warn(
+                    format!("{host} is back and being compared with the writer{why}"),
+                    &hint,
+                );
+            }
             Return::KeptOut { surplus } => warn(
                 format!("{host} is kept out: it has transactions that the writer has not: {surplus}"),
                 "save what you need from it, rebuild it from the writer, then `mmm rejoin`",
@@ -315,6 +333,9 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 format!("{host} accepts writes although it is not the writer"),
                 "a monitor closes it; find out who opened it",
             );
+        }
+        for sign in facts.ssh.up().into_iter().flat_map(|shell| &shell.signs) {
+            warn(format!("{host}: {sign}"), sign.lifted_by());
         }
         if let Some(trouble) = facts.ssh.trouble() {
             warn(

@@ -181,6 +181,7 @@ impl Performer<'_> {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
         let (seats, rung) = self.guarded(request, &standing, &facts)?;
+        self.require_lock_of_opened(request, &seats)?;
         standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation_with(&seats))?;
         let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
@@ -211,6 +212,26 @@ impl Performer<'_> {
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         self.remember(&mut standing);
         Ok(Performed { report, standing })
+    }
+
+    /// The host to be opened must be ours: another box that reaches it could otherwise act on it at the same time.
+    fn require_lock_of_opened(&self, request: &Request, seats: &Seats) -> Result<(), Trouble> {
+        let opens = matches!(
+            request,
+            Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen
+        );
+        match &seats.incoming {
+            Some(host) if opens && !self.fleet.holds_lock_of(host) => Err(Trouble::refused(
+                Guard::G19,
+                format!(
+                    "{} of `{}` was not begun",
+                    request.operation(),
+                    self.fleet.entry().cluster.name
+                ),
+                format!("the cluster's lock on `{host}` could not be had"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Performs a prepared run from where it stands.

@@ -54,6 +54,7 @@ shipped![
     "duties/start-replication.yaml",
     "duties/stop-replication.yaml",
     "duties/sudo-rights.yaml",
+    "duties/unit-signs.yaml",
     "duties/unit-state.yaml",
     "duties/unlock-tables.yaml",
     "duties/witness-replication.yaml",

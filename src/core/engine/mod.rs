@@ -27,6 +27,7 @@ use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
+use crate::core::sign::Sign;
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
 
@@ -61,6 +62,8 @@ pub enum Input {
         suspect: HostName,
         /// The evidence.
         evidence: Evidence,
+        /// What the host shows of why.
+        signs: Vec<Sign>,
     },
     /// The network of a host that holds an address was asked who else does.
     Heard {
@@ -160,7 +163,7 @@ pub struct Engine {
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
     /// The last trouble that was alarmed about.
-    complaint: Option<String>,
+    complaint: Option<Trouble>,
     /// Whether what is under way has failed already.
     has_failed: bool,
     ask_again_at: Moment,
@@ -267,7 +270,11 @@ impl Engine {
                 }
                 self.standing = standing;
             }
-            Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
+            Input::Evidence {
+                suspect,
+                evidence,
+                signs,
+            } => self.weigh(now, suspect, evidence, signs, &mut effects),
             Input::Heard {
                 host,
                 address,
@@ -301,6 +308,11 @@ impl Engine {
     /// What blocks a failover, while one is blocked.
     pub fn guard(&self) -> Option<&Guard> {
         self.guard.as_ref()
+    }
+
+    /// Why what was tried last came to nothing, while it is not known to have passed.
+    pub fn complaint(&self) -> Option<&Trouble> {
+        self.complaint.as_ref()
     }
 
     /// What could be done about each host that does not obey.
@@ -353,8 +365,8 @@ impl Engine {
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
         self.has_failed = true;
         let what = format!("{}: {}", trouble.what, trouble.reason());
-        if self.complaint.as_ref() != Some(&what) {
-            self.complaint = Some(what.clone());
+        if self.complaint.as_ref() != Some(trouble) {
+            self.complaint = Some(trouble.clone());
             effects.push(Effect::Tell(Event::Alarm {
                 what,
                 hint: trouble.hint.clone(),

@@ -91,6 +91,7 @@ impl Story {
             witnesses,
         };
         self.give(Input::Evidence {
+            signs: Vec::new(),
             suspect: "db1".into(),
             evidence,
         })

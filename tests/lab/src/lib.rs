@@ -8,6 +8,7 @@
 //! * `roster` says who is in it; `place` where its things are; `machine` what the machine must offer.
 //! * `host` boots a host and runs programs in it (`background` for those that go on); `disk` and `seed` are what it
 //!   boots from; `service`, `keeper`, `unit_files` and `systemctl` are what runs its servers.
+//! * `faults` is the table of faults: scenarios, played against mmm and judged.
 //! * `network` is the switch, `fault` and `breakage` everything that can be broken and healed, `power` a power strip
 //!   for fencing.
 //! * `database` asks the servers, `accounts` and `sudo` are the lists of who may do what, `inventory` what mmm is told.
@@ -23,6 +24,7 @@ pub mod command;
 pub mod database;
 pub mod disk;
 pub mod fault;
+pub mod faults;
 pub mod host;
 pub mod inventory;
 pub mod judge;

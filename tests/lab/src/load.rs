@@ -59,12 +59,7 @@ impl Lab {
             )
         };
         self.host(writer)?.sql(&SCHEMA.join(";\n"))?;
-        let account = format!(
-            "SET SESSION sql_log_bin = 0; CREATE OR REPLACE USER '{SAMPLER}'@'localhost' IDENTIFIED BY ''"
-        );
-        self.each(self.databases().filter(|host| host.is_on()), |host| {
-            host.sql(&account).map(drop)
-        })?;
+        self.each(self.databases().filter(|host| host.is_on()), make_account)?;
         let watches = self.databases().map(Watch::start).collect();
         self.client()
             .write(PASSWORD_FILE, &format!("{}\n", self.password("app")?))?;
@@ -79,6 +74,14 @@ impl Lab {
         load.until_acknowledged(writer, 50, Duration::from_secs(20))?;
         Ok(load)
     }
+}
+
+/// The account that the sampler of a host asks with.
+fn make_account(host: &Host) -> Result<()> {
+    let account = format!(
+        "SET SESSION sql_log_bin = 0; CREATE OR REPLACE USER '{SAMPLER}'@'localhost' IDENTIFIED BY ''"
+    );
+    host.sql(&account).map(drop)
 }
 
 fn arguments(writers: &Writers) -> Vec<String> {
@@ -231,6 +234,7 @@ fn watch(host: &Host, stop: &AtomicBool) -> Result<String> {
     let user = format!("--user={SAMPLER}");
     let mut records = String::new();
     let mut off: Option<Span> = None;
+    let mut has_account = host.is_on();
     while !stop.load(Ordering::Relaxed) {
         if !host.is_on() {
             let now = Sample {
@@ -243,6 +247,11 @@ fn watch(host: &Host, stop: &AtomicBool) -> Result<String> {
         }
         if let Some(off) = off.take() {
             records.push_str(&format!("{off}\n"));
+        }
+        has_account = has_account || make_account(host).is_ok();
+        if !has_account {
+            sleep(PAUSE);
+            continue;
         }
         // A frozen host starts no sampler; the gap in its samples shows it.
         let Ok(sampler) = host.spawn([PROGRAM, "sampler", &user]) else {
@@ -269,7 +278,7 @@ fn until_it_ends(mut sampler: Background, host: &Host, stop: &AtomicBool) -> Res
     } else {
         sampler.wait(END_LIMIT)?
     };
-    if output.code == 1 && host.is_on() {
+    if output.code == 1 && output.stderr.starts_with("error:") && host.is_on() {
         bail!(
             "the sampler of `{}` failed: {}",
             host.name(),
