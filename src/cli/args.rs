@@ -155,6 +155,9 @@ pub struct PlanArguments {
     /// The host that takes the role.
     #[arg(long, value_name = "HOST")]
     pub to: Option<String>,
+    /// As with `failover --allow-loss`.
+    #[arg(long)]
+    pub allow_loss: bool,
 }
 
 /// Operations that can be planned.
@@ -193,6 +196,10 @@ pub struct FailoverArguments {
     /// and what it acknowledges will be lost.
     #[arg(long)]
     pub allow_unfenced: bool,
+    /// Go on although transactions are known that the new writer has received and cannot apply, or that a replica has
+    /// and cannot hand over. They will be lost; `mmm plan failover` says which.
+    #[arg(long)]
+    pub allow_loss: bool,
 }
 
 /// Arguments of `move-role`.

@@ -6,6 +6,7 @@ use std::fmt;
 use super::cluster::{Cluster, HostName};
 use super::facts::{HostFacts, Reach, SqlThread};
 use super::hosts::HostState;
+use super::losses;
 use super::standing::Standing;
 
 /// Why a host cannot be the next writer.
@@ -32,6 +33,10 @@ impl Barred {
     pub fn lifted_by(&self, host: &HostName) -> String {
         match self {
             Barred::OutOfService => format!("`mmm set-online {host}` lets it back in"),
+            Barred::SqlThreadStopped(_) => format!(
+                "find out why and start it; where the writer is dead, `mmm failover --to {host} --allow-loss` goes on \
+                 without what it has not applied"
+            ),
             _ => "`mmm checks` says more".to_owned(),
         }
     }
@@ -75,12 +80,13 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
         return Some(Barred::NotReplicating);
     };
     if channel.sql == SqlThread::No {
-        let why = channel
-            .sql_error
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        return Some(Barred::SqlThreadStopped(why));
+        let error = channel.sql_error.as_ref().map(ToString::to_string);
+        let waiting = losses::unapplied(mysql, channel).map(|surplus| {
+            let some = losses::transactions(&surplus);
+            format!("it has received {some} that it has not applied ({surplus})")
+        });
+        let why: Vec<String> = error.into_iter().chain(waiting).collect();
+        return Some(Barred::SqlThreadStopped(why.join("; ")));
     }
     None
 }

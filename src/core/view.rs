@@ -34,11 +34,33 @@ pub struct ClusterView {
     pub writer: Option<HostName>,
     /// Everything that is wrong, and what lifts it.
     pub warnings: Vec<Warning>,
+    /// What replaced writers had and the writer has not, as far as it is known.
+    #[serde(default)]
+    pub losses: Vec<LossView>,
     /// Its hosts by name.
     pub hosts: Vec<HostView>,
     /// Where the roles that prefer a host are.
     #[serde(default)]
     pub preferences: Vec<Preference>,
+}
+
+/// What a replaced writer had and the writer has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossView {
+    /// The replaced writer.
+    pub host: HostName,
+    /// The run that replaced it.
+    pub run: String,
+    /// Whether the old writer itself was asked; otherwise more may be missing.
+    pub exact: bool,
+    /// How many transactions, at least where it is not exact; none when that is not known.
+    pub count: Option<u64>,
+    /// Which.
+    pub transactions: Option<String>,
+    /// When the old writer was looked at; none when nobody had.
+    pub seen_at: Option<Moment>,
+    /// All of that in words.
+    pub sentence: String,
 }
 
 /// A role that prefers a host, and where it is.
@@ -124,9 +146,30 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
         sentence: engine.rule().sentence().to_owned(),
         writer: standing.writer.clone(),
         warnings: warnings(engine),
+        losses: losses(engine),
         hosts,
         preferences: preferences(engine),
     }
+}
+
+fn losses(engine: &Engine) -> Vec<LossView> {
+    let standing = engine.standing();
+    let Some(writer) = &standing.writer else {
+        return Vec::new();
+    };
+    let known = standing.owed.iter().filter_map(|(host, owed)| {
+        let loss = owed.loss.as_ref()?;
+        Some(LossView {
+            host: host.clone(),
+            run: owed.run.clone(),
+            exact: loss.is_exact,
+            count: loss.count(),
+            transactions: loss.transactions(),
+            seen_at: loss.seen_at,
+            sentence: loss.sentence(host, writer),
+        })
+    });
+    known.collect()
 }
 
 fn preferences(engine: &Engine) -> Vec<Preference> {

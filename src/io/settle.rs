@@ -11,7 +11,7 @@ use crate::core::event::Event;
 use crate::core::guard::{self, Facts};
 use crate::core::run::{Ending, Happening, Next, Run};
 use crate::core::settlement::{self, CutOff, Sight, Verdict};
-use crate::core::standing::{Owed, Return, Standing};
+use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::RunReport;
@@ -137,6 +137,12 @@ async fn settle(
         .conduct_with(&prepared, run, open.registered.clone(), journal)
         .await;
     conclude(&open, &report, standing);
+    if open.opening.rung.is_some() {
+        let seen = performer.seen_by_monitor();
+        performer
+            .tell_loss(&open.opening, &report, seen.as_ref(), standing)
+            .await;
+    }
     performer.remember(standing);
     match report.ending {
         Ending::Stuck { because } => {
@@ -256,12 +262,10 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     }
     if let (Some(rung), Some(outgoing)) = (opening.rung, &opening.outgoing) {
         if committed {
-            standing.owed.entry(outgoing.clone()).or_insert_with(|| Owed {
-                since: clock::now(),
-                run: opening.run.clone(),
-                rung,
-                progress: Return::Awaited,
-            });
+            standing
+                .owed
+                .entry(outgoing.clone())
+                .or_insert_with(|| Owed::now(clock::now(), &opening.run, rung));
         } else if matches!(ending, Ending::Undone { .. }) {
             standing.owed.remove(outgoing);
         }

@@ -314,7 +314,11 @@ impl Performer<'_> {
                 format!("`{host}` and the writer `{writer}` could not both be asked"),
             ));
         };
-        match gtid::compare(&returning.history(leading), &leading.history(returning)) {
+        let fork = standing.owed.get(host).and_then(|owed| owed.fork.clone());
+        let compared = gtid::compare(&returning.history(leading), &leading.history(returning));
+        let compared = compared.since(fork.as_ref());
+        self.tell_exact_loss(&mut standing, host, &writer, &compared);
+        match compared {
             Compared::Nothing => {
                 if !uses_gtid(&facts) {
                     return Err(Trouble::new(

@@ -26,6 +26,9 @@ pub fn cluster(view: &ClusterView) -> String {
             text.push_str(&format!("#   hint: {}\n", warning.hint));
         }
     }
+    for loss in &view.losses {
+        text.push_str(&format!("# Loss: {}\n", loss.sentence));
+    }
     for host in &view.hosts {
         text.push_str(&host_line(host));
     }
@@ -169,6 +172,7 @@ mod tests {
             sentence: "the writer serves and a standby could take over".to_owned(),
             writer: Some("cluster01".into()),
             warnings: Vec::new(),
+            losses: Vec::new(),
             hosts: vec![
                 host(
                     "cluster01",

@@ -24,6 +24,7 @@ use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
+use crate::core::losses::Seen;
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use crate::core::standing::Standing;
@@ -97,6 +98,8 @@ pub enum Effect {
         rung: Rung,
         /// Whether events ran on it when it last answered.
         events: Option<bool>,
+        /// What it had when it last answered.
+        seen: Option<Box<Seen>>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -155,6 +158,8 @@ pub struct Engine {
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
+    /// What the writer had when it last answered.
+    seen: Option<Seen>,
     /// The last trouble that was alarmed about.
     complaint: Option<String>,
     /// Whether what is under way has failed already.
@@ -199,6 +204,7 @@ impl Engine {
             told_rule: Rule::R09,
             guard: None,
             events: None,
+            seen: None,
             complaint: None,
             has_failed: false,
             ask_again_at: Moment(0),
@@ -230,6 +236,7 @@ impl Engine {
                     && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
                 {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
+                    self.seen = Some(Seen::of(&host, now, mysql));
                 }
                 self.remember_addresses(&host, &facts);
                 self.looked_at.insert(host.clone(), now);

@@ -48,12 +48,18 @@ impl Engine {
                     sentence: rule.sentence().to_owned(),
                 }));
                 let events = self.events;
+                let seen = self
+                    .seen
+                    .clone()
+                    .filter(|seen| seen.host == suspect)
+                    .map(Box::new);
                 self.start(
                     Effect::FailOver {
                         outgoing: suspect,
                         incoming,
                         rung,
                         events,
+                        seen,
                     },
                     effects,
                 );

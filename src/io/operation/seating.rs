@@ -6,6 +6,7 @@ use super::{Performer, Request};
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Facts};
+use crate::core::losses::{self, Outlook};
 use crate::core::plan::Seats;
 use crate::core::relocation;
 use crate::core::standing::Standing;
@@ -19,6 +20,7 @@ impl Performer<'_> {
         request: &Request,
         standing: &Standing,
         facts: &Facts,
+        outlook: &Outlook,
     ) -> Result<(Seats, Option<Rung>), Trouble> {
         let cluster = &self.fleet.entry().cluster;
         guard::hands_off(cluster, standing)?;
@@ -51,8 +53,11 @@ impl Performer<'_> {
                 outgoing,
                 incoming,
                 rung,
+                allow_loss,
                 ..
             } => {
+                let accepted = allow_loss.then(|| losses::as_if_applied(facts, incoming));
+                let facts = accepted.as_ref().unwrap_or(facts);
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
                 let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
                 // One that is down would be waited for while the old writer returns, with the lock held.
@@ -61,6 +66,10 @@ impl Performer<'_> {
                         .get(host)
                         .is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
                 });
+                // One that has more than the new writer would take up a history that is none.
+                let is_apart = |host: &HostName| outlook.apart.iter().any(|ahead| ahead.host == *host);
+                seats.replicas.retain(|host| !is_apart(host));
+                seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());
                 Ok((seats, Some(*rung)))
             }
             Request::Reopen => {
@@ -71,6 +80,7 @@ impl Performer<'_> {
                         outgoing: None,
                         incoming: Some(writer),
                         replicas: Vec::new(),
+                        donor: None,
                     },
                     None,
                 ))
@@ -83,6 +93,7 @@ impl Performer<'_> {
                         outgoing: Some(host.clone()),
                         incoming: Some(incoming),
                         replicas: Vec::new(),
+                        donor: None,
                     },
                     None,
                 ))
@@ -92,6 +103,7 @@ impl Performer<'_> {
                     outgoing: relocation::allowed(cluster, standing, facts, *address, to)?,
                     incoming: Some(to.clone()),
                     replicas: Vec::new(),
+                    donor: None,
                 },
                 None,
             )),
@@ -114,6 +126,7 @@ impl Performer<'_> {
             outgoing,
             incoming: Some(incoming),
             replicas,
+            donor: None,
         }
     }
 
