@@ -33,6 +33,9 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     let facts = fleet.look_everywhere().await;
     if standing.writer.is_none() {
         standing.writer = guard::observed_writer(cluster, &facts);
+        if what.operation == Planned::Failover && standing.writer.is_none() {
+            standing.writer = guard::holder_of_writer_address(cluster, &facts);
+        }
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let Some(outgoing) = standing.writer.clone().filter(|writer| *writer != incoming) else {

@@ -1,6 +1,7 @@
 //! Nothing is lost without saying so: what a living host has is handed over before anybody is promoted, and what cannot
 //! be had is named before and after, with its count.
 
+use lab::command::Output;
 use lab::wait::until;
 use lab::{Lab, Restart};
 use mmm::core::view::LossView;
@@ -24,6 +25,11 @@ fn write(lab: &Lab, ids: std::ops::RangeInclusive<u32>) {
         .map(|id| format!("INSERT INTO app.handed VALUES ({id})"))
         .collect();
     lab.db1().sql(&statements.join("; ")).unwrap();
+}
+
+/// Everything that a command told.
+fn said(output: &Output) -> String {
+    format!("{}\n{}", output.stdout, output.stderr)
 }
 
 fn rows(lab: &Lab, host: &str) -> String {
@@ -113,7 +119,7 @@ fn a_replica_that_cannot_hand_over_is_named_and_stays_apart() {
     lab.db3().stop_sshd().unwrap();
     let done = mmm(&lab, &["failover"], 0);
     let words = "db3 has 100 transactions that db2 has not, and cannot hand them over since it cannot be reached over SSH";
-    assert!(done.stdout.contains(words), "{}", done.stdout);
+    assert!(said(&done).contains(words), "{}", said(&done));
     lab.db3().start_sshd().unwrap();
     let source = lab.db3().replication().unwrap().map(|status| status.source);
     assert_eq!(
@@ -159,8 +165,8 @@ fn a_handover_that_fails_is_taken_back_and_a_person_may_go_on_without() {
         status.is_some_and(|status| status.io_running != "No" && status.sql_running == "Yes")
     })
     .unwrap();
-    let done = mmm(&lab, &["failover", "--allow-loss"], 0);
-    assert!(done.stdout.contains("SKIP"), "{}", done.stdout);
+    let done = mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
+    assert!(done.stderr.contains("SKIP"), "{}", said(&done));
     assert_eq!(lab.writable_hosts(), ["db2"]);
     assert_eq!(lab.who_has(WRITER).unwrap(), ["db2"]);
     let status = lab.db2().replication().unwrap();
@@ -200,7 +206,7 @@ fn what_was_received_and_cannot_be_applied_needs_a_persons_word() {
     assert_eq!(lab.writable_hosts(), [""; 0]);
     let done = mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
     let told = "going on as told by --allow-loss: db2 loses 10 transactions";
-    assert!(done.stdout.contains(told), "{}", done.stdout);
+    assert!(done.stderr.contains(told), "{}", said(&done));
     assert_eq!(rows(&lab, "db2"), "0");
     let refused = mmm(&lab, &["rejoin", "db1"], 4);
     assert!(
