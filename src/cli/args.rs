@@ -233,6 +233,10 @@ pub struct SetIpArguments {
 pub struct RejoinArguments {
     /// The replaced writer.
     pub host: String,
+    /// If it has transactions that the writer has not: rebuild it by the `rebuild` duty of the inventory, and lose them.
+    /// Their rows are saved in a file before, as far as they can be decoded.
+    #[arg(long)]
+    pub discard: bool,
 }
 
 /// Arguments of `explain`.

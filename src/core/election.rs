@@ -20,6 +20,8 @@ pub enum Barred {
     Owed,
     /// It is kept out because of what only it has.
     KeptOut(String),
+    /// Somebody wrote on it what the writer never had.
+    Strayed(String),
     /// It replicates from nobody, so nothing says that it has the writer's data.
     NotReplicating,
     /// It does not apply what it received.
@@ -33,6 +35,7 @@ impl Barred {
     pub fn lifted_by(&self, host: &HostName) -> String {
         match self {
             Barred::OutOfService => format!("`mmm set-online {host}` lets it back in"),
+            Barred::Strayed(_) => format!("save what you need of them, then rebuild {host} from the writer"),
             Barred::SqlThreadStopped(_) => format!(
                 "find out why and start it; where the writer is dead, `mmm failover --to {host} --allow-loss` goes on \
                  without what it has not applied"
@@ -49,6 +52,7 @@ impl fmt::Display for Barred {
             Barred::Unanswered(why) => write!(f, "its server does not answer: {why}"),
             Barred::Owed => f.write_str("it was replaced as writer and has not been compared since"),
             Barred::KeptOut(surplus) => write!(f, "it has transactions that the writer has not: {surplus}"),
+            Barred::Strayed(last) => f.write_str(&losses::strayed_words(last)),
             Barred::NotReplicating => f.write_str("it replicates from nobody"),
             Barred::SqlThreadStopped(why) if why.is_empty() => f.write_str("its SQL thread is stopped"),
             Barred::SqlThreadStopped(why) => write!(f, "its SQL thread is stopped: {why}"),
@@ -64,7 +68,7 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
     }
     if let Some(owed) = standing.owed.get(host) {
         return Some(match &owed.progress {
-            super::standing::Return::KeptOut { surplus } => Barred::KeptOut(surplus.clone()),
+            super::standing::Return::KeptOut { surplus, .. } => Barred::KeptOut(surplus.clone()),
             _ => Barred::Owed,
         });
     }
@@ -75,6 +79,10 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
     };
     if !mysql.log_bin {
         return Some(Barred::NoBinaryLog);
+    }
+    let writer = standing.writer.as_ref();
+    if let Some(last) = writer.and_then(|writer| losses::strayed_from(facts, writer, host)) {
+        return Some(Barred::Strayed(last));
     }
     let Some(channel) = mysql.replicas.first() else {
         return Some(Barred::NotReplicating);

@@ -104,6 +104,20 @@ impl Loss {
     }
 }
 
+/// That somebody wrote on a host that is not the writer.
+pub fn strayed_words(last: &str) -> String {
+    format!("has transactions that the writer never had, {last}: somebody wrote there")
+}
+
+/// How a host comes back that has what the writer has not.
+pub fn ways_out(host: &HostName, rows: Option<&str>) -> String {
+    let rows = rows.map_or(String::new(), |file| format!("their rows are in `{file}`; "));
+    format!(
+        "{rows}apply by hand on the writer what you need of them, then rebuild {host} from the writer and `mmm rejoin {host}`; \
+         `mmm rejoin {host} --discard` rebuilds it by the `rebuild` duty of the inventory, and they are gone; or leave it out"
+    )
+}
+
 /// `1 transaction`, `12 transactions`, or `transactions` where they cannot be counted.
 pub fn transactions(surplus: &Surplus) -> String {
     match surplus.at_most() {
@@ -145,6 +159,8 @@ impl Ahead {
 pub struct Outlook {
     /// What the host has received and cannot apply.
     pub unapplied: Option<Surplus>,
+    /// What the host has that the writer was not seen to have, and did not come from it: somebody wrote there.
+    pub strayed: Option<String>,
     /// The host that hands over first what it has more.
     pub donor: Option<Ahead>,
     /// Hosts that have more afterwards, and stay apart.
@@ -162,6 +178,9 @@ impl Outlook {
                 "{incoming} has received {} that it cannot apply, and would lose them: {surplus}",
                 transactions(surplus)
             ));
+        }
+        if let Some(last) = &self.strayed {
+            lines.push(format!("{incoming} {}", strayed_words(last)));
         }
         lines.extend(
             self.donor
@@ -251,10 +270,41 @@ pub fn outlook(
     });
     Outlook {
         unapplied,
+        strayed: writer.and_then(|seen| strayed(taking, &seen.history)),
         apart: apart.collect(),
         donor,
         loss,
     }
+}
+
+/// What a host made itself and its writer lacks: somebody wrote there. What others made does not count: the two were not
+/// looked at in the same instant, and a writer that was once rebuilt need not know who wrote before. The last one is
+/// named; how many there are before it is not known.
+pub fn strayed(host: &MysqlFacts, writer: &History) -> Option<String> {
+    match gtid::lacking(&host.history(host), writer) {
+        Compared::Extra(Surplus::Mariadb(ranges)) => {
+            let own = ranges.iter().filter(|range| range.server == host.server_id);
+            let last: Vec<String> = own
+                .map(|range| format!("{}-{}-{}", range.domain, range.server, range.to))
+                .collect();
+            (!last.is_empty()).then(|| format!("up to {}", last.join(", ")))
+        }
+        Compared::Extra(Surplus::Mysql(set)) => {
+            let own = set.of_server(host.server_uuid?);
+            (!own.is_empty()).then(|| own.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// As [`strayed`], of a host beside a writer that answers, both as they were looked at.
+pub fn strayed_from(facts: &Facts, writer: &HostName, host: &HostName) -> Option<String> {
+    let server = |host: &HostName| facts.get(host).and_then(|facts| facts.mysql.up());
+    let (leading, standby) = (server(writer)?, server(host)?);
+    if host == writer || !leading.is_writable() {
+        return None;
+    }
+    strayed(standby, &leading.history(leading))
 }
 
 /// What a channel received and its server has not applied; none when that is nothing or not known.

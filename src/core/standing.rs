@@ -125,6 +125,9 @@ pub enum Return {
     KeptOut {
         /// Those transactions, in words.
         surplus: String,
+        /// The file on this box that holds their rows; none while they could not be decoded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<String>,
     },
 }
 

@@ -9,6 +9,7 @@ use super::engine::Engine;
 use super::gtid::Compared;
 use super::hosts::{HostRule, HostState};
 use super::latch::{CheckResult, Verdict};
+use super::losses;
 use super::moment::Moment;
 use super::repair;
 use super::rule::Rule;
@@ -146,13 +147,13 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
         sentence: engine.rule().sentence().to_owned(),
         writer: standing.writer.clone(),
         warnings: warnings(engine),
-        losses: losses(engine),
+        losses: known_losses(engine),
         hosts,
         preferences: preferences(engine),
     }
 }
 
-fn losses(engine: &Engine) -> Vec<LossView> {
+fn known_losses(engine: &Engine) -> Vec<LossView> {
     let standing = engine.standing();
     let Some(writer) = &standing.writer else {
         return Vec::new();
@@ -305,9 +306,9 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 "it is made read-only and compared as soon as it answers; a monitor tries all the time",
             ),
             Return::Quarantined => warn(format!("{host} is back and being compared with the writer"), ""),
-            Return::KeptOut { surplus } => warn(
+            Return::KeptOut { surplus, rows } => warn(
                 format!("{host} is kept out: it has transactions that the writer has not: {surplus}"),
-                "save what you need from it, rebuild it from the writer, then `mmm rejoin`",
+                &losses::ways_out(host, rows.as_deref()),
             ),
         }
     }
@@ -365,6 +366,12 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             );
         }
     }
+    for (host, last) in strayed(engine) {
+        warn(
+            format!("{host} {}", losses::strayed_words(&last)),
+            "save what you need of them, then rebuild it from the writer; it never takes over like that",
+        );
+    }
     for (address, hosts) in duplicates(engine) {
         let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
         warn(
@@ -379,6 +386,23 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         );
     }
     warnings
+}
+
+/// Hosts that somebody wrote on although they are not the writer, both looked at since the last change. What a replaced
+/// writer has is compared by itself, and so is who follows somebody else.
+fn strayed(engine: &Engine) -> Vec<(HostName, String)> {
+    let (standing, facts) = (engine.standing(), engine.facts());
+    let Some(writer) = standing.writer.as_ref().filter(|writer| engine.is_fresh(writer)) else {
+        return Vec::new();
+    };
+    let hosts = facts.keys().filter(|host| {
+        let is_told_elsewhere = standing.owed.contains_key(*host)
+            || repair::follows_another(engine.cluster(), writer, host, facts).is_some();
+        engine.is_fresh(host) && !is_told_elsewhere
+    });
+    hosts
+        .filter_map(|host| Some((host.clone(), losses::strayed_from(facts, writer, host)?)))
+        .collect()
 }
 
 fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {

@@ -3,6 +3,7 @@
 //! Looking and acting use separate shells, so that a look that hangs never stands in the way of an operation.
 
 mod looking;
+mod printing;
 mod settling;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ use crate::io::mysql::{Lock, Server, Taking};
 use crate::io::shell::{Shell, Trace};
 use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
+
+pub use printing::Printed;
 
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);

@@ -19,7 +19,8 @@ use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
-/// After a run got stuck nothing is settled until a person has looked.
+/// After a run got stuck nothing is settled until a person has looked. Whoever acts makes replaced writers harmless that
+/// have come back since, first of all: perhaps nobody else waits for them.
 ///
 /// # Errors
 /// Stuck, when a run cannot be settled; the standing then says hands off.
@@ -28,6 +29,7 @@ pub async fn open_runs(
     standing: &mut Standing,
     facts: Facts,
 ) -> Result<Facts, Trouble> {
+    let facts = performer.close_returned(standing, facts).await;
     if standing.hands_off.is_some() {
         return Ok(facts);
     }

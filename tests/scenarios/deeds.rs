@@ -60,6 +60,7 @@ impl Story {
             &host,
             Return::KeptOut {
                 surplus: surplus.clone(),
+                rows: None,
             },
         );
         if let Some(stage) = self.hosts.get_mut(&host) {

@@ -95,6 +95,7 @@ pub struct Settings {
     pub replication: Account,
     pub service: Option<Given<Service>>,
     pub fence: Fence,
+    pub rebuild: Fence,
     pub vars: BTreeMap<String, String>,
     /// What was given but is unusable, for instance `credentials.agent.user`: reported, hence not missing.
     pub broken: BTreeSet<String>,
@@ -129,13 +130,13 @@ pub struct Account {
     pub password: Option<Given<SecretSource>>,
 }
 
-/// The duty may be named once for a cluster, and what differs from host to host be given with the hosts.
+/// A fence, or a rebuild. The duty may be named once for a cluster, and what differs from host to host be given with the hosts.
 #[derive(Debug, Default, Clone)]
 pub struct Fence {
-    /// `Some(None)` is `fence: none`.
+    /// `Some(None)` is `none`.
     pub duty: Option<Option<Given<String>>>,
     pub with: BTreeMap<String, String>,
-    /// Where `fence` was given, when it was.
+    /// Where it was given, when it was.
     pub given: Option<Given<()>>,
 }
 
@@ -175,6 +176,7 @@ impl Settings {
             replication: self.replication.over(below.replication),
             service: self.service.or(below.service),
             fence: self.fence.over(below.fence),
+            rebuild: self.rebuild.over(below.rebuild),
             vars,
             broken,
         }

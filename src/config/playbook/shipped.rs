@@ -22,6 +22,7 @@ shipped![
     "duties/can-move-address.yaml",
     "duties/catch-up.yaml",
     "duties/close-server.yaml",
+    "duties/decode-surplus.yaml",
     "duties/demote-server.yaml",
     "duties/deny-writes.yaml",
     "duties/drain.yaml",

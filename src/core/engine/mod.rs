@@ -24,7 +24,7 @@ use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
-use crate::core::losses::Seen;
+use crate::core::losses::{self, Seen};
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use crate::core::standing::Standing;
@@ -447,8 +447,19 @@ impl Engine {
     /// Who could take over. What keeps a host from it is more than its facts of this moment: a standby whose replication
     /// was broken before does not become fit because the writer died.
     fn successor(&self, outgoing: Option<&HostName>) -> Option<HostName> {
+        // What somebody wrote on a standby shows only beside what the writer had.
+        let seen = self.seen.as_ref().filter(|seen| Some(&seen.host) == outgoing);
+        let has_strayed = |host: &HostName| {
+            let mysql = self.facts.get(host).and_then(|facts| facts.mysql.up());
+            seen.zip(mysql)
+                .is_some_and(|(seen, mysql)| losses::strayed(mysql, &seen.history).is_some())
+        };
         election::successor(&self.cluster, &self.standing, &self.facts, outgoing, |host| {
-            self.state_of(host)
+            if has_strayed(host) {
+                HostState::AwaitingRecovery
+            } else {
+                self.state_of(host)
+            }
         })
     }
 
@@ -458,7 +469,7 @@ impl Engine {
     }
 
     /// Whether a host was looked at since the last effect ended.
-    fn is_fresh(&self, host: &HostName) -> bool {
+    pub(crate) fn is_fresh(&self, host: &HostName) -> bool {
         self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
     }
 

@@ -207,3 +207,39 @@ fn the_estimate_counts_from_where_the_histories_parted() {
             .contains("has all that db1 was seen to have")
     );
 }
+
+#[test]
+fn what_somebody_wrote_on_a_standby_keeps_it_from_promotion() {
+    let mut writer = replica(1, "0-1-200", "");
+    writer.read_only = false;
+    let with_writer = |db2: MysqlFacts| {
+        let mut facts = world(db2, replica(3, "0-1-200", "0-1-200"));
+        facts.get_mut(&HostName::from("db1")).unwrap().mysql = Reach::Up(writer.clone());
+        facts
+    };
+    let (db1, db2) = (HostName::from("db1"), HostName::from("db2"));
+    // Looked at a moment later, it has more of the writer's: that is nothing.
+    let ahead = with_writer(replica(2, "0-1-210", "0-1-210"));
+    assert_eq!(strayed_from(&ahead, &db1, &db2), None);
+    // Who wrote before the writer was rebuilt is none of its concern.
+    let old = with_writer(replica(2, "0-1-200,0-5-50", "0-1-200"));
+    assert_eq!(strayed_from(&old, &db1, &db2), None);
+    let written = with_writer(replica(2, "0-1-199,0-2-200", "0-1-199"));
+    assert_eq!(strayed_from(&written, &db1, &db2), Some("up to 0-2-200".into()));
+    let standing = Standing {
+        writer: Some(db1.clone()),
+        ..Standing::default()
+    };
+    let barred = crate::core::election::barred(&standing, &written, &db2).unwrap();
+    assert!(barred.to_string().contains("somebody wrote there"), "{barred}");
+    assert!(barred.lifted_by(&db2).contains("rebuild db2"));
+    assert_eq!(crate::core::election::barred(&standing, &ahead, &db2), None);
+    // With the writer gone, what was last seen of it counts.
+    let gone = world(
+        replica(2, "0-1-199,0-2-200", "0-1-199"),
+        replica(3, "0-1-200", "0-1-200"),
+    );
+    let found = look(&gone, Some(&seen("0-1-200")));
+    assert_eq!(found.strayed.as_deref(), Some("up to 0-2-200"));
+    assert!(found.sentences(Some(&db1), &db2)[0].contains("somebody wrote there"));
+}

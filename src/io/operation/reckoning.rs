@@ -154,6 +154,14 @@ impl Performer<'_> {
             seen_at: Some(crate::io::clock::now()),
             found: found.clone(),
         };
+        // What was rebuilt since has lost its surplus for good, and has lost it all the same.
+        let was_lost = owed
+            .loss
+            .as_ref()
+            .is_some_and(|known| known.is_exact && matches!(known.found, gtid::Compared::Extra(_)));
+        if was_lost && matches!(found, gtid::Compared::Nothing) {
+            return;
+        }
         let is_known = owed
             .loss
             .as_ref()

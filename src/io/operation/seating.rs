@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::{Performer, Request};
 use crate::core::cluster::{HostMode, HostName};
+use crate::core::election::Barred;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Facts};
 use crate::core::losses::{self, Outlook};
@@ -59,6 +60,15 @@ impl Performer<'_> {
                 let accepted = allow_loss.then(|| losses::as_if_applied(facts, incoming));
                 let facts = accepted.as_ref().unwrap_or(facts);
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
+                if let Some(last) = outlook.strayed.as_ref().filter(|_| !allow_loss) {
+                    let barred = Barred::Strayed(last.clone());
+                    let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
+                    let because = format!("`{incoming}` cannot take over: {barred}");
+                    return Err(Trouble::new(Kind::Refused, what, because).hint(format!(
+                        "{}; `mmm failover --to {incoming} --allow-loss` takes them for true",
+                        barred.lifted_by(incoming)
+                    )));
+                }
                 let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
                 // One that is down would be waited for while the old writer returns, with the lock held.
                 seats.replicas.retain(|host| {
