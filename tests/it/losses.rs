@@ -8,7 +8,7 @@ use mmm::core::view::LossView;
 
 use super::cluster::{SOON, cluster, mmm};
 use super::failover::kept_out;
-use super::watch::{WRITER, show, until_shown};
+use super::watch::{WRITER, Watch, show, until_shown, warns};
 
 /// A table of its own on the writer, there on every host.
 fn with_table(lab: &Lab) {
@@ -32,7 +32,7 @@ fn said(output: &Output) -> String {
     format!("{}\n{}", output.stdout, output.stderr)
 }
 
-fn rows(lab: &Lab, host: &str) -> String {
+fn rows_of(lab: &Lab, host: &str) -> String {
     let host = lab.host(host).unwrap();
     host.value("SELECT COUNT(*) FROM app.handed").unwrap()
 }
@@ -47,7 +47,10 @@ fn db3_ahead() -> Lab {
         .unwrap();
     lab.db1().set_restart(Restart::Never).unwrap();
     lab.db1().kill_mysqld().unwrap();
-    assert_eq!((rows(&lab, "db2"), rows(&lab, "db3")), ("0".into(), "100".into()));
+    assert_eq!(
+        (rows_of(&lab, "db2"), rows_of(&lab, "db3")),
+        ("0".into(), "100".into())
+    );
     lab
 }
 
@@ -71,11 +74,11 @@ fn what_only_a_replica_received_is_handed_over_before_anybody_is_promoted() {
     ] {
         assert!(plan.stdout.contains(words), "{}", plan.stdout);
     }
-    assert_eq!(rows(&lab, "db2"), "0", "a plan touches nothing");
+    assert_eq!(rows_of(&lab, "db2"), "0", "a plan touches nothing");
     let done = mmm(&lab, &["failover"], 0);
     assert!(done.stdout.contains("db2 is the writer"), "{}", done.stdout);
     eprintln!("{}", done.stdout);
-    assert_eq!(rows(&lab, "db2"), "100");
+    assert_eq!(rows_of(&lab, "db2"), "100");
     until(SOON, "db3 to follow the new writer", || {
         let status = lab.db3().replication().ok().flatten();
         status.is_some_and(|status| status.source == "10.77.0.12" && status.is_running())
@@ -207,11 +210,161 @@ fn what_was_received_and_cannot_be_applied_needs_a_persons_word() {
     let done = mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
     let told = "going on as told by --allow-loss: db2 loses 10 transactions";
     assert!(done.stderr.contains(told), "{}", said(&done));
-    assert_eq!(rows(&lab, "db2"), "0");
+    assert_eq!(rows_of(&lab, "db2"), "0");
     let refused = mmm(&lab, &["rejoin", "db1"], 4);
     assert!(
         refused.stdout.contains("db2 lacks 10 transactions of db1"),
         "{refused:?}"
     );
     assert_eq!((loss(&lab).exact, loss(&lab).count), (true, Some(10)));
+}
+
+/// Where the box keeps what only replaced writers have.
+const SURPLUS: &str = "/var/lib/mmm/test_mmm/surplus";
+
+/// Makes a copy of the writer with the tools of the server.
+const REBUILD: &str = "\
+duty: copy-the-writer
+says: make {{ host.name }} a copy of {{ source.name }}
+needs: [source]
+undo: nothing
+within: 30s
+steps:
+  - name: Forget its own history
+    run: mariadb --execute='RESET MASTER'
+  - name: Copy
+    run: >-
+      mariadb-dump --host={{ source.address }} --user=copier --single-transaction --gtid --master-data=1 --databases app |
+      mariadb --init-command='SET SESSION sql_log_bin = 0'
+";
+
+#[test]
+fn what_only_the_old_writer_has_is_saved_as_rows_and_discarded_by_a_rebuild() {
+    let lab = cluster();
+    with_table(&lab);
+    for host in [lab.db2(), lab.db3()] {
+        host.sql("STOP SLAVE IO_THREAD").unwrap();
+    }
+    write(&lab, 1..=3);
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    mmm(&lab, &["failover"], 0);
+    let before = lab.db1().sh("ls -A /tmp /var/tmp").unwrap().stdout;
+    let refused = mmm(&lab, &["rejoin", "db1"], 4);
+    for words in ["db2 lacks 3 transactions of db1: 0-1-", SURPLUS, "--discard"] {
+        assert!(said(&refused).contains(words), "{}", said(&refused));
+    }
+    let files = lab
+        .box_()
+        .sh(&format!("stat -c '%a %n' {SURPLUS} {SURPLUS}/*"))
+        .unwrap()
+        .stdout;
+    let file = files.lines().last().unwrap().to_owned();
+    assert!(files.starts_with("700 ") && file.starts_with("600 "), "{files}");
+    let rows = lab.box_().sh(&format!("cat {SURPLUS}/*.sql")).unwrap().stdout;
+    assert!(
+        rows.starts_with("-- 3 transactions that only db1 has: 0-1-"),
+        "{rows}"
+    );
+    let inserted = rows.matches("### INSERT INTO `app`.`handed`").count();
+    assert_eq!(inserted, 3, "{rows}");
+    assert_eq!(lab.db1().sh("ls -A /tmp /var/tmp").unwrap().stdout, before);
+    let shown = mmm(&lab, &["show"], 3);
+    assert!(shown.stdout.contains(SURPLUS), "{}", shown.stdout);
+    // Nothing is discarded that nobody has declared how to replace.
+    let refused = mmm(&lab, &["rejoin", "db1", "--discard"], 2);
+    assert!(
+        refused.stderr.contains("declares no `rebuild` duty"),
+        "{refused:?}"
+    );
+    declare_rebuild(&lab);
+    // One that fails leaves the host out.
+    let failed = mmm(&lab, &["rejoin", "db1", "--discard"], 3);
+    assert!(
+        failed.stderr.contains("was not rebuilt, and stays out"),
+        "{failed:?}"
+    );
+    kept_out(&lab, "db1");
+    lab.db1()
+        .sql(
+            "SET SESSION sql_log_bin = 0; CREATE USER mmm@localhost IDENTIFIED VIA unix_socket; \
+             GRANT ALL ON *.* TO mmm@localhost",
+        )
+        .unwrap();
+    lab.db2()
+        .sql("SET SESSION sql_log_bin = 0; CREATE USER copier@'%'; GRANT ALL ON *.* TO copier@'%'")
+        .unwrap();
+    let done = mmm(&lab, &["rejoin", "db1", "--discard"], 0);
+    assert!(done.stderr.contains("as told by --discard"), "{}", said(&done));
+    assert!(!done.stdout.contains("nothing was lost"), "{}", said(&done));
+    lab.db3().sql("START SLAVE").unwrap();
+    lab.wait_for_equal_tables("app.handed", &["db1", "db2", "db3"], SOON)
+        .unwrap();
+    assert_eq!(rows_of(&lab, "db1"), "0");
+    until_shown(&lab, "all to be well", SOON, |view| {
+        view.rule == "R03" && view.warnings.is_empty() && view.losses.is_empty()
+    })
+    .unwrap();
+}
+
+fn declare_rebuild(lab: &Lab) {
+    let box_ = lab.box_();
+    box_.sh("mkdir -p /etc/mmm/playbooks/duties")
+        .unwrap()
+        .ok()
+        .unwrap();
+    box_.write("/etc/mmm/playbooks/duties/copy-the-writer.yaml", REBUILD)
+        .unwrap();
+    let keys = "    rebuild: { duty: copy-the-writer }\n    playbooks: /etc/mmm/playbooks\n    writer_role:";
+    let inventory = lab.inventory_yaml().replace("    writer_role:", keys);
+    lab.write_inventory(&inventory).unwrap();
+}
+
+#[test]
+fn whoever_acts_next_makes_a_returned_writer_harmless_first() {
+    let lab = cluster();
+    lab.db1()
+        .sh("sed -i 's/^read_only = ON/read_only = OFF/' /etc/mysql/my.cnf && sync")
+        .unwrap()
+        .ok()
+        .unwrap();
+    lab.db1().power_off().unwrap();
+    let done = mmm(&lab, &["failover"], 0);
+    assert!(done.stderr.contains("nobody waits for `db1`"), "{}", said(&done));
+    lab.db1().boot().unwrap();
+    assert!(lab.db1().is_writable().unwrap(), "nobody waits for it");
+    // Anything that acts, not only what is about that host.
+    let done = mmm(&lab, &["set-offline", "db3"], 0);
+    assert!(
+        done.stderr.contains("made the replaced writer read-only"),
+        "{}",
+        said(&done)
+    );
+    kept_out(&lab, "db1");
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+}
+
+#[test]
+fn a_standby_that_somebody_wrote_on_is_named_and_never_promoted() {
+    let lab = cluster();
+    // What it writes does not come round to the writer.
+    lab.db1().sql("STOP SLAVE").unwrap();
+    lab.db2().sql("CREATE DATABASE only_here").unwrap();
+    let watch = Watch::start_anyhow(&lab);
+    watch.until("it to be named", |view| {
+        view.rule == "R04" && warns(view, "db2 has transactions that the writer never had, up to 0-2-")
+    });
+    for arguments in [&["switchover", "--to", "db2"][..], &["switchover"]] {
+        let refused = mmm(&lab, arguments, 4);
+        assert!(refused.stderr.contains("somebody wrote there"), "{refused:?}");
+    }
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    watch.until("nobody to take over", |view| view.rule == "R07");
+    let refused = mmm(&lab, &["failover", "--to", "db2"], 4);
+    assert!(refused.stderr.contains("somebody wrote there"), "{refused:?}");
+    assert_eq!(lab.writable_hosts(), [""; 0]);
+    // A person may take what was written there for true.
+    mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
 }
