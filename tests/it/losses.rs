@@ -329,7 +329,7 @@ fn whoever_acts_next_makes_a_returned_writer_harmless_first() {
         .ok()
         .unwrap();
     lab.db1().power_off().unwrap();
-    let done = mmm(&lab, &["failover"], 0);
+    let done = mmm(&lab, &["failover", "--to", "db2"], 0);
     assert!(done.stderr.contains("nobody waits for `db1`"), "{}", said(&done));
     lab.db1().boot().unwrap();
     assert!(lab.db1().is_writable().unwrap(), "nobody waits for it");
