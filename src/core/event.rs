@@ -179,6 +179,11 @@ pub enum Event {
         /// All of that in words.
         sentence: String,
     },
+    /// Something worth knowing about what is being done.
+    Noted {
+        /// What.
+        what: String,
+    },
     /// Something is wrong that people should look at.
     Alarm {
         /// What is wrong.
@@ -242,6 +247,7 @@ impl Event {
             | Event::ModeChanged { .. }
             | Event::NetworkChanged { answers: true }
             | Event::Lost { .. }
+            | Event::Noted { .. }
             | Event::Repaired { .. } => Loudness::Notice,
         }
     }

@@ -23,7 +23,7 @@ use crate::io::operation::{Performed, Performer};
 /// The duty that decodes the rows.
 const DECODES: &str = "decode-surplus";
 /// Decoding may take so long; the cluster's lock is held meanwhile.
-const DECODE_WITHIN: Duration = Duration::from_secs(20);
+const DECODE_WITHIN: Duration = Duration::from_secs(10);
 /// So much is kept of what was decoded.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// A rebuild may take so long; each of its steps has its own deadline.

@@ -94,6 +94,7 @@ pub fn words(told: &Told) -> Option<String> {
         Event::Lost { count: Some(0), sentence, .. } => Some(format!("{:>10} {sentence}", "Known")),
         Event::Lost { count: None, sentence, .. } => Some(format!("{:>10} {sentence}", "Unknown")),
         Event::Lost { sentence, .. } => Some(format!("{:>10} {sentence}", "LOST")),
+        Event::Noted { what } => Some(what.clone()),
         Event::Alarm { what, hint } if hint.is_empty() => Some(format!("ALARM {what}")),
         Event::Alarm { what, hint } => Some(format!("ALARM {what}; hint: {hint}")),
     }

@@ -77,6 +77,8 @@ fn what_only_a_replica_received_is_handed_over_before_anybody_is_promoted() {
     assert_eq!(rows_of(&lab, "db2"), "0", "a plan touches nothing");
     let done = mmm(&lab, &["failover"], 0);
     assert!(done.stdout.contains("db2 is the writer"), "{}", done.stdout);
+    let handed = "db3 has 100 transactions that db2 has not, and hands them over first";
+    assert!(done.stderr.contains(handed), "{}", done.stderr);
     eprintln!("{}", done.stdout);
     assert_eq!(rows_of(&lab, "db2"), "100");
     until(SOON, "db3 to follow the new writer", || {

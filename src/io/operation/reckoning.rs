@@ -85,7 +85,9 @@ impl Performer<'_> {
             });
         }
         if let Some(donor) = &outlook.donor {
-            tracing::warn!("{}", donor.sentence(incoming));
+            self.teller.tell(Event::Noted {
+                what: donor.sentence(incoming),
+            });
         }
     }
 
