@@ -238,7 +238,7 @@ fn what_a_user_of_mmm_types_does_what_it_did() {
         ("db3 changed from REPLICATION_DELAY to ONLINE", "H15"),
         ("db3 changed from ONLINE to REPLICATION_FAIL", "H13"),
     ] {
-        changed(&watch, change, because);
+        changed(&watch, change, &[because]);
     }
 
     let told = mmm(&lab, &["@test_mmm", "move_role", "writer", "db2"], 0).stdout;

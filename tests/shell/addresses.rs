@@ -60,6 +60,7 @@ async fn perform_for(shell: &mut Local, duty: &str, address: &str) -> DutyReport
             gtid: true,
         },
         unit: None,
+        max_write_s: 2,
         spared_users: Vec::new(),
         old: None,
         registered: BTreeMap::new(),
