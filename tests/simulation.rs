@@ -267,6 +267,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     };
     let mut context = template::Context::default();
     context.set("replication", serde_json::json!({ "gtid": gtid }));
+    context.set("switchover", serde_json::json!({ "read_lock": true }));
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
     context
         .set("donor", rung.map_or("", |_| "db3"))
@@ -283,6 +284,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         incoming: seats.incoming.clone(),
         rung,
         address: None,
+        write_refused_max: None,
         stages: plan::stages(
             &PLAYBOOK,
             &PLAYBOOK.operations[operation],

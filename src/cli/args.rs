@@ -181,6 +181,9 @@ pub struct SwitchoverArguments {
     /// How long to wait for another operation to end.
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
     pub lock_wait: Duration,
+    /// For how long nobody may be able to write; what takes longer is undone [default: the inventory's].
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub write_refused_max: Option<Duration>,
 }
 
 /// Arguments of `failover`.

@@ -89,6 +89,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
                 what.name.as_deref(),
                 what.to.as_deref(),
                 what.lock_wait,
+                what.write_refused_max,
             )
             .await
         }

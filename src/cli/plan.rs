@@ -19,6 +19,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
+use crate::io::journal::Opening;
 use crate::io::operation::Prepared;
 use crate::io::standing::StateDir;
 use crate::report::reporter::{Output, out};
@@ -170,8 +171,8 @@ fn text(
     }
     if opening.rung.is_none() {
         text.push_str(&format!(
-            "\nwrites are refused for at most {} if no step is retried\n",
-            duration::format(refused_at_most(&opening.stages))
+            "\nwrites are refused for at most {}\n",
+            duration::format(refused_at_most(opening))
         ));
     }
     if !notes.is_empty() {
@@ -241,14 +242,19 @@ fn meaning(section: Section) -> &'static str {
     }
 }
 
-/// From the first step that refuses writes to the end of the commit.
-fn refused_at_most(stages: &[Stage]) -> Duration {
-    stages
+/// From the first step that refuses writes to the end of the commit. What takes longer than it may is given up before the
+/// commit, whose own time comes on top.
+fn refused_at_most(opening: &Opening) -> Duration {
+    let window = opening
+        .stages
         .iter()
         .skip_while(|stage| stage.duty != "deny-writes")
-        .take_while(|stage| stage.section <= Section::Commit)
-        .map(|stage| stage.within)
-        .sum()
+        .take_while(|stage| stage.section <= Section::Commit);
+    let (commit, before): (Vec<_>, Vec<_>) = window.partition(|stage| stage.section == Section::Commit);
+    let sum = |stages: Vec<&Stage>| stages.into_iter().map(|stage| stage.within).sum::<Duration>();
+    let before = sum(before);
+    let longest = opening.write_refused_max.unwrap_or(before);
+    before.min(longest) + sum(commit)
 }
 
 fn as_json(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Trouble>) -> serde_json::Value {
@@ -273,7 +279,7 @@ fn as_json(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Tro
         "operation": prepared.opening.operation,
         "outgoing": prepared.opening.outgoing,
         "incoming": prepared.opening.incoming,
-        "write_refused_at_most_ms": refused_at_most(&prepared.opening.stages).as_millis(),
+        "write_refused_at_most_ms": refused_at_most(&prepared.opening).as_millis(),
         "stages": stages,
         "refused_because": refusal.map(|refusal| &refusal.because),
     })

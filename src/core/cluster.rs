@@ -133,6 +133,27 @@ pub struct FailoverPolicy {
     pub automatic: bool,
 }
 
+/// What a planned move of the writer may cost its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SwitchoverPolicy {
+    /// A transaction that has been writing for longer is not interrupted: the move is refused. Zero never asks.
+    pub max_write: Duration,
+    /// For how long nobody may be able to write, at most; what takes longer is given up and undone.
+    pub write_refused_max: Duration,
+    /// Whether a global read lock keeps even those from writing whom `read_only` does not stop.
+    pub read_lock: bool,
+}
+
+impl Default for SwitchoverPolicy {
+    fn default() -> Self {
+        SwitchoverPolicy {
+            max_write: Duration::from_secs(2),
+            write_refused_max: Duration::from_secs(10),
+            read_lock: false,
+        }
+    }
+}
+
 /// The mode a monitor begins in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StartMode {
@@ -290,6 +311,8 @@ pub struct Cluster {
     pub checks: Checks,
     /// How failover behaves.
     pub failover: FailoverPolicy,
+    /// What a planned move may cost.
+    pub switchover: SwitchoverPolicy,
     /// How a monitor begins.
     pub start: StartPolicy,
     /// How hosts come back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cluster::{
     CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, Recovery, Role, RoleMode,
-    StartPolicy, Unfenced,
+    StartPolicy, SwitchoverPolicy, Unfenced,
 };
 use super::facts::{
     AddressFact, EventScheduler, Flavour, GtidFacts, HostFacts, IoThread, MysqlFacts, Reach, ReceivedGtid,
@@ -50,6 +50,7 @@ pub(crate) fn cluster() -> Cluster {
             rep_threads: timing,
             rep_backlog: timing,
         },
+        switchover: SwitchoverPolicy::default(),
         failover: FailoverPolicy {
             unfenced: Unfenced::IfSilentToAll,
             automatic: true,

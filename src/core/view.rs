@@ -382,7 +382,7 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
     for (address, since) in engine.answered_for() {
         warn(
             format!("another machine on the network answers for {address} too, since {since}"),
-            "find that machine (`arping` shows its hardware address) and take the address off it",
+            "find that machine (`arping`, or `ndisc6` for IPv6, shows its hardware address) and take the address off it",
         );
     }
     warnings

@@ -344,6 +344,7 @@ async fn carry_out(
         Effect::SwitchOver(to) => performer
             .perform(&Request::Switchover {
                 to: Some(to.as_str().to_owned()),
+                write_refused_max: None,
             })
             .await
             .map(drop)

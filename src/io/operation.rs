@@ -40,6 +40,8 @@ pub enum Request {
     Switchover {
         /// To whom; the only candidate otherwise.
         to: Option<String>,
+        /// For how long writes may be refused; what the inventory says otherwise.
+        write_refused_max: Option<Duration>,
     },
     /// Replace a writer that evidence holds to be dead.
     Failover {
@@ -202,6 +204,13 @@ impl Performer<'_> {
             standing.events,
             request.allows_loss(),
         )?;
+        if let Request::Switchover {
+            write_refused_max: Some(longest),
+            ..
+        } = request
+        {
+            prepared.opening.write_refused_max = Some(*longest);
+        }
         if let Some(address) = request.address() {
             prepared.opening.address = Some(address);
             prepared.address = Some(address);

@@ -102,7 +102,13 @@ impl Performer<'_> {
         let mut switchover = None;
         if leaving == Leaving::AfterSwitchover {
             let performed = self
-                .perform_held(&Request::Switchover { to: None }, &[])
+                .perform_held(
+                    &Request::Switchover {
+                        to: None,
+                        write_refused_max: None,
+                    },
+                    &[],
+                )
                 .await
                 .map_err(|trouble| not_handed_over(host, trouble))?;
             standing = performed.standing.clone();

@@ -205,6 +205,20 @@ fn readers_that_speak_ipv6_leave_a_replica_that_does_not_apply_and_come_back() {
 
     lab.db3().sql("START SLAVE").unwrap();
     until(ACTS_WITHIN, "one on each again", even).unwrap();
+
+    // A machine that is nobody of ours takes one of them.
+    let take = |verb: &str, options: &str| format!("ip address {verb} {address}/128 dev eth0{options}");
+    lab.client().sh(&take("add", " nodad")).unwrap().ok().unwrap();
+    watch.until("the double to be noticed", |view| {
+        warns(
+            view,
+            &format!("another machine on the network answers for {address}"),
+        )
+    });
+    lab.client().sh(&take("del", "")).unwrap().ok().unwrap();
+    watch.until("the double to be gone", |view| {
+        !warns(view, "another machine on the network")
+    });
     let at_rest = lab
         .db2()
         .sh("cat /proc/sys/net/ipv6/conf/eth0/ndisc_notify /proc/sys/net/ipv6/conf/eth0/accept_dad");

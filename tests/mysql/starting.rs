@@ -175,6 +175,7 @@ async fn two_writable_servers_make_a_careful_start_passive_and_then_nothing_is_t
         monitor
             .perform(&Request::Switchover {
                 to: Some("db2".into()),
+                write_refused_max: None,
             })
             .await
             .unwrap_err(),
@@ -277,6 +278,7 @@ async fn nothing_is_begun_while_no_ping_address_answers() {
     let requests = [
         Request::Switchover {
             to: Some("db2".into()),
+            write_refused_max: None,
         },
         Request::Reopen,
         Request::Rejoin { host: "db2".into() },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mmm::core::cluster::{
     CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Recovery, Role,
-    RoleMode, StartMode, StartPolicy, Unfenced,
+    RoleMode, StartMode, StartPolicy, SwitchoverPolicy, Unfenced,
 };
 use mmm::core::evidence::Means;
 use serde_json::json;
@@ -52,6 +52,7 @@ impl Default for Setting {
                 rep_threads: timing,
                 rep_backlog: timing,
             },
+            switchover: SwitchoverPolicy::default(),
             failover: FailoverPolicy {
                 unfenced: Unfenced::IfSilentToAll,
                 automatic: true,

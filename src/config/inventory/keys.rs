@@ -16,6 +16,7 @@ pub fn unknown_key_hint(key: &str, path: &str, asked: &BTreeSet<&'static str>) -
         "vars",
         "checks",
         "failover",
+        "switchover",
         "start",
         "recovery",
         "playbooks",

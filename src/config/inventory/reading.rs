@@ -213,6 +213,9 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
         });
         r.close(failover);
     }
+    if let Some(section) = r.section(section, "switchover") {
+        wide.switchover = switchover(r, section);
+    }
     if let Some(section) = r.section(section, "start") {
         wide.start = start(r, section);
     }
@@ -220,6 +223,16 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
         wide.recovery = recovery(r, section);
     }
     wide.playbooks = section.get("playbooks").and_then(|node| r.path(node));
+}
+
+fn switchover(r: &mut Reader<'_>, mut section: Section<'_>) -> said::Switchover {
+    let switchover = said::Switchover {
+        max_write: section.get("max_write").and_then(|node| r.duration_or_zero(node)),
+        write_refused_max: section.get("write_refused_max").and_then(|node| r.duration(node)),
+        read_lock: section.get("read_lock").and_then(|node| r.flag(node)),
+    };
+    r.close(section);
+    switchover
 }
 
 fn start(r: &mut Reader<'_>, mut section: Section<'_>) -> Start {

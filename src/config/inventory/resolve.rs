@@ -13,7 +13,7 @@ use super::resolved::{
 use super::said;
 use crate::core::cluster::{
     CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Flapping, Host, HostMode, HostName,
-    Recovery, Role, StartPolicy, Unfenced,
+    Recovery, Role, StartPolicy, SwitchoverPolicy, Unfenced,
 };
 
 /// MMM's timing, which counts where nothing is said.
@@ -81,6 +81,7 @@ pub fn cluster(
                 unfenced: value_of(wide.unfenced, &top.unfenced).unwrap_or(Unfenced::IfSilentToAll),
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
             },
+            switchover: switchover(&wide.switchover, &top.switchover),
             start: start(wide.start, &top.start),
             recovery: recovery(wide.recovery, &top.recovery),
         },
@@ -91,6 +92,18 @@ pub fn cluster(
         playbooks: value_of(wide.playbooks, &top.playbooks),
         vars,
     })
+}
+
+/// Key by key.
+fn switchover(near: &said::Switchover, far: &said::Switchover) -> SwitchoverPolicy {
+    let usual = SwitchoverPolicy::default();
+    let said = |near: &Option<Given<Duration>>, far: &Option<Given<Duration>>| value_of(near.clone(), far);
+    SwitchoverPolicy {
+        max_write: said(&near.max_write, &far.max_write).unwrap_or(usual.max_write),
+        write_refused_max: said(&near.write_refused_max, &far.write_refused_max)
+            .unwrap_or(usual.write_refused_max),
+        read_lock: value_of(near.read_lock.clone(), &far.read_lock).unwrap_or(usual.read_lock),
+    }
 }
 
 fn start(near: said::Start, far: &said::Start) -> StartPolicy {

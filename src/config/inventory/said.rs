@@ -33,9 +33,18 @@ pub struct ClusterWide {
     pub checks: Checks,
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
+    pub switchover: Switchover,
     pub start: Start,
     pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
+}
+
+/// What a planned move may cost.
+#[derive(Debug, Default)]
+pub struct Switchover {
+    pub max_write: Option<Given<Duration>>,
+    pub write_refused_max: Option<Given<Duration>>,
+    pub read_lock: Option<Given<bool>>,
 }
 
 /// How a monitor begins.

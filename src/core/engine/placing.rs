@@ -130,7 +130,7 @@ impl Engine {
                 what: format!(
                     "{address} is on {host}, and another machine on its network answers for it too"
                 ),
-                hint: "find that machine (`arping` shows its hardware address) and take the address off it"
+                hint: "find that machine (`arping`, or `ndisc6` for IPv6, shows its hardware address) and take the address off it"
                     .to_owned(),
             }));
         }

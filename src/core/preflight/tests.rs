@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::cluster::{
-    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Recovery, Role, RoleMode, StartPolicy, Unfenced,
+    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Recovery, Role, RoleMode, StartPolicy,
+    SwitchoverPolicy, Unfenced,
 };
 use crate::core::facts::{
     EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SqlThread,
@@ -47,6 +48,7 @@ pub(super) fn cluster() -> Cluster {
             rep_threads: timing,
             rep_backlog: timing,
         },
+        switchover: SwitchoverPolicy::default(),
         failover: FailoverPolicy {
             unfenced: Unfenced::Never,
             automatic: false,

@@ -37,7 +37,7 @@ impl Performer<'_> {
             .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
         };
         match request {
-            Request::Switchover { to } => {
+            Request::Switchover { to, .. } => {
                 let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
                 let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
                 if outgoing == incoming {
