@@ -11,6 +11,7 @@ mod mode;
 mod monitor;
 mod move_role;
 mod plan;
+mod readiness;
 mod rejoin;
 mod set_ip;
 mod set_offline;
@@ -79,7 +80,10 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
     let settings = arguments.settings;
     match arguments.verb {
         Verb::Validate => validate::run(&settings).await,
-        Verb::Check(which) => check::run(&settings, which.name.as_deref()).await,
+        Verb::Check(what) if what.readiness => {
+            readiness::run(&settings, what.name.as_deref(), what.nagios).await
+        }
+        Verb::Check(what) => check::run(&settings, what.name.as_deref()).await,
         Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
         Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
         Verb::Plan(what) => plan::run(&settings, &what).await,

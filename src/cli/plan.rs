@@ -9,7 +9,7 @@ use super::args::{PlanArguments, Planned, Settings};
 use super::setting;
 use crate::config::{duration, template};
 use crate::core::evidence::Rung;
-use crate::core::guard;
+use crate::core::guard::{self, Guard};
 use crate::core::losses::{self, Outlook, Seen};
 use crate::core::plan::Seats;
 use crate::core::playbook::Section;
@@ -40,8 +40,8 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let Some(outgoing) = standing.writer.clone().filter(|writer| *writer != incoming) else {
-        return Err(Trouble::new(
-            Kind::Refused,
+        return Err(Trouble::refused(
+            Guard::G14,
             "there is nothing to plan",
             format!("`{incoming}` is the writer already, or no writer is known"),
         ));
@@ -179,7 +179,7 @@ fn text(
         text.push_str(&format!("\ntransactions: {}\n", notes.join("\n              ")));
     }
     if let Some(refusal) = refusal {
-        text.push_str(&format!("\nit would be refused now: {}", refusal.because));
+        text.push_str(&format!("\nit would be refused now: {}", refusal.reason()));
     }
     text.trim_end().to_owned()
 }
@@ -282,5 +282,6 @@ fn as_json(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Tro
         "write_refused_at_most_ms": refused_at_most(&prepared.opening).as_millis(),
         "stages": stages,
         "refused_because": refusal.map(|refusal| &refusal.because),
+        "guard": refusal.and_then(|refusal| refusal.guard),
     })
 }

@@ -67,8 +67,23 @@ pub struct Host {
     pub address: IpAddr,
     /// Master or slave.
     pub mode: HostMode,
-    /// The other master it replicates with; always set on masters.
+    /// The other master of its pair; none where there are more than two masters, or on slaves.
     pub peer: Option<HostName>,
+    /// Whether it is wanted as the writer.
+    pub promotion: Promotion,
+}
+
+/// Whether a master is wanted as the writer when several could take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Promotion {
+    /// Before the others.
+    Prefer,
+    /// As well as any other.
+    #[default]
+    Neutral,
+    /// Not at all, whoever asks.
+    Never,
 }
 
 /// How a role's addresses are spread.
@@ -131,6 +146,32 @@ pub struct FailoverPolicy {
     pub unfenced: Unfenced,
     /// Whether the monitor fails over by itself; false keeps it to watching.
     pub automatic: bool,
+    /// A host further behind than this does not take over; none for no limit.
+    pub max_behind: Option<Duration>,
+    /// Whether servers may replicate from newer series.
+    pub mixed_versions: MixedVersions,
+}
+
+impl Default for FailoverPolicy {
+    fn default() -> Self {
+        FailoverPolicy {
+            unfenced: Unfenced::IfSilentToAll,
+            automatic: true,
+            max_behind: None,
+            mixed_versions: MixedVersions::Refuse,
+        }
+    }
+}
+
+/// What is done about a host whose version would make a server replicate from a newer series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixedVersions {
+    /// It does not take over.
+    #[default]
+    Refuse,
+    /// It may, as while servers are upgraded one by one.
+    Accept,
 }
 
 /// What a planned move of the writer may cost its clients.
@@ -296,7 +337,7 @@ impl Checks {
     }
 }
 
-/// A cluster, validated: every name in it resolves, every master has a peer, the writer role is exclusive.
+/// A cluster, validated: every name in it resolves, of two masters each has a peer, the writer role is exclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// Its name in the inventory.

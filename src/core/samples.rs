@@ -27,6 +27,7 @@ pub(crate) fn cluster() -> Cluster {
         address: [10, 0, 0, last].into(),
         mode,
         peer: peer.map(Into::into),
+        promotion: Default::default(),
     };
     Cluster {
         name: "c".into(),
@@ -53,7 +54,7 @@ pub(crate) fn cluster() -> Cluster {
         switchover: SwitchoverPolicy::default(),
         failover: FailoverPolicy {
             unfenced: Unfenced::IfSilentToAll,
-            automatic: true,
+            ..FailoverPolicy::default()
         },
         start: StartPolicy::default(),
         recovery: Recovery::default(),
@@ -100,6 +101,7 @@ pub(crate) fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
             event_scheduler: EventScheduler::On,
             semi_sync: None,
             prepared_xa: Some(0),
+            filters: None,
         }),
         ssh: Reach::Up(ShellFacts {
             addresses: addresses

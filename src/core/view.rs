@@ -4,13 +4,16 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{CheckKind, HostMode, HostName, Role};
+use super::cluster::{CheckKind, FailBack, HostMode, HostName, Role};
+use super::election::Barred;
 use super::engine::Engine;
 use super::gtid::Compared;
+use super::guard::Guard;
 use super::hosts::{HostRule, HostState};
 use super::latch::{CheckResult, Verdict};
 use super::losses;
 use super::moment::Moment;
+use super::readiness::Obstacle;
 use super::repair;
 use super::rule::Rule;
 use super::standing::{Mode, NAMED, Return};
@@ -271,6 +274,12 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         let rule = engine.rule();
         warn(format!("{rule}: {}", rule.sentence()), rule.lifted_by());
     }
+    if let Some((what, hint)) = no_failover(engine) {
+        warn(what, &hint);
+    }
+    if let Some((what, hint)) = no_fail_back(engine) {
+        warn(what, &hint);
+    }
     for host in &engine.cluster().hosts {
         for check in CheckKind::ALL {
             let blind = engine.latch(&host.name, check).filter(|latch| latch.is_blind());
@@ -403,6 +412,62 @@ fn strayed(engine: &Engine) -> Vec<(HostName, String)> {
     hosts
         .filter_map(|host| Some((host.clone(), losses::strayed_from(facts, writer, host)?)))
         .collect()
+}
+
+/// While nothing is wrong with the writer, or nothing could take over from it: the guards that block a failover, in one
+/// line, and what lifts the first.
+fn no_failover(engine: &Engine) -> Option<(String, String)> {
+    let is_about_standbys = matches!(engine.rule(), Rule::R03 | Rule::R04 | Rule::R07);
+    if !is_about_standbys || !engine.has_looked_everywhere() {
+        return None;
+    }
+    let readiness = engine.readiness();
+    // About a writer that has failed, evidence decides.
+    let has_failed = engine.rule() == Rule::R07;
+    let blocks = |one: &&Obstacle| !has_failed || one.guard == Guard::G20;
+    let blocked: Vec<&Obstacle> = readiness.blocked.iter().filter(blocks).collect();
+    let first = blocked.first()?;
+    let guards: Vec<String> = blocked
+        .iter()
+        .map(|one| format!("{} {}", one.guard, one.what))
+        .collect();
+    Some((
+        format!("a failover would not work now: {}", guards.join("; ")),
+        first.lifted_by.clone(),
+    ))
+}
+
+/// What its own facts say against the host that the writer role prefers, where it should go back to it by itself.
+fn no_fail_back(engine: &Engine) -> Option<(String, String)> {
+    let role = engine.cluster().writer()?;
+    let host = role
+        .prefer
+        .as_ref()
+        .filter(|_| role.fail_back == FailBack::CaughtUp)?;
+    let barred = engine
+        .candidates()
+        .into_iter()
+        .find(|one| one.host == *host)?
+        .barred?;
+    // These are told of by themselves.
+    let is_told = matches!(
+        barred,
+        Barred::OutOfService
+            | Barred::Owed
+            | Barred::KeptOut(_)
+            | Barred::Strayed(_)
+            | Barred::Unanswered(_)
+            | Barred::State(_)
+    );
+    (!is_told && engine.has_looked_everywhere() && engine.rule() == Rule::R03).then(|| {
+        (
+            format!(
+                "the writer role does not go back to {host}: {} {barred}",
+                barred.guard()
+            ),
+            barred.lifted_by(host),
+        )
+    })
 }
 
 fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::guard;
+use crate::core::guard::{self, Guard};
 use crate::core::losses::Seen;
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
@@ -256,7 +256,7 @@ impl Performer<'_> {
             }
             Err(error) => {
                 return Err(
-                    Trouble::new(Kind::Refused, "the run's journal cannot be begun", error)
+                    Trouble::refused(Guard::G05, "the run's journal cannot be begun", error)
                         .hint("free some space in the state directory, or make it writable"),
                 );
             }
@@ -373,16 +373,13 @@ impl Performer<'_> {
         match self.dir.load() {
             Ok(standing) => Ok(standing),
             Err(trouble) if matches!(request, Request::Failover { .. }) => Err(trouble),
-            Err(trouble) => Err(Trouble {
-                kind: Kind::Refused,
-                ..trouble
-            }),
+            Err(trouble) => Err(trouble.into_refusal(Guard::G05)),
         }
     }
 
     pub(super) fn alarm(&self, trouble: &Trouble) {
         self.teller.tell(Event::Alarm {
-            what: format!("{}: {}", trouble.what, trouble.because),
+            what: format!("{}: {}", trouble.what, trouble.reason()),
             hint: trouble.hint.clone(),
         });
     }

@@ -9,7 +9,7 @@ use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::facts::HostFacts;
 use crate::core::gtid::{self, Compared};
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses;
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
@@ -338,73 +338,48 @@ impl Performer<'_> {
             .collect();
         self.announce_from_others(host, &taken).await;
         let facts = self.fleet.look_everywhere().await;
-        let what = format!("`{host}` did not rejoin `{}`", cluster.name);
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());
         let both = facts
             .get(host)
             .and_then(|facts| facts.mysql.up())
             .zip(facts.get(&writer).and_then(|facts| facts.mysql.up()));
-        let Some((returning, leading)) = both else {
-            return Err(Trouble::new(
-                Kind::Refused,
-                what,
-                format!("`{host}` and the writer `{writer}` could not both be asked"),
-            ));
-        };
         let fork = standing.owed.get(host).and_then(|owed| owed.fork.clone());
-        let compared = gtid::compare(&returning.history(leading), &leading.history(returning));
-        let compared = compared.since(fork.as_ref());
-        self.tell_exact_loss(&mut standing, host, &writer, &compared);
-        match compared {
-            Compared::Nothing => {
-                if !uses_gtid(&facts) {
-                    return Err(Trouble::new(
-                        Kind::Refused,
-                        what,
-                        "its replication runs without GTIDs, so where it should go on is not known",
-                    )
-                    .hint("point it to the writer by hand, then `mmm rejoin`"));
-                }
-                self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
-                    .await
-            }
-            Compared::Extra(surplus) => {
-                let owed = owed_before.unwrap_or_else(|| Owed::now(clock::now(), NAMED, Rung::Silence));
-                let rows = match self.saved_rows(host, returning, &surplus, &owed).await {
-                    Ok(file) => Some(file),
-                    Err(why) => {
-                        tracing::warn!("the rows that only {host} has could not be saved: {why}");
-                        None
-                    }
-                };
-                let ways_out = losses::ways_out(host, rows.as_deref());
-                let surplus = surplus.to_string();
-                let kept_out = Return::KeptOut {
-                    surplus: surplus.clone(),
-                    rows,
-                };
-                self.progress(&mut standing, host, kept_out);
-                Err(Trouble::new(
-                    Kind::Refused,
-                    what,
-                    format!("it has transactions that the writer `{writer}` has not: {surplus}"),
-                )
-                .hint(ways_out))
-            }
-            Compared::Unknown(why) => Err(Trouble::new(
-                Kind::Refused,
-                what,
-                format!("it cannot be compared with the writer: {why}"),
-            )),
+        let compared = both.map(|(returning, leading)| {
+            gtid::compare(&returning.history(leading), &leading.history(returning)).since(fork.as_ref())
+        });
+        if let Some(compared) = &compared {
+            self.tell_exact_loss(&mut standing, host, &writer, compared);
         }
+        let mut ways_out = None;
+        if let (Some(Compared::Extra(surplus)), Some((returning, _))) = (&compared, both) {
+            let owed = owed_before.unwrap_or_else(|| Owed::now(clock::now(), NAMED, Rung::Silence));
+            let rows = match self.saved_rows(host, returning, surplus, &owed).await {
+                Ok(file) => Some(file),
+                Err(why) => {
+                    tracing::warn!("the rows that only {host} has could not be saved: {why}");
+                    None
+                }
+            };
+            ways_out = Some(losses::ways_out(host, rows.as_deref()));
+            let surplus = surplus.to_string();
+            self.progress(&mut standing, host, Return::KeptOut { surplus, rows });
+        }
+        guard::follow_again(cluster, host, &writer, compared.as_ref(), uses_gtid(&facts)).map_err(
+            |refusal| match ways_out {
+                Some(ways_out) => refusal.hint(ways_out),
+                None => refusal,
+            },
+        )?;
+        self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
+            .await
     }
 
     /// Read-only, without addresses and replication; a server that was kept stopped is started that way.
     async fn quarantine(&self, host: &HostName, server_is_up: bool) -> Result<(), Trouble> {
         let cluster = &self.fleet.entry().cluster;
         let refuse = |because: String| {
-            Trouble::new(
-                Kind::Refused,
+            Trouble::refused(
+                Guard::G44,
                 format!("`{host}` could not be made harmless"),
                 because,
             )

@@ -4,5 +4,6 @@ pub mod daemon;
 pub mod line;
 pub mod log;
 pub mod preflight;
+pub mod readiness;
 pub mod reporter;
 pub mod show;

@@ -104,7 +104,8 @@ fn roles_that_are_not_the_writers_move_by_command_and_stay() {
     watch.until("the double to be gone", |view| view.warnings.is_empty());
 
     // In passive mode addresses are only written down.
-    mmm(&lab, &["set-ip", REPORT, from], 4);
+    let refused = mmm(&lab, &["set-ip", REPORT, from], 4);
+    assert!(refused.stderr.contains("guard: G55 "), "{}", refused.stderr);
     mmm(&lab, &["set-passive"], 0);
     mmm(&lab, &["move-role", "report", from], 4);
     mmm(&lab, &["set_ip", REPORT, from], 0);
@@ -256,5 +257,6 @@ fn a_forced_move_of_the_writer_lets_the_host_catch_up_first_or_says_what_would_b
     .unwrap();
     let refused = mmm(&lab, &["move-role", "writer", "db1", "--force"], 4);
     assert!(refused.stderr.contains("it would lose"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("guard: G37 "), "{}", refused.stderr);
     assert_eq!(lab.writable_hosts(), ["db2"], "nothing was touched");
 }

@@ -5,7 +5,9 @@ use super::reader::{Reader, Section};
 use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Role, Start, Timing};
 use super::settings;
 use super::tree::Node;
-use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::cluster::{
+    CheckKind, FailBack, HostMode, MixedVersions, Promotion, RoleMode, StartMode, Unfenced,
+};
 use crate::core::mode::Mode;
 
 /// Reads the whole file out of its tree.
@@ -130,6 +132,14 @@ fn host(r: &mut Reader<'_>, mut section: Section<'_>) -> Host {
             r.choice(node, &modes)
         }),
         peer: section.get("peer").and_then(|node| r.name(node)),
+        promotion: section.get("promotion").and_then(|node| {
+            let promotions = [
+                ("prefer", Promotion::Prefer),
+                ("neutral", Promotion::Neutral),
+                ("never", Promotion::Never),
+            ];
+            r.choice(node, &promotions)
+        }),
         settings,
     };
     r.close(section);
@@ -210,6 +220,14 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
                     ("never", Unfenced::Never),
                 ],
             )
+        });
+        wide.max_behind = failover.get("max_behind").and_then(|node| r.duration(node));
+        wide.mixed_versions = failover.get("mixed_versions").and_then(|node| {
+            let words = [
+                ("refuse", MixedVersions::Refuse),
+                ("accept", MixedVersions::Accept),
+            ];
+            r.choice(node, &words)
         });
         r.close(failover);
     }

@@ -80,6 +80,8 @@ pub fn cluster(
             failover: FailoverPolicy {
                 unfenced: value_of(wide.unfenced, &top.unfenced).unwrap_or(Unfenced::IfSilentToAll),
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
+                max_behind: value_of(wide.max_behind, &top.max_behind),
+                mixed_versions: value_of(wide.mixed_versions, &top.mixed_versions).unwrap_or_default(),
             },
             switchover: switchover(&wide.switchover, &top.switchover),
             start: start(wide.start, &top.start),
@@ -210,6 +212,7 @@ fn host(
         address,
         mode,
         peer: said.peer.map(|given| HostName(given.value)),
+        promotion: said.promotion.map(|given| given.value).unwrap_or_default(),
     };
     let entry = HostEntry {
         name,

@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::log;
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
-use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::cluster::{
+    CheckKind, FailBack, HostMode, MixedVersions, Promotion, RoleMode, StartMode, Unfenced,
+};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ pub struct ClusterWide {
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
     pub switchover: Switchover,
+    pub max_behind: Option<Given<Duration>>,
+    pub mixed_versions: Option<Given<MixedVersions>>,
     pub start: Start,
     pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
@@ -80,6 +84,7 @@ pub struct Host {
     pub address: Option<Given<IpAddr>>,
     pub mode: Option<Given<HostMode>>,
     pub peer: Option<Given<String>>,
+    pub promotion: Option<Given<Promotion>>,
     pub settings: Settings,
 }
 

@@ -1,6 +1,7 @@
 //! One cluster's monitor as a value: inputs with their moment go in, effects come out. It keeps no secrets from
 //! `show` and never waits.
 
+mod electing;
 mod judging;
 mod placing;
 mod remembering;
@@ -17,14 +18,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::core::cluster::{CheckKind, Cluster, HostName};
-use crate::core::election;
+use crate::core::electorate::Memory;
 use crate::core::event::Event;
 use crate::core::evidence::{Evidence, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
-use crate::core::losses::{self, Seen};
+use crate::core::losses::Seen;
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use crate::core::standing::Standing;
@@ -139,6 +140,7 @@ pub struct Engine {
     remembered: Option<Records>,
     remembered_at: Option<Moment>,
     facts: BTreeMap<HostName, HostFacts>,
+    memory: Memory,
     /// Which of our addresses each host held when it could last be looked at.
     last_seen: BTreeMap<HostName, Vec<IpAddr>>,
     /// Addresses for which another machine answers too, and since when.
@@ -193,6 +195,7 @@ impl Engine {
             remembered: None,
             remembered_at: None,
             facts: BTreeMap::new(),
+            memory: Memory::default(),
             last_seen: BTreeMap::new(),
             answered_for: BTreeMap::new(),
             looked_at: BTreeMap::new(),
@@ -239,6 +242,7 @@ impl Engine {
                     self.seen = Some(Seen::of(&host, now, mysql));
                 }
                 self.remember_addresses(&host, &facts);
+                self.remember_for_elections(&host, &facts);
                 self.looked_at.insert(host.clone(), now);
                 self.facts.insert(host, *facts);
             }
@@ -252,6 +256,7 @@ impl Engine {
                         }));
                     }
                     self.guard = None;
+                    self.memory.writer = None;
                     self.writer_moved(now);
                 }
                 if standing.generation != self.standing.generation {
@@ -303,6 +308,11 @@ impl Engine {
         self.guard.as_ref()
     }
 
+    /// What could be done about each host that does not obey.
+    pub fn means(&self) -> &BTreeMap<HostName, Means> {
+        &self.means
+    }
+
     /// The standing.
     pub fn standing(&self) -> &Standing {
         &self.standing
@@ -347,7 +357,7 @@ impl Engine {
     /// Alarms once about the same trouble, however often it comes back.
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
         self.has_failed = true;
-        let what = format!("{}: {}", trouble.what, trouble.because);
+        let what = format!("{}: {}", trouble.what, trouble.reason());
         if self.complaint.as_ref() != Some(&what) {
             self.complaint = Some(what.clone());
             effects.push(Effect::Tell(Event::Alarm {
@@ -444,26 +454,8 @@ impl Engine {
         }
     }
 
-    /// Who could take over. What keeps a host from it is more than its facts of this moment: a standby whose replication
-    /// was broken before does not become fit because the writer died.
-    fn successor(&self, outgoing: Option<&HostName>) -> Option<HostName> {
-        // What somebody wrote on a standby shows only beside what the writer had.
-        let seen = self.seen.as_ref().filter(|seen| Some(&seen.host) == outgoing);
-        let has_strayed = |host: &HostName| {
-            let mysql = self.facts.get(host).and_then(|facts| facts.mysql.up());
-            seen.zip(mysql)
-                .is_some_and(|(seen, mysql)| losses::strayed(mysql, &seen.history).is_some())
-        };
-        election::successor(&self.cluster, &self.standing, &self.facts, outgoing, |host| {
-            if has_strayed(host) {
-                HostState::AwaitingRecovery
-            } else {
-                self.state_of(host)
-            }
-        })
-    }
-
-    fn has_looked_everywhere(&self) -> bool {
+    /// Whether every host was looked at that somebody waits for.
+    pub fn has_looked_everywhere(&self) -> bool {
         let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
         hosts.all(|host| self.looked_at.contains_key(host) || self.standing.owed.contains_key(host))
     }

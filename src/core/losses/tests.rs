@@ -232,6 +232,7 @@ fn what_somebody_wrote_on_a_standby_keeps_it_from_promotion() {
     };
     let barred = crate::core::election::barred(&standing, &written, &db2).unwrap();
     assert!(barred.to_string().contains("somebody wrote there"), "{barred}");
+    assert_eq!(barred.guard(), crate::core::guard::Guard::G38);
     assert!(barred.lifted_by(&db2).contains("rebuild db2"));
     assert_eq!(crate::core::election::barred(&standing, &ahead, &db2), None);
     // With the writer gone, what was last seen of it counts.

@@ -25,6 +25,7 @@ pub(super) fn cluster() -> Cluster {
         address: address.parse().unwrap(),
         mode,
         peer: peer.map(HostName::from),
+        promotion: Default::default(),
     };
     Cluster {
         name: "test_mmm".to_owned(),
@@ -52,6 +53,7 @@ pub(super) fn cluster() -> Cluster {
         failover: FailoverPolicy {
             unfenced: Unfenced::Never,
             automatic: false,
+            ..FailoverPolicy::default()
         },
         start: StartPolicy::default(),
         recovery: Recovery::default(),
@@ -113,6 +115,7 @@ fn healthy(id: u32, source: u32) -> Inspected {
             event_scheduler: EventScheduler::Off,
             semi_sync: None,
             prepared_xa: Some(0),
+            filters: None,
         }),
         version: None,
         settings: Asked::Told(Settings {

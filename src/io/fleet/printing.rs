@@ -69,7 +69,7 @@ impl Fleet {
         options: &str,
         most: usize,
     ) -> Result<Printed, Trouble> {
-        let refused = |error: &crate::io::ssh::SshError| ssh_trouble(Kind::Refused, error);
+        let refused = |error: &crate::io::ssh::SshError| ssh_trouble(error);
         let failed =
             |because: String| Trouble::new(Kind::Wrong, format!("the command on `{host}` failed"), because);
         let link = self.connect(host).await.map_err(|error| refused(&error))?;

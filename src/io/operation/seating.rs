@@ -6,12 +6,12 @@ use super::{Performer, Request};
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::election::Barred;
 use crate::core::evidence::Rung;
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses::{self, Outlook};
 use crate::core::plan::Seats;
 use crate::core::relocation;
 use crate::core::standing::Standing;
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::trouble::Trouble;
 use crate::io::shell::Trace;
 
 impl Performer<'_> {
@@ -29,20 +29,19 @@ impl Performer<'_> {
             let silent = facts
                 .iter()
                 .filter_map(|(host, facts)| Some(format!("; `{host}`: {}", facts.mysql.trouble()?)));
-            Trouble::new(
-                Kind::Refused,
+            Trouble::refused(
+                Guard::G06,
                 format!("nothing was done to `{}`", cluster.name),
                 format!("no host is known to be the writer{}", silent.collect::<String>()),
             )
-            .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
         };
         match request {
             Request::Switchover { to, .. } => {
                 let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
                 let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
                 if outgoing == incoming {
-                    return Err(Trouble::new(
-                        Kind::Refused,
+                    return Err(Trouble::refused(
+                        Guard::G14,
                         format!("nothing was done to `{}`", cluster.name),
                         format!("`{incoming}` is the writer already"),
                     ));
@@ -63,11 +62,7 @@ impl Performer<'_> {
                 if let Some(last) = outlook.strayed.as_ref().filter(|_| !allow_loss) {
                     let barred = Barred::Strayed(last.clone());
                     let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
-                    let because = format!("`{incoming}` cannot take over: {barred}");
-                    return Err(Trouble::new(Kind::Refused, what, because).hint(format!(
-                        "{}; `mmm failover --to {incoming} --allow-loss` takes them for true",
-                        barred.lifted_by(incoming)
-                    )));
+                    return Err(barred.refusal(what, incoming));
                 }
                 let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
                 // One that is down would be waited for while the old writer returns, with the lock held.
