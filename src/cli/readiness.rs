@@ -8,13 +8,14 @@ use super::known::LOOK_WITHIN;
 use super::setting;
 use super::show::look_with;
 use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::core::engine::Input;
 use crate::core::evidence;
-use crate::core::guard::Guard;
+use crate::core::guard::{self, Guard};
 use crate::core::readiness::{self, Obstacle, Readiness, Seen};
 use crate::core::standing::Mode;
 use crate::core::trouble::{Kind, Trouble};
-use crate::io::inquest;
 use crate::io::socket::{Ask, ask};
+use crate::io::{clock, inquest};
 use crate::report::readiness as words;
 use crate::report::reporter::{Output, out};
 
@@ -93,7 +94,13 @@ async fn look(inventory: &Inventory, entry: &ClusterEntry) -> Result<Readiness, 
         ask(&inventory.monitor.socket, &Ask::Ping),
         network.answers()
     );
-    let engine = engine?;
+    let mut engine = engine?;
+    // Whoever holds the writer address is good enough to be replaced, as `mmm failover` would.
+    if engine.standing().writer.is_none() {
+        let mut standing = engine.standing().clone();
+        standing.writer = guard::holder_of_writer_address(&entry.cluster, engine.facts());
+        engine.step(clock::now(), Input::Stands(standing));
+    }
     let standing = engine.standing();
     let is_alive = |writer| {
         engine

@@ -57,7 +57,7 @@ fn whether_a_failover_would_work_is_said_beforehand_with_the_guard_that_blocks()
     let line = mmm(&lab, &["check", "--readiness", "--nagios"], 1);
     assert!(
         line.stdout
-            .starts_with("MMM WARNING - test: db1 -> db2, but no monitor runs"),
+            .starts_with("MMM WARNING - test_mmm: db1 -> db2, but no monitor runs"),
         "{line:?}"
     );
     assert_eq!(line.stdout.lines().count(), 1);
@@ -94,13 +94,21 @@ fn whether_a_failover_would_work_is_said_beforehand_with_the_guard_that_blocks()
         .sql("STOP SLAVE; SET GLOBAL replicate_ignore_db = ''; START SLAVE")
         .unwrap();
 
-    // Of a writer without power, evidence says how it would be replaced; nothing is done about it.
-    lab.db1().power_off().unwrap();
-    let ready = mmm(&lab, &["check", "--readiness"], 0);
-    assert!(
-        ready.stdout.contains("only silent to every host"),
-        "{}",
-        ready.stdout
-    );
-    assert_eq!(lab.writable_hosts(), [""; 0], "nothing was opened");
+    // Of a writer that is dead, evidence says how it would be replaced; nothing is done about it.
+    let replaceable = |how: &str, to: &str| {
+        let ready = mmm(&lab, &["check", "--readiness"], 0);
+        for words in [how, &format!("to: {to}")] {
+            assert!(ready.stdout.contains(words), "{words}: {}", ready.stdout);
+        }
+        assert_eq!(lab.writable_hosts(), [""; 0], "nothing was opened");
+    };
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    replaceable("demoted over SSH", "db2");
+    mmm(&lab, &["failover"], 0);
+    let owed = mmm(&lab, &["check", "--readiness"], 3);
+    assert!(owed.stdout.contains("guard: G20 G22 db1: "), "{}", owed.stdout);
+    mmm(&lab, &["rejoin", "db1"], 0);
+    lab.db2().power_off().unwrap();
+    replaceable("only silent to every host", "db1");
 }
