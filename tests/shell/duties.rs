@@ -11,8 +11,9 @@ use tokio::process::Child;
 use super::server::{Server, wait_for};
 use super::{Local, login, open, soon};
 
-struct Host {
-    server: Server,
+/// A server with a warm shell beside it.
+pub struct Host {
+    pub server: Server,
     shell: Local,
     _child: Child,
     registered: BTreeMap<String, String>,
@@ -28,7 +29,7 @@ fn speaks() -> Speaks {
 }
 
 impl Host {
-    async fn start(id: u32) -> Host {
+    pub async fn start(id: u32) -> Host {
         let server = Server::start(id);
         let (shell, child) = open(
             if id.is_multiple_of(2) { "dash" } else { "bash" },
@@ -82,7 +83,7 @@ impl Host {
         playbook::render(playbook, duty, &speaks(), &scene.context(), within).unwrap()
     }
 
-    async fn perform(&mut self, duty: &str) -> DutyReport {
+    pub async fn perform(&mut self, duty: &str) -> DutyReport {
         let playbook = playbook::load(None).unwrap();
         let script = self.script(&playbook, duty, Duration::from_secs(8));
         let report = self.shell.run(&script, soon()).await;
@@ -94,7 +95,7 @@ impl Host {
         report
     }
 
-    async fn done(&mut self, duty: &str) -> DutyReport {
+    pub async fn done(&mut self, duty: &str) -> DutyReport {
         let report = self.perform(duty).await;
         assert_eq!(
             report.outcome,
