@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::{PlanArguments, Planned, Settings};
 use super::setting;
 use crate::config::{duration, template};
+use crate::core::election::Barred;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Guard};
 use crate::core::losses::{self, Outlook, Seen};
@@ -79,6 +80,11 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
             )
         }
     };
+    let strayed = outlook.strayed.clone().filter(|_| !what.allow_loss);
+    let refusal = refusal.or_else(|| {
+        let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
+        strayed.map(|last| Barred::Strayed(last).refusal(what, &incoming))
+    });
     let notes = outlook.sentences(Some(&outgoing), &incoming);
     let replicas = cluster
         .hosts

@@ -141,7 +141,7 @@ mod tests {
     use crate::core::hosts::HostState;
     use crate::core::latch::Verdict;
     use crate::core::trouble::Kind;
-    use crate::core::view::{HeldRole, Warning};
+    use crate::core::view::{HeldRole, LossView, Warning};
 
     fn host(name: &str, last: u8, mode: HostMode, state: HostState, roles: &[(&str, &str)]) -> HostView {
         HostView {
@@ -215,6 +215,15 @@ mod tests {
                 hint: String::new(),
             },
         ];
+        troubled.losses = vec![LossView {
+            host: "cluster01".into(),
+            run: "failover-20261122-174654-921".to_owned(),
+            exact: true,
+            count: Some(3),
+            transactions: Some("0-1-103..105".to_owned()),
+            seen_at: Some(Moment(0)),
+            sentence: "cluster02 lacks 3 transactions of cluster01: 0-1-103..105".to_owned(),
+        }];
         troubled.hosts[2].state = HostState::ReplicationFail;
         let holders = [Some("cluster01"), Some("cluster02"), None];
         troubled.preferences = holders

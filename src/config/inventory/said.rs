@@ -38,7 +38,6 @@ pub struct ClusterWide {
     pub switchover: Switchover,
     pub max_behind: Option<Given<Duration>>,
     pub mixed_versions: Option<Given<MixedVersions>>,
-    pub switchover: Switchover,
     pub start: Start,
     pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
