@@ -245,7 +245,7 @@ impl Hands for World {
         match entry {
             Entry::Step(happening) => model.journal.push(happening),
             Entry::Value(name, value) => drop(model.registered.insert(name, value)),
-            Entry::Open(_) | Entry::Shell(..) | Entry::End(_) => {}
+            Entry::Open(_) | Entry::Shell(..) | Entry::Lost(_) | Entry::End(_) => {}
         }
     }
 
@@ -266,11 +266,15 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         outgoing: (operation != "reopen").then(|| OUTGOING.into()),
         incoming: Some(INCOMING.into()),
         replicas: vec!["db3".into()],
+        donor: rung.map(|_| "db3".into()),
     };
     let mut context = template::Context::default();
     context.set("replication", serde_json::json!({ "gtid": gtid }));
     context.set("switchover", serde_json::json!({ "read_lock": true }));
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
+    context
+        .set("donor", rung.map_or("", |_| "db3"))
+        .set("allow_loss", "no");
     let keep = |step: &mmm::core::playbook::OperationStep| {
         step.when
             .as_deref()

@@ -15,6 +15,7 @@ pub mod gtid;
 pub mod guard;
 pub mod hosts;
 pub mod latch;
+pub mod losses;
 pub mod mode;
 pub mod moment;
 pub mod plan;

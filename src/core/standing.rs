@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, HostName};
 use super::evidence::Rung;
+use super::gtid::MariaPosition;
+use super::losses::Loss;
 use super::moment::Moment;
 
 pub use super::mode::Mode;
@@ -94,6 +96,26 @@ pub struct Owed {
     pub rung: Rung,
     /// How far its return has come.
     pub progress: Return,
+    /// The last transactions that it and the new writer had in common; none where the numbers of a server do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<MariaPosition>,
+    /// What the new writer lacks of it, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+}
+
+impl Owed {
+    /// A writer that has just been replaced by a run, or by a person.
+    pub fn now(since: Moment, run: &str, rung: Rung) -> Owed {
+        Owed {
+            since,
+            run: run.to_owned(),
+            rung,
+            progress: Return::Awaited,
+            fork: None,
+            loss: None,
+        }
+    }
 }
 
 /// How far the return of a replaced writer has come.
@@ -108,6 +130,9 @@ pub enum Return {
     KeptOut {
         /// Those transactions, in words.
         surplus: String,
+        /// The file on this box that holds their rows; none while they could not be decoded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<String>,
     },
 }
 
@@ -148,12 +173,9 @@ impl Standing {
             .map(|host| &host.name)
             .filter(|host| *host != writer)
         {
-            self.owed.entry(host.clone()).or_insert_with(|| Owed {
-                since: now,
-                run: NAMED.to_owned(),
-                rung: Rung::Silence,
-                progress: Return::Awaited,
-            });
+            self.owed
+                .entry(host.clone())
+                .or_insert_with(|| Owed::now(now, NAMED, Rung::Silence));
         }
     }
 

@@ -11,6 +11,7 @@ use super::gtid::Compared;
 use super::guard::Guard;
 use super::hosts::{HostRule, HostState};
 use super::latch::{CheckResult, Verdict};
+use super::losses;
 use super::moment::Moment;
 use super::readiness::Obstacle;
 use super::repair;
@@ -39,11 +40,33 @@ pub struct ClusterView {
     pub writer: Option<HostName>,
     /// Everything that is wrong, and what lifts it.
     pub warnings: Vec<Warning>,
+    /// What replaced writers had and the writer has not, as far as it is known.
+    #[serde(default)]
+    pub losses: Vec<LossView>,
     /// Its hosts by name.
     pub hosts: Vec<HostView>,
     /// Where the roles that prefer a host are.
     #[serde(default)]
     pub preferences: Vec<Preference>,
+}
+
+/// What a replaced writer had and the writer has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossView {
+    /// The replaced writer.
+    pub host: HostName,
+    /// The run that replaced it.
+    pub run: String,
+    /// Whether the old writer itself was asked; otherwise more may be missing.
+    pub exact: bool,
+    /// How many transactions, at least where it is not exact; none when that is not known.
+    pub count: Option<u64>,
+    /// Which.
+    pub transactions: Option<String>,
+    /// When the old writer was looked at; none when nobody had.
+    pub seen_at: Option<Moment>,
+    /// All of that in words.
+    pub sentence: String,
 }
 
 /// A role that prefers a host, and where it is.
@@ -129,9 +152,30 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
         sentence: engine.rule().sentence().to_owned(),
         writer: standing.writer.clone(),
         warnings: warnings(engine),
+        losses: known_losses(engine),
         hosts,
         preferences: preferences(engine),
     }
+}
+
+fn known_losses(engine: &Engine) -> Vec<LossView> {
+    let standing = engine.standing();
+    let Some(writer) = &standing.writer else {
+        return Vec::new();
+    };
+    let known = standing.owed.iter().filter_map(|(host, owed)| {
+        let loss = owed.loss.as_ref()?;
+        Some(LossView {
+            host: host.clone(),
+            run: owed.run.clone(),
+            exact: loss.is_exact,
+            count: loss.count(),
+            transactions: loss.transactions(),
+            seen_at: loss.seen_at,
+            sentence: loss.sentence(host, writer),
+        })
+    });
+    known.collect()
 }
 
 fn preferences(engine: &Engine) -> Vec<Preference> {
@@ -300,9 +344,9 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                     &hint,
                 );
             }
-            Return::KeptOut { surplus } => warn(
+            Return::KeptOut { surplus, rows } => warn(
                 format!("{host} is kept out: it has transactions that the writer has not: {surplus}"),
-                "save what you need from it, rebuild it from the writer, then `mmm rejoin`",
+                &losses::ways_out(host, rows.as_deref()),
             ),
         }
     }
@@ -363,6 +407,12 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             );
         }
     }
+    for (host, last) in strayed(engine) {
+        warn(
+            format!("{host} {}", losses::strayed_words(&last)),
+            "save what you need of them, then rebuild it from the writer; it never takes over like that",
+        );
+    }
     for (address, hosts) in duplicates(engine) {
         let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
         warn(
@@ -377,6 +427,23 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         );
     }
     warnings
+}
+
+/// Hosts that somebody wrote on although they are not the writer, both looked at since the last change. What a replaced
+/// writer has is compared by itself, and so is who follows somebody else.
+fn strayed(engine: &Engine) -> Vec<(HostName, String)> {
+    let (standing, facts) = (engine.standing(), engine.facts());
+    let Some(writer) = standing.writer.as_ref().filter(|writer| engine.is_fresh(writer)) else {
+        return Vec::new();
+    };
+    let hosts = facts.keys().filter(|host| {
+        let is_told_elsewhere = standing.owed.contains_key(*host)
+            || repair::follows_another(engine.cluster(), writer, host, facts).is_some();
+        engine.is_fresh(host) && !is_told_elsewhere
+    });
+    hosts
+        .filter_map(|host| Some((host.clone(), losses::strayed_from(facts, writer, host)?)))
+        .collect()
 }
 
 /// While nothing is wrong with the writer, or nothing could take over from it: the guards that block a failover, in one
@@ -417,7 +484,12 @@ fn no_fail_back(engine: &Engine) -> Option<(String, String)> {
     // These are told of by themselves.
     let is_told = matches!(
         barred,
-        Barred::OutOfService | Barred::Owed | Barred::KeptOut(_) | Barred::Unanswered(_) | Barred::State(_)
+        Barred::OutOfService
+            | Barred::Owed
+            | Barred::KeptOut(_)
+            | Barred::Strayed(_)
+            | Barred::Unanswered(_)
+            | Barred::State(_)
     );
     (!is_told && engine.has_looked_everywhere() && engine.rule() == Rule::R03).then(|| {
         (

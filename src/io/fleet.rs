@@ -4,6 +4,7 @@
 
 mod locks;
 mod looking;
+mod printing;
 mod settling;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ use crate::io::mysql::Server;
 use crate::io::shell::{Shell, Trace};
 use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
+
+pub use printing::Printed;
 
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);

@@ -338,12 +338,15 @@ async fn carry_out(
             incoming,
             rung,
             events,
+            seen,
         } => performer
             .perform(&Request::Failover {
                 outgoing: Some(outgoing),
                 incoming,
                 rung,
                 events,
+                seen,
+                allow_loss: false,
             })
             .await
             .map(drop)

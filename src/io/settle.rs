@@ -11,7 +11,7 @@ use crate::core::event::Event;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::run::{Ending, Happening, Next, Run};
 use crate::core::settlement::{self, CutOff, Sight, Verdict};
-use crate::core::standing::{Owed, Return, Standing};
+use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::RunReport;
@@ -19,7 +19,8 @@ use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
-/// After a run got stuck nothing is settled until the hosts that it waits for answer, or a person has looked.
+/// After a run got stuck nothing is settled until the hosts that it waits for answer, or a person has looked. Whoever acts
+/// makes replaced writers harmless that have come back since, first of all: perhaps nobody else waits for them.
 ///
 /// # Errors
 /// Stuck, when a run cannot be settled; the standing then says hands off.
@@ -28,6 +29,7 @@ pub async fn open_runs(
     standing: &mut Standing,
     facts: Facts,
 ) -> Result<Facts, Trouble> {
+    let facts = performer.close_returned(standing, facts).await;
     if standing.hands_off.is_some() {
         if !guard::may_be_settled(standing, &facts) {
             return Ok(facts);
@@ -137,6 +139,12 @@ async fn settle(
         .conduct_with(&prepared, run, open.registered.clone(), journal)
         .await;
     conclude(&open, &report, standing);
+    if open.opening.rung.is_some() {
+        let seen = performer.seen_by_monitor();
+        performer
+            .tell_loss(&open.opening, &report, seen.as_ref(), standing)
+            .await;
+    }
     performer.remember(standing);
     match report.ending {
         Ending::Stuck { because, .. } => {
@@ -259,12 +267,10 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     }
     if let (Some(rung), Some(outgoing)) = (opening.rung, &opening.outgoing) {
         if committed {
-            standing.owed.entry(outgoing.clone()).or_insert_with(|| Owed {
-                since: clock::now(),
-                run: opening.run.clone(),
-                rung,
-                progress: Return::Awaited,
-            });
+            standing
+                .owed
+                .entry(outgoing.clone())
+                .or_insert_with(|| Owed::now(clock::now(), &opening.run, rung));
         } else if matches!(ending, Ending::Undone { .. }) {
             standing.owed.remove(outgoing);
         }

@@ -22,6 +22,7 @@ mod flapping;
 mod halts;
 mod killed;
 mod load;
+mod losses;
 mod order;
 mod returning;
 mod roles;

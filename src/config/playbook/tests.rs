@@ -353,10 +353,19 @@ fn every_duty_renders_for_every_dialect() {
                 .map(|name| ((*name).to_owned(), "7".to_owned()))
                 .collect(),
             vars: BTreeMap::new(),
-            with: ["controller", "user", "password_file", "programs", "commands"]
-                .iter()
-                .map(|name| ((*name).to_owned(), "x".to_owned()))
-                .collect(),
+            with: [
+                "controller",
+                "user",
+                "password_file",
+                "programs",
+                "commands",
+                "servers",
+                "start",
+                "file",
+            ]
+            .iter()
+            .map(|name| ((*name).to_owned(), "x".to_owned()))
+            .collect(),
         };
         for (dialect, release) in [
             ("mariadb", Release(10, 3, 1)),

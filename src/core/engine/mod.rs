@@ -25,6 +25,7 @@ use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
+use crate::core::losses::Seen;
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
 use crate::core::sign::Sign;
@@ -103,6 +104,8 @@ pub enum Effect {
         rung: Rung,
         /// Whether events ran on it when it last answered.
         events: Option<bool>,
+        /// What it had when it last answered.
+        seen: Option<Box<Seen>>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -162,6 +165,8 @@ pub struct Engine {
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
+    /// What the writer had when it last answered.
+    seen: Option<Seen>,
     /// The last trouble that was alarmed about.
     complaint: Option<Trouble>,
     /// Whether what is under way has failed already.
@@ -207,6 +212,7 @@ impl Engine {
             told_rule: Rule::R09,
             guard: None,
             events: None,
+            seen: None,
             complaint: None,
             has_failed: false,
             ask_again_at: Moment(0),
@@ -238,6 +244,7 @@ impl Engine {
                     && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
                 {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
+                    self.seen = Some(Seen::of(&host, now, mysql));
                 }
                 self.remember_addresses(&host, &facts);
                 self.remember_for_elections(&host, &facts);
@@ -474,7 +481,7 @@ impl Engine {
     }
 
     /// Whether a host was looked at since the last effect ended.
-    fn is_fresh(&self, host: &HostName) -> bool {
+    pub(crate) fn is_fresh(&self, host: &HostName) -> bool {
         self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
     }
 

@@ -52,12 +52,18 @@ impl Engine {
                     sentence: format!("{}{}", rule.sentence(), sign::said(&signs)),
                 }));
                 let events = self.events;
+                let seen = self
+                    .seen
+                    .clone()
+                    .filter(|seen| seen.host == suspect)
+                    .map(Box::new);
                 self.start(
                     Effect::FailOver {
                         outgoing: suspect,
                         incoming,
                         rung,
                         events,
+                        seen,
                     },
                     effects,
                 );

@@ -88,7 +88,7 @@ fn the_guard_that_blocks_a_failover_is_named_with_what_lifts_it() {
         &warnings,
         "a failover would not work now: G20 G26 db2: its SQL thread is stopped",
     );
-    assert_eq!(hint, Guard::G26.lifted_by());
+    assert_eq!(hint, Guard::G26.lifted_for(&"db2".into()));
     let warnings = warnings_of(None, &|host, facts| {
         if host == "db1" {
             facts.ssh = Reach::Silent("no answer".into());

@@ -30,10 +30,8 @@ fn without_ssh(host: &str, writer_answers: bool) -> Facts {
 
 fn owed(progress: Return) -> Standing {
     let owed = Owed {
-        since: Moment(1),
-        run: "r".into(),
-        rung: Rung::Silence,
         progress,
+        ..Owed::now(Moment(1), "r", Rung::Silence)
     };
     Standing {
         owed: [("db2".into(), owed)].into(),
@@ -158,7 +156,7 @@ fn what_keeps_a_host_from_taking_over() {
     for (standing, guard) in [
         (standing_without("db2"), Guard::G21),
         (owed(Return::Quarantined), Guard::G22),
-        (owed(Return::KeptOut { surplus }), Guard::G23),
+        (owed(Return::KeptOut { surplus, rows: None }), Guard::G23),
     ] {
         blocks(over(&standing, &seen(true)), guard);
         blocks(fail(&standing, &seen(false)), guard);
