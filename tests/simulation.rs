@@ -331,7 +331,7 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
             // Nobody else acts in this world, so only the incoming host can have been opened, and only by this run.
             panic!("overtaken: {because}\n{}", world.model.borrow().story.join("\n"))
         }
-        Verdict::Stuck(_) => None,
+        Verdict::Stuck(..) => None,
         Verdict::GoOn(happenings) => {
             for happening in happenings {
                 world.note(Entry::Step(happening.clone()));

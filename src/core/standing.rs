@@ -37,6 +37,10 @@ pub struct Standing {
     pub owed: BTreeMap<HostName, Owed>,
     /// Why nobody may act on the cluster until a person has looked; set by a stuck run.
     pub hands_off: Option<String>,
+    /// Hosts that the stuck run waits for: once all of them answer it is settled without a person. None when only a
+    /// person can judge what was found.
+    #[serde(default)]
+    pub hands_off_awaits: BTreeSet<HostName>,
     /// Why the mode is what it is, where a monitor chose it: one line a cause.
     #[serde(default)]
     pub mode_because: Vec<String>,
@@ -67,6 +71,7 @@ impl Default for Standing {
             events: None,
             owed: BTreeMap::new(),
             hands_off: None,
+            hands_off_awaits: BTreeSet::new(),
             mode_because: Vec::new(),
             mode_by: String::new(),
             to_follow: BTreeSet::new(),
@@ -107,6 +112,18 @@ pub enum Return {
 }
 
 impl Standing {
+    /// Nobody may act until the hosts that a stuck run waits for answer or, without any, until a person has looked.
+    pub fn get_stuck(&mut self, because: String, awaits: &[HostName]) {
+        self.hands_off = Some(because);
+        self.hands_off_awaits = awaits.iter().cloned().collect();
+    }
+
+    /// The stuck run may be settled; whether there was one.
+    pub fn get_unstuck(&mut self) -> bool {
+        self.hands_off_awaits.clear();
+        self.hands_off.take().is_some()
+    }
+
     /// Changes the mode; whether it was another one. What an earlier mode rested on does not outlive it.
     pub fn enter(&mut self, mode: Mode, by: &str, because: Vec<String>) -> bool {
         if self.mode == mode {

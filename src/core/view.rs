@@ -218,7 +218,18 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         })
     };
     if let Some(because) = &standing.hands_off {
-        warn(format!("hands off: {because}"), Rule::R02.lifted_by());
+        let awaited: Vec<&str> = standing.hands_off_awaits.iter().map(HostName::as_str).collect();
+        let by_itself = format!(
+            "it is settled by a monitor or the next command once these answer: {}; or {}",
+            awaited.join(", "),
+            Rule::R02.lifted_by()
+        );
+        let hint = if awaited.is_empty() {
+            Rule::R02.lifted_by()
+        } else {
+            &by_itself
+        };
+        warn(format!("hands off: {because}"), hint);
     }
     if let Some(guard) = engine.guard() {
         let what = format!(
@@ -423,3 +434,6 @@ fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {
     let held = repair::held(engine.cluster(), engine.facts());
     held.into_iter().filter(|(_, hosts)| hosts.len() > 1).collect()
 }
+
+#[cfg(test)]
+mod tests;

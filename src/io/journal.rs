@@ -285,7 +285,13 @@ mod tests {
         };
         let because = String::from("no answer");
         assert_eq!(
-            stuck(&mut journal, Entry::End(Ending::Stuck { because })),
+            stuck(
+                &mut journal,
+                Entry::End(Ending::Stuck {
+                    because,
+                    awaits: Vec::new()
+                })
+            ),
             Some(true)
         );
         assert_eq!(stuck(&mut journal, Entry::Step(Happening::Cleared)), Some(false));

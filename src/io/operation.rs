@@ -318,8 +318,8 @@ impl Performer<'_> {
             standing.writer = None;
         }
         match (&report.ending, request) {
-            (Ending::Stuck { because }, _) => {
-                standing.hands_off = Some(format!("run {}: {because}", opening.run))
+            (Ending::Stuck { because, awaits }, _) => {
+                standing.get_stuck(format!("run {}: {because}", opening.run), awaits)
             }
             (Ending::Undone { .. }, Request::Failover { .. }) => {
                 if let Some(outgoing) = &seats.outgoing {

@@ -19,7 +19,7 @@ use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
-/// After a run got stuck nothing is settled until a person has looked.
+/// After a run got stuck nothing is settled until the hosts that it waits for answer, or a person has looked.
 ///
 /// # Errors
 /// Stuck, when a run cannot be settled; the standing then says hands off.
@@ -29,7 +29,10 @@ pub async fn open_runs(
     facts: Facts,
 ) -> Result<Facts, Trouble> {
     if standing.hands_off.is_some() {
-        return Ok(facts);
+        if !guard::may_be_settled(standing, &facts) {
+            return Ok(facts);
+        }
+        standing.get_unstuck();
     }
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
@@ -108,14 +111,15 @@ async fn settle(
             performer.remember(standing);
             return Ok(());
         }
-        Verdict::Stuck(because) => {
+        Verdict::Stuck(because, awaits) => {
             journal.append(Entry::End(Ending::Stuck {
                 because: because.clone(),
+                awaits: awaits.clone(),
             }));
             if run.is_in_doubt() {
                 standing.writer = None;
             }
-            standing.hands_off = Some(format!("run {name}: {because}"));
+            standing.get_stuck(format!("run {name}: {because}"), &awaits);
             performer.remember(standing);
             return Err(
                 Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
@@ -135,7 +139,7 @@ async fn settle(
     conclude(&open, &report, standing);
     performer.remember(standing);
     match report.ending {
-        Ending::Stuck { because } => {
+        Ending::Stuck { because, .. } => {
             Err(
                 Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
                     .hint("make sure by hand that one host at most takes writes, then `mmm clear`"),
@@ -150,7 +154,7 @@ async fn settle(
 async fn verdict(performer: &Performer<'_>, open: &OpenRun, run: &Run, facts: &Facts) -> Verdict {
     let haunted = match bury(performer, open, facts).await {
         Ok(haunted) => haunted,
-        Err(because) => return Verdict::Stuck(because),
+        Err((because, host)) => return Verdict::Stuck(because, vec![host]),
     };
     wait_for_expiry(open, run).await;
     let facts = performer.fleet.look_everywhere().await;
@@ -208,18 +212,21 @@ fn close_untouched(
 }
 
 /// Verifies that the shells of the cut-off run are gone from every host that answers, and gives the hosts that do not.
-async fn bury(performer: &Performer<'_>, open: &OpenRun, facts: &Facts) -> Result<Vec<HostName>, String> {
+async fn bury(
+    performer: &Performer<'_>,
+    open: &OpenRun,
+    facts: &Facts,
+) -> Result<Vec<HostName>, (String, HostName)> {
     let mut haunted = Vec::new();
     for (host, trace) in &open.shells {
         if facts.get(host).is_none_or(|facts| facts.ssh.up().is_none()) {
             haunted.push(host.clone());
             continue;
         }
-        performer
-            .fleet
-            .bury(host, trace)
-            .await
-            .map_err(|why| format!("what it left running on {host} is not known to be gone: {why}"))?;
+        performer.fleet.bury(host, trace).await.map_err(|why| {
+            let because = format!("what it left running on {host} is not known to be gone: {why}");
+            (because, host.clone())
+        })?;
     }
     Ok(haunted)
 }
@@ -269,7 +276,7 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     {
         standing.owed.remove(host);
     }
-    if let Ending::Stuck { because } = ending {
-        standing.hands_off = Some(format!("run {}: {because}", opening.run));
+    if let Ending::Stuck { because, awaits } = ending {
+        standing.get_stuck(format!("run {}: {because}", opening.run), awaits);
     }
 }

@@ -122,15 +122,28 @@ fn ended(
                 ),
             )
         }
-        (Ending::Stuck { because }, writer) => {
+        (Ending::Stuck { because, awaits }, writer) => {
             let who = writer.map_or("no host is known to take writes".to_owned(), |writer| {
                 format!("{writer} takes writes")
             });
+            let names: Vec<&str> = awaits.iter().map(HostName::as_str).collect();
+            let (what, hint) = if names.is_empty() {
+                (
+                    "a person is needed".to_owned(),
+                    "make sure by hand that one host at most takes writes, then `mmm clear`".to_owned(),
+                )
+            } else {
+                let names = names.join(" and ");
+                (
+                    format!("nothing more is done until {names} can be asked"),
+                    format!(
+                        "a monitor, or the next command, settles it once {names} can be asked; or make sure by hand that one host at most takes writes, then `mmm clear`"
+                    ),
+                )
+            };
             (
                 "STUCK",
-                format!(
-                    "{who}{refused}; a person is needed\nbecause: {because}\nhint: make sure by hand that one host at most takes writes, then `mmm clear`"
-                ),
+                format!("{who}{refused}; {what}\nbecause: {because}\nhint: {hint}"),
             )
         }
     };
@@ -160,7 +173,7 @@ fn moved(
                 "{address} is {on}, as before\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
             ),
         ),
-        Ending::Stuck { because } => (
+        Ending::Stuck { because, .. } => (
             "STUCK",
             format!(
                 "{address} may be on two hosts or on none\nbecause: {because}\nhint: a monitor takes it where it belongs; `mmm show` says where it is"

@@ -35,6 +35,8 @@ use crate::core::trouble::Trouble;
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Pause between attempts to settle a stuck run whose hosts answer again.
+const SETTLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Pause between attempts to make a replaced writer harmless; other work gets its turn in between.
 const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
@@ -402,6 +404,12 @@ impl Engine {
         if let Some(because) = self.awaited(now, rule) {
             self.try_again_at = now.after(TRY_AGAIN_AFTER);
             self.start(Effect::Activate { because }, effects);
+            return;
+        }
+        if rule == Rule::R02 && !self.busy && now >= self.try_again_at && self.may_settle() {
+            self.try_again_at = now.after(SETTLE_AGAIN_AFTER);
+            // Repairs settle first of all what was cut off or got stuck.
+            self.start(Effect::Repair, effects);
             return;
         }
         match rule.verb() {

@@ -354,6 +354,33 @@ fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itse
 }
 
 #[test]
+fn a_stuck_run_is_settled_once_the_hosts_that_it_waits_for_answer() {
+    let mut stuck = Standing {
+        writer: Some("db1".into()),
+        ..Standing::default()
+    };
+    stuck.get_stuck("run r".to_owned(), &["db2".into()]);
+    let mut story = Story::new(stuck.clone());
+    assert_eq!(deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))), []);
+    assert_eq!(story.engine.rule(), Rule::R02);
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), [Effect::Repair]);
+    // It did not work out: not again at once, and only after another look.
+    story.give(Input::Finished);
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), []);
+    assert_eq!(deeds(story.pass(5)), [Effect::Repair]);
+
+    // In passive mode, or where a person must judge, it stays.
+    stuck.mode = Mode::Passive;
+    let mut story = Story::new(stuck.clone());
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), []);
+    stuck.mode = Mode::Active;
+    stuck.hands_off_awaits.clear();
+    let mut story = Story::new(stuck);
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), []);
+    assert_eq!(deeds(story.pass(20)), []);
+}
+
+#[test]
 fn a_monitor_that_began_before_its_servers_learns_who_the_writer_is() {
     let mut story = Story::new(Standing::default());
     assert_eq!(deeds(story.pass(10)), []);

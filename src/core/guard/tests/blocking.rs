@@ -41,6 +41,8 @@ fn owed(progress: Return) -> Standing {
     }
 }
 
+type Change = fn(&mut MysqlFacts);
+
 fn blocks<T: std::fmt::Debug>(answer: Result<T, Trouble>, guard: Guard) {
     let refused = answer.unwrap_err();
     assert_eq!(
@@ -164,7 +166,7 @@ fn what_keeps_a_host_from_taking_over() {
     let mut silent = seen(true);
     silent.insert("db2".into(), Default::default());
     blocks(over(&standing(), &silent), Guard::G24);
-    let cases: [(fn(&mut MysqlFacts), Guard); 3] = [
+    let cases: [(Change, Guard); 3] = [
         (|mysql| mysql.replicas.clear(), Guard::G25),
         (
             |mysql| mysql.replicas[0].sql = crate::core::facts::SqlThread::No,
