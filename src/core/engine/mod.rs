@@ -1,6 +1,7 @@
 //! One cluster's monitor as a value: inputs with their moment go in, effects come out. It keeps no secrets from
 //! `show` and never waits.
 
+mod complaining;
 mod electing;
 mod judging;
 mod placing;
@@ -317,11 +318,6 @@ impl Engine {
         self.guard.as_ref()
     }
 
-    /// Why what was tried last came to nothing, while it is not known to have passed.
-    pub fn complaint(&self) -> Option<&Trouble> {
-        self.complaint.as_ref()
-    }
-
     /// What could be done about each host that does not obey.
     pub fn means(&self) -> &BTreeMap<HostName, Means> {
         &self.means
@@ -366,19 +362,6 @@ impl Engine {
         self.records
             .get(host)
             .map_or(HostState::Unknown, |record| record.state)
-    }
-
-    /// Alarms once about the same trouble, however often it comes back.
-    fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
-        self.has_failed = true;
-        let what = format!("{}: {}", trouble.what, trouble.reason());
-        if self.complaint.as_ref() != Some(trouble) {
-            self.complaint = Some(trouble.clone());
-            effects.push(Effect::Tell(Event::Alarm {
-                what,
-                hint: trouble.hint.clone(),
-            }));
-        }
     }
 
     /// Draws the picture, finds the rule, and asks for what it says.

@@ -137,7 +137,7 @@ pub fn runs(lab: &Lab) -> Result<Vec<Told>> {
         };
         let began = lines()
             .filter_map(|line| line.get("step")?.get("doing")?.as_u64())
-            .last();
+            .next_back();
         let ending = lines().find_map(|line| line.get("end")?.as_object()?.keys().next().cloned());
         found.push((
             name.split_once('-').map(|(_, stamp)| stamp.to_owned()),
@@ -155,9 +155,7 @@ pub fn runs(lab: &Lab) -> Result<Vec<Told>> {
 
 /// The last rule about a writer's death that a text names.
 pub fn last_evidence_rule(text: &str) -> Option<String> {
-    words(text)
-        .filter(|word| word.starts_with("R2") || word.starts_with("R3"))
-        .next_back()
+    words(text).rfind(|word| word.starts_with("R2") || word.starts_with("R3"))
 }
 
 /// The guards that a text names.
