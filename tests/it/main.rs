@@ -16,6 +16,7 @@ mod cutoff;
 mod errors;
 mod expiry;
 mod failover;
+mod families;
 mod flapping;
 mod halts;
 mod killed;

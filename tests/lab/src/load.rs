@@ -22,6 +22,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::background::Background;
 use crate::clock::monotonic_ns;
+use crate::flavour::Server;
 use crate::host::Host;
 use crate::judge::{Evidence, Expect, HostSamples, Report, Row, Table, WriterLog, judge};
 use crate::lab::Lab;
@@ -59,11 +60,15 @@ impl Lab {
             )
         };
         self.host(writer)?.sql(&SCHEMA.join(";\n"))?;
-        let account = format!(
-            "SET SESSION sql_log_bin = 0; CREATE OR REPLACE USER '{SAMPLER}'@'localhost' IDENTIFIED BY ''"
-        );
         self.each(self.databases().filter(|host| host.is_on()), |host| {
-            host.sql(&account).map(drop)
+            let make = match host.server() {
+                // It makes an account that is not there.
+                Server::Mysql5_6 => "GRANT USAGE ON *.* TO",
+                _ => "CREATE USER IF NOT EXISTS",
+            };
+            let account = format!("{make} '{SAMPLER}'@'localhost' IDENTIFIED BY ''");
+            host.sql(&format!("SET SESSION sql_log_bin = 0; {account}"))
+                .map(drop)
         })?;
         let watches = self.databases().map(Watch::start).collect();
         self.client()
