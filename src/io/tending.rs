@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::inventory::Service;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
-use crate::core::gtid::{self, Compared};
+use crate::core::gtid::{self, Compared, Surplus};
 use crate::core::guard;
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
@@ -17,7 +17,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::hold::Hold;
-use crate::io::operation::{Performed, Performer, Request, uses_gtid};
+use crate::io::operation::{Performed, Performer, Request};
 use crate::io::settle;
 
 /// One fix may take so long.
@@ -314,16 +314,9 @@ impl Performer<'_> {
                 format!("`{host}` and the writer `{writer}` could not both be asked"),
             ));
         };
-        match gtid::compare(&returning.history(leading), &leading.history(returning)) {
+        let compared = gtid::compare(&returning.history(leading), &leading.history(returning));
+        match self.read_on(host, compared).await {
             Compared::Nothing => {
-                if !uses_gtid(&facts) {
-                    return Err(Trouble::new(
-                        Kind::Refused,
-                        what,
-                        "its replication runs without GTIDs, so where it should go on is not known",
-                    )
-                    .hint("point it to the writer by hand, then `mmm rejoin`"));
-                }
                 self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
                     .await
             }
@@ -345,6 +338,19 @@ impl Performer<'_> {
                 what,
                 format!("it cannot be compared with the writer: {why}"),
             )),
+        }
+    }
+
+    /// Without GTIDs a log that goes on behind what the writer received need not hold transactions: a server that
+    /// restarts begins a new file. So what stands there is read.
+    async fn read_on(&self, host: &HostName, compared: Compared) -> Compared {
+        let Compared::Extra(Surplus::Files { from, .. }) = &compared else {
+            return compared;
+        };
+        match self.fleet.logged_since(host, from).await {
+            Ok(None) => Compared::Nothing,
+            Ok(Some(_)) => compared,
+            Err(why) => Compared::Unknown(format!("what stands in its log behind `{from}` is not known: {why}")),
         }
     }
 

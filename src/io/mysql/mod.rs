@@ -13,6 +13,7 @@ use tokio::time::Instant;
 pub use lock::{FORGOTTEN_AFTER_S, Holder, Lock, Taking};
 
 use crate::core::checks;
+use crate::core::gtid::BinlogPosition;
 use crate::core::facts::{MysqlFacts, Reach, Refusal, ReplicationFacts, Version};
 use crate::core::latch::CheckResult;
 use crate::core::preflight::Settings;
@@ -21,6 +22,7 @@ use crate::sql::preflight;
 use crate::sql::probe::{self, Answers};
 use crate::sql::replication;
 use crate::sql::row::{Misread, Row};
+use crate::sql::tail;
 use crate::sql::version;
 
 use conversation::Conversation;
@@ -135,6 +137,27 @@ impl Server {
         Ok(preflight::privileges(
             &self.query(preflight::PRIVILEGES, timeout).await?,
         ))
+    }
+
+    /// The first transaction in its binary log behind that place, as `FILE:POSITION`; `None` when there is none.
+    ///
+    /// # Errors
+    /// The log could not be read to its end in time.
+    pub async fn logged_since(
+        &mut self,
+        place: &BinlogPosition,
+        timeout: Duration,
+    ) -> Result<Option<String>, Failure> {
+        let deadline = Instant::now() + timeout;
+        let listed = self.ask(tail::FILES, deadline).await?;
+        for (file, from) in tail::files(&listed, place) {
+            let events = self.ask(&tail::events(&file, from), deadline).await?;
+            let found = tail::first_transaction(&events).map_err(|misread| self.unintelligible(misread))?;
+            if let Some(position) = found {
+                return Ok(Some(format!("{file}:{position}")));
+            }
+        }
+        Ok(None)
     }
 
     /// Who holds the named lock on this server.

@@ -8,6 +8,9 @@ use crate::flavour::Server;
 /// The accounts that have a password file, by their short names.
 pub const ACCOUNTS: [&str; 4] = ["monitor", "agent", "replication", "app"];
 
+/// Of the samplers that watch from inside each database host.
+pub const SAMPLER: &str = "lab_sampler";
+
 /// What `mmm grants` prints.
 fn grants(server: Server) -> &'static str {
     match server {
@@ -25,6 +28,8 @@ pub fn statements(server: Server, password: impl Fn(&str) -> Result<String>) -> 
         sql = sql.replace(&format!("<password of {account}>"), &password(account)?);
     }
     ensure!(!sql.contains("<password"), "a password is missing in the grants");
+    // The judges' own: it comes through the socket only and may do nothing.
+    sql.push_str(&format!("CREATE USER '{SAMPLER}'@'localhost' IDENTIFIED BY '';\n"));
     // What an application has: everything in its own schema, nothing else.
     sql.push_str(&format!(
         "CREATE DATABASE IF NOT EXISTS app;\nCREATE USER 'app'@'%' IDENTIFIED BY '{}';\n\

@@ -156,14 +156,14 @@ impl Host {
         };
         let source = find(source).context("the roster names a host that is not in it")?;
         let password = password(&self.place, "replication")?;
-        let (host, places) = (source.address(), self.place.flavour()?.places);
-        self.sql(&follow(self.server(), places, &host, &password))
-            .map(drop)
+        let flavour = self.place.flavour()?;
+        let sql = follow(self.server(), flavour.server(source), flavour.places, &source.address(), &password);
+        self.sql(&sql).map(drop)
     }
 }
 
 /// The statements that let a fresh server replicate from another fresh one: from the beginning of everything.
-fn follow(server: Server, places: Places, host: &str, password: &str) -> String {
+fn follow(server: Server, source: Server, places: Places, host: &str, password: &str) -> String {
     let place = match (server.is_mysql(), places) {
         (true, Places::Gtid) => "MASTER_AUTO_POSITION=1",
         (true, Places::Files) => "MASTER_AUTO_POSITION=0",
@@ -180,6 +180,8 @@ fn follow(server: Server, places: Places, host: &str, password: &str) -> String 
             text.replace("CHANGE MASTER TO", "CHANGE REPLICATION SOURCE TO")
                 .replace("MASTER_", "SOURCE_")
         ),
+        // It wants TLS unless told otherwise; the older one has no certificate of its own making.
+        Server::Mariadb11_8 if source == Server::Mariadb10_11 => format!("{text}, MASTER_SSL=0;\nSTART SLAVE;"),
         _ => format!("{text};\nSTART SLAVE;"),
     }
 }

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::accounts::SAMPLER;
 use crate::background::Background;
 use crate::clock::monotonic_ns;
-use crate::flavour::Server;
 use crate::host::Host;
 use crate::judge::{Evidence, Expect, HostSamples, Report, Row, Table, WriterLog, judge};
 use crate::lab::Lab;
@@ -35,8 +35,6 @@ use crate::writer::{SCHEMA, Writers};
 /// The lab's program inside each host.
 const PROGRAM: &str = "/usr/local/bin/mmm-lab";
 const PASSWORD_FILE: &str = "/root/app.password";
-/// Of the samplers: it comes through the socket only and may do nothing.
-const SAMPLER: &str = "lab_sampler";
 const END_LIMIT: Duration = Duration::from_secs(10);
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -60,16 +58,6 @@ impl Lab {
             )
         };
         self.host(writer)?.sql(&SCHEMA.join(";\n"))?;
-        self.each(self.databases().filter(|host| host.is_on()), |host| {
-            let make = match host.server() {
-                // It makes an account that is not there.
-                Server::Mysql5_6 => "GRANT USAGE ON *.* TO",
-                _ => "CREATE USER IF NOT EXISTS",
-            };
-            let account = format!("{make} '{SAMPLER}'@'localhost' IDENTIFIED BY ''");
-            host.sql(&format!("SET SESSION sql_log_bin = 0; {account}"))
-                .map(drop)
-        })?;
         let watches = self.databases().map(Watch::start).collect();
         self.client()
             .write(PASSWORD_FILE, &format!("{}\n", self.password("app")?))?;
