@@ -33,6 +33,7 @@ shipped![
     "duties/follow-if-level.yaml",
     "duties/follow.yaml",
     "duties/go-on-following.yaml",
+    "duties/go-on.yaml",
     "duties/keep-stopped.yaml",
     "duties/kill-clients.yaml",
     "duties/own-unmoved.yaml",

@@ -30,9 +30,10 @@ pub fn statements(server: Server, password: impl Fn(&str) -> Result<String>) -> 
     ensure!(!sql.contains("<password"), "a password is missing in the grants");
     // The judges' own: it comes through the socket only and may do nothing.
     sql.push_str(&format!("CREATE USER '{SAMPLER}'@'localhost' IDENTIFIED BY '';\n"));
-    // What an application has: everything in its own schema, nothing else.
+    // What an application has: everything in its own schema, nothing else. Servers of different ages would disagree about
+    // the character set.
     sql.push_str(&format!(
-        "CREATE DATABASE IF NOT EXISTS app;\nCREATE USER 'app'@'%' IDENTIFIED BY '{}';\n\
+        "CREATE DATABASE IF NOT EXISTS app CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;\nCREATE USER 'app'@'%' IDENTIFIED BY '{}';\n\
          GRANT ALL PRIVILEGES ON app.* TO 'app'@'%';\n",
         password("app")?
     ));
