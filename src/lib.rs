@@ -34,7 +34,8 @@
 //!   - [`core::latch`] from single probes to verdicts · [`core::checks`] from one probe's outcome to what the check says
 //!   - [`core::rule`] the monitor's table of rules · [`core::evidence`] is the writer dead, and what may be done about it
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
-//!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`] who could take over
+//!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over
+//!   - [`core::readiness`] would a failover work now
 //!   - [`core::release`] out of service and back in, on a person's word
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
 //!   - [`core::settlement`] what becomes of a run that was cut off

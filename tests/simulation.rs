@@ -266,6 +266,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     };
     let mut context = template::Context::default();
     context.set("replication", serde_json::json!({ "gtid": gtid }));
+    context.set("switchover", serde_json::json!({ "read_lock": true }));
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
     let keep = |step: &mmm::core::playbook::OperationStep| {
         step.when
@@ -279,6 +280,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         incoming: seats.incoming.clone(),
         rung,
         address: None,
+        write_refused_max: None,
         stages: plan::stages(
             &PLAYBOOK,
             &PLAYBOOK.operations[operation],

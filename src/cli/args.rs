@@ -65,7 +65,10 @@ pub enum Verb {
     /// Read the inventory and the playbooks, and say everything that is wrong with them.
     Validate,
     /// Look at everything an operation will need, and say what stands in the way. Changes nothing.
-    Check(ClusterArgument),
+    ///
+    /// With `--readiness` only one question is answered, from a live look: would a failover work now? To whom, how the
+    /// writer would be taken out of service, what would be lost, and if not, which guard blocks and what lifts it.
+    Check(CheckArguments),
     /// Print the statements that make `mmm`'s accounts on the cluster's servers, each with just what it needs. Sends nothing.
     Grants(GrantsArguments),
     /// Show the clusters: who holds which role, and what is wrong.
@@ -112,7 +115,7 @@ pub enum Verb {
     Mode(ClusterArgument),
     /// Say that a person has looked after a stuck operation, so that others may act again.
     Clear(ClusterArgument),
-    /// Explain a rule by its number.
+    /// Explain a rule or a guard by its number.
     Explain(ExplainArguments),
     /// Turn MMM's own configuration into an inventory, with comments about what changed its meaning.
     ///
@@ -127,6 +130,20 @@ pub struct ClusterArgument {
     /// The cluster.
     #[arg(value_name = "CLUSTER")]
     pub name: Option<String>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArguments {
+    /// The cluster.
+    #[arg(value_name = "CLUSTER")]
+    pub name: Option<String>,
+    /// Would a failover work now? Exit code 0 when it would, 3 when not.
+    #[arg(long)]
+    pub readiness: bool,
+    /// The same as one status line, with Nagios' codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    #[arg(long, requires = "readiness")]
+    pub nagios: bool,
 }
 
 /// A host of the cluster.
@@ -193,6 +210,9 @@ pub struct SwitchoverArguments {
     /// How long to wait for another operation to end.
     #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
     pub lock_wait: Duration,
+    /// For how long nobody may be able to write; what takes longer is undone [default: the inventory's].
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub write_refused_max: Option<Duration>,
 }
 
 /// Arguments of `failover`.
@@ -246,7 +266,7 @@ pub struct RejoinArguments {
 /// Arguments of `explain`.
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArguments {
-    /// The rule's number, for instance R03; all rules when left out.
+    /// The number of a rule or a guard, for instance R03 or G21; all of them when left out.
     pub rule: Option<String>,
 }
 
@@ -271,7 +291,9 @@ pub struct ImportArguments {
 }
 
 fn server(text: &str) -> Result<Version, String> {
-    let known = text.split_once('-').filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()));
+    let known = text
+        .split_once('-')
+        .filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()));
     let read = match known {
         Some(("mysql", version)) => version::parse(version, "MySQL").ok(),
         Some(("mariadb", version)) => version::parse(version, "MariaDB").ok(),

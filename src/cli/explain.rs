@@ -15,7 +15,7 @@ pub fn run(settings: &Settings, number: Option<&str>) -> Result<u8, Trouble> {
                 Trouble::new(
                     Kind::Usage,
                     format!("there is no rule `{number}`"),
-                    "rules have numbers such as R03, about the cluster, or H05, about a host",
+                    "rules have numbers such as R03, about the cluster, or H05, about a host; guards such as G21",
                 )
                 .hint("`mmm explain` lists them all")
             })?;

@@ -9,7 +9,7 @@ use crate::config::inventory::Inventory;
 use crate::core::cluster::{Cluster, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
@@ -123,23 +123,24 @@ fn outgoing(
     if standing.writer.is_some() {
         return Ok(standing.writer.clone());
     }
-    let refuse = |because: &str| {
-        Trouble::new(
-            Kind::Refused,
+    let refuse = |guard: Guard, because: &str| {
+        Trouble::refused(
+            guard,
             format!("failover of `{}` was not begun", cluster.name),
             because,
         )
     };
     if !is_named {
-        return Err(
-            refuse("no host is known to be the writer").hint("name the host to open with `--to HOST`")
-        );
+        return Err(refuse(Guard::G06, "no host is known to be the writer")
+            .hint("name the host to open with `--to HOST`"));
     }
     match guard::possible_writers(cluster, facts, incoming).as_slice() {
         [] => Ok(None),
         [only] => Ok(Some(only.clone())),
-        _ => Err(refuse("no host is known to be the writer, and several could be")
-            .hint("make sure that none of the others accepts writes, and that they can be asked")),
+        _ => Err(refuse(
+            Guard::G07,
+            "no host is known to be the writer, and several could be",
+        )),
     }
 }
 
@@ -151,6 +152,8 @@ fn allowed(
     writer: &str,
     cluster: &str,
 ) -> Result<Rung, Trouble> {
+    let what = format!("failover of `{cluster}` was not begun");
+    let because = format!("{rule}: `{writer}`: {}", rule.sentence());
     match decision {
         Decision::Replace(rung) => Ok(rung),
         Decision::Refuse if unfenced => {
@@ -159,11 +162,48 @@ fn allowed(
             );
             Ok(Rung::Silence)
         }
-        Decision::Refuse | Decision::Leave => Err(Trouble::new(
-            Kind::Refused,
-            format!("failover of `{cluster}` was not begun"),
-            format!("{rule}: `{writer}`: {}", rule.sentence()),
-        )
-        .hint(rule.lifted_by())),
+        Decision::Refuse => Err(Trouble::refused(Guard::G11, what, because).hint(rule.lifted_by())),
+        Decision::Leave => Err(Trouble::refused(Guard::G10, what, because)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::samples;
+
+    fn blocks<T: std::fmt::Debug>(answer: Result<T, Trouble>, guard: Guard) {
+        assert_eq!(answer.unwrap_err().guard, Some(guard));
+    }
+
+    #[test]
+    fn evidence_that_does_not_prove_a_death_blocks_with_its_own_rule() {
+        let asked = |rule, decision, unfenced| allowed(rule, decision, unfenced, "db1", "c");
+        blocks(asked(EvidenceRule::R20, Decision::Leave, true), Guard::G10);
+        let refused = asked(EvidenceRule::R31, Decision::Refuse, false).unwrap_err();
+        assert!(refused.because.contains("R31") && refused.hint == EvidenceRule::R31.lifted_by());
+        blocks::<Rung>(Err(refused), Guard::G11);
+        assert_eq!(
+            asked(EvidenceRule::R31, Decision::Refuse, true),
+            Ok(Rung::Silence)
+        );
+    }
+
+    #[test]
+    fn without_a_known_writer_somebody_must_be_named_and_only_one_be_possible() {
+        let mut cluster = samples::cluster();
+        let about = |cluster: &Cluster, is_named| {
+            outgoing(
+                cluster,
+                &Standing::default(),
+                &Facts::new(),
+                &"db2".into(),
+                is_named,
+            )
+        };
+        blocks(about(&cluster, false), Guard::G06);
+        assert_eq!(about(&cluster, true), Ok(Some("db1".into())));
+        cluster.roles[0].hosts.push("db3".into());
+        blocks(about(&cluster, true), Guard::G07);
     }
 }

@@ -17,7 +17,7 @@ use crate::core::view::{self, CheckView, ClusterView, Warning};
 use crate::io::socket::{Answer, Ask, ask};
 
 /// Looking at all hosts of one cluster may take so long.
-const LOOK_WITHIN: Duration = Duration::from_secs(20);
+pub const LOOK_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is known of one cluster, or why nothing is.
 pub struct Known<T> {

@@ -12,6 +12,7 @@ mod mode;
 mod monitor;
 mod move_role;
 mod plan;
+mod readiness;
 mod rejoin;
 mod set_ip;
 mod set_offline;
@@ -80,7 +81,10 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
     let settings = arguments.settings;
     match arguments.verb {
         Verb::Validate => validate::run(&settings).await,
-        Verb::Check(which) => check::run(&settings, which.name.as_deref()).await,
+        Verb::Check(what) if what.readiness => {
+            readiness::run(&settings, what.name.as_deref(), what.nagios).await
+        }
+        Verb::Check(what) => check::run(&settings, what.name.as_deref()).await,
         Verb::Grants(what) => grants::run(&settings, &what).await,
         Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
         Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
@@ -91,6 +95,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
                 what.name.as_deref(),
                 what.to.as_deref(),
                 what.lock_wait,
+                what.write_refused_max,
             )
             .await
         }

@@ -46,7 +46,14 @@ pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Tr
         setting::all_told(reporting).await;
         caught_up?;
     }
-    let code = switchover::run(settings, Some(&cluster.name), Some(host.as_str()), LOCK_WAIT).await?;
+    let code = switchover::run(
+        settings,
+        Some(&cluster.name),
+        Some(host.as_str()),
+        LOCK_WAIT,
+        None,
+    )
+    .await?;
     if let Some(prefer) = role.prefer.as_ref().filter(|prefer| **prefer != host)
         && role.fail_back == FailBack::CaughtUp
         && code == 0

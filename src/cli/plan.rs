@@ -9,7 +9,7 @@ use super::args::{PlanArguments, Planned, Settings};
 use super::setting;
 use crate::config::{duration, template};
 use crate::core::evidence::Rung;
-use crate::core::guard;
+use crate::core::guard::{self, Guard};
 use crate::core::plan::Seats;
 use crate::core::playbook::Section;
 use crate::core::run::Stage;
@@ -17,6 +17,7 @@ use crate::core::script::{Act, Script, ScriptStep};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
+use crate::io::journal::Opening;
 use crate::io::operation::Prepared;
 use crate::io::standing::StateDir;
 use crate::report::reporter::{Output, out};
@@ -34,8 +35,8 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let Some(outgoing) = standing.writer.clone().filter(|writer| *writer != incoming) else {
-        return Err(Trouble::new(
-            Kind::Refused,
+        return Err(Trouble::refused(
+            Guard::G14,
             "there is nothing to plan",
             format!("`{incoming}` is the writer already, or no writer is known"),
         ));
@@ -132,12 +133,12 @@ fn text(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Troubl
     }
     if opening.rung.is_none() {
         text.push_str(&format!(
-            "\nwrites are refused for at most {} if no step is retried\n",
-            duration::format(refused_at_most(&opening.stages))
+            "\nwrites are refused for at most {}\n",
+            duration::format(refused_at_most(opening))
         ));
     }
     if let Some(refusal) = refusal {
-        text.push_str(&format!("\nit would be refused now: {}", refusal.because));
+        text.push_str(&format!("\nit would be refused now: {}", refusal.reason()));
     }
     text.trim_end().to_owned()
 }
@@ -200,14 +201,19 @@ fn meaning(section: Section) -> &'static str {
     }
 }
 
-/// From the first step that refuses writes to the end of the commit.
-fn refused_at_most(stages: &[Stage]) -> Duration {
-    stages
+/// From the first step that refuses writes to the end of the commit. What takes longer than it may is given up before the
+/// commit, whose own time comes on top.
+fn refused_at_most(opening: &Opening) -> Duration {
+    let window = opening
+        .stages
         .iter()
         .skip_while(|stage| stage.duty != "deny-writes")
-        .take_while(|stage| stage.section <= Section::Commit)
-        .map(|stage| stage.within)
-        .sum()
+        .take_while(|stage| stage.section <= Section::Commit);
+    let (commit, before): (Vec<_>, Vec<_>) = window.partition(|stage| stage.section == Section::Commit);
+    let sum = |stages: Vec<&Stage>| stages.into_iter().map(|stage| stage.within).sum::<Duration>();
+    let before = sum(before);
+    let longest = opening.write_refused_max.unwrap_or(before);
+    before.min(longest) + sum(commit)
 }
 
 fn as_json(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Trouble>) -> serde_json::Value {
@@ -232,8 +238,9 @@ fn as_json(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Tro
         "operation": prepared.opening.operation,
         "outgoing": prepared.opening.outgoing,
         "incoming": prepared.opening.incoming,
-        "write_refused_at_most_ms": refused_at_most(&prepared.opening.stages).as_millis(),
+        "write_refused_at_most_ms": refused_at_most(&prepared.opening).as_millis(),
         "stages": stages,
         "refused_because": refusal.map(|refusal| &refusal.because),
+        "guard": refusal.and_then(|refusal| refusal.guard),
     })
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::args::Settings;
 use super::setting;
 use crate::core::cluster::HostName;
+use crate::core::guard::Guard;
 use crate::core::relocation;
 use crate::core::standing::{Mode, NAMED};
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::trouble::Trouble;
 use crate::io::clock;
 use crate::io::lock::LocalLock;
 use crate::io::socket::nudge;
@@ -31,25 +32,18 @@ pub async fn run(settings: &Settings, address: IpAddr, host: &str) -> Result<u8,
     dir.prepare()?;
     let lock = LocalLock::take(&dir, "set-ip", LOCK_WAIT).await?;
     let mut standing = dir.load()?;
-    let refuse =
-        |because: String, hint: &str| Err(Trouble::new(Kind::Refused, what.clone(), because).hint(hint));
+    let refuse = |guard: Guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
     if standing.mode != Mode::Passive {
-        return refuse(
-            format!("the cluster is in {} mode", standing.mode),
-            "`mmm move-role` moves it; `mmm set-passive` lets nothing be done",
-        );
+        return refuse(Guard::G55, format!("the cluster is in {} mode", standing.mode));
     }
     if standing.offline.contains_key(&host) {
-        return refuse(
-            format!("`{host}` was taken out of service"),
-            "`mmm set-online` lets it back in",
-        );
+        return refuse(Guard::G21, format!("`{host}` was taken out of service"));
     }
     // Who named another host a moment ago may think again.
     if standing.owed.get(&host).is_some_and(|owed| owed.run != NAMED) {
         return refuse(
+            Guard::G22,
             format!("`{host}` was replaced as writer and has not been compared since"),
-            "`mmm rejoin` compares it",
         );
     }
     let before = standing.clone();

@@ -8,6 +8,7 @@ use crate::core::engine::{Engine, Input};
 use crate::core::guard;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::ClusterView;
+use crate::io::fleet::Fleet;
 use crate::io::standing::StateDir;
 use crate::io::{clock, monitor, records};
 use crate::report::reporter::{Output, out, talk};
@@ -50,9 +51,18 @@ fn as_json(known: &Known<ClusterView>) -> serde_json::Value {
 /// An engine that has looked once, as a monitor's would after its first round.
 pub async fn look_once(inventory: &Inventory, entry: &ClusterEntry) -> Result<Engine, Trouble> {
     let fleet = setting::fleet(entry).await?;
+    look_with(&fleet, inventory, entry).await
+}
+
+/// As [`look_once`], through a fleet that is there already.
+pub async fn look_with(
+    fleet: &Fleet,
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+) -> Result<Engine, Trouble> {
     let dir = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name);
     let mut standing = dir.load()?;
-    let (facts, results) = tokio::join!(fleet.look_everywhere(), monitor::check_once(&fleet));
+    let (facts, results) = tokio::join!(fleet.look_everywhere(), monitor::check_once(fleet));
     if standing.writer.is_none() {
         standing.writer = guard::observed_writer(&entry.cluster, &facts);
     }

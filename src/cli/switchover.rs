@@ -13,6 +13,7 @@ pub async fn run(
     named: Option<&str>,
     to: Option<&str>,
     lock_wait: Duration,
+    write_refused_max: Option<Duration>,
 ) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
     let entry = setting::cluster(settings, &inventory, named)?;
@@ -22,6 +23,7 @@ pub async fn run(
     let performed = performer
         .perform(&Request::Switchover {
             to: to.map(str::to_owned),
+            write_refused_max,
         })
         .await;
     drop(performer);

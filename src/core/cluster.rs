@@ -67,8 +67,23 @@ pub struct Host {
     pub address: IpAddr,
     /// Master or slave.
     pub mode: HostMode,
-    /// The other master it replicates with; always set on masters.
+    /// The other master of its pair; none where there are more than two masters, or on slaves.
     pub peer: Option<HostName>,
+    /// Whether it is wanted as the writer.
+    pub promotion: Promotion,
+}
+
+/// Whether a master is wanted as the writer when several could take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Promotion {
+    /// Before the others.
+    Prefer,
+    /// As well as any other.
+    #[default]
+    Neutral,
+    /// Not at all, whoever asks.
+    Never,
 }
 
 /// How a role's addresses are spread.
@@ -131,6 +146,53 @@ pub struct FailoverPolicy {
     pub unfenced: Unfenced,
     /// Whether the monitor fails over by itself; false keeps it to watching.
     pub automatic: bool,
+    /// A host further behind than this does not take over; none for no limit.
+    pub max_behind: Option<Duration>,
+    /// Whether servers may replicate from newer series.
+    pub mixed_versions: MixedVersions,
+}
+
+impl Default for FailoverPolicy {
+    fn default() -> Self {
+        FailoverPolicy {
+            unfenced: Unfenced::IfSilentToAll,
+            automatic: true,
+            max_behind: None,
+            mixed_versions: MixedVersions::Refuse,
+        }
+    }
+}
+
+/// What is done about a host whose version would make a server replicate from a newer series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixedVersions {
+    /// It does not take over.
+    #[default]
+    Refuse,
+    /// It may, as while servers are upgraded one by one.
+    Accept,
+}
+
+/// What a planned move of the writer may cost its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SwitchoverPolicy {
+    /// A transaction that has been writing for longer is not interrupted: the move is refused. Zero never asks.
+    pub max_write: Duration,
+    /// For how long nobody may be able to write, at most; what takes longer is given up and undone.
+    pub write_refused_max: Duration,
+    /// Whether a global read lock keeps even those from writing whom `read_only` does not stop.
+    pub read_lock: bool,
+}
+
+impl Default for SwitchoverPolicy {
+    fn default() -> Self {
+        SwitchoverPolicy {
+            max_write: Duration::from_secs(2),
+            write_refused_max: Duration::from_secs(10),
+            read_lock: false,
+        }
+    }
 }
 
 /// The mode a monitor begins in.
@@ -275,7 +337,7 @@ impl Checks {
     }
 }
 
-/// A cluster, validated: every name in it resolves, every master has a peer, the writer role is exclusive.
+/// A cluster, validated: every name in it resolves, of two masters each has a peer, the writer role is exclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     /// Its name in the inventory.
@@ -290,6 +352,8 @@ pub struct Cluster {
     pub checks: Checks,
     /// How failover behaves.
     pub failover: FailoverPolicy,
+    /// What a planned move may cost.
+    pub switchover: SwitchoverPolicy,
     /// How a monitor begins.
     pub start: StartPolicy,
     /// How hosts come back.

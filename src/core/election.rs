@@ -1,12 +1,15 @@
-//! Who could take over the writer role.
+//! What bars a host from the writer role, as it shows in its own facts. [`electorate`](super::electorate) compares hosts.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
-use super::cluster::{Cluster, HostName};
+use super::cluster::HostName;
 use super::facts::{HostFacts, Reach, SqlThread};
+use super::guard::Guard;
 use super::hosts::HostState;
 use super::standing::Standing;
+use super::trouble::Trouble;
 
 /// Why a host cannot be the next writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +28,54 @@ pub enum Barred {
     SqlThreadStopped(String),
     /// Its binary log is off, so nobody could follow it.
     NoBinaryLog,
+    /// What it applied is not in its binary log, so who follows would miss it.
+    NoSlaveUpdates,
+    /// It filters otherwise than the writer, so it may lack what the writer has; how.
+    Filters(String),
+    /// A server would replicate from a newer series, or from another family; which.
+    Version(String),
+    /// It was last seen further behind than the inventory allows.
+    Behind {
+        /// How far.
+        lag: Duration,
+        /// What the inventory allows.
+        at_most: Duration,
+    },
+    /// The inventory says so.
+    NeverPromoted,
+    /// The monitor holds it to be in a state in which it takes no role.
+    State(HostState),
 }
 
 impl Barred {
-    /// What lifts it, or says more.
-    pub fn lifted_by(&self, host: &HostName) -> String {
+    /// Its number.
+    pub fn guard(&self) -> Guard {
         match self {
-            Barred::OutOfService => format!("`mmm set-online {host}` lets it back in"),
-            _ => "`mmm checks` says more".to_owned(),
+            Barred::OutOfService => Guard::G21,
+            Barred::Owed => Guard::G22,
+            Barred::KeptOut(_) => Guard::G23,
+            Barred::Unanswered(_) => Guard::G24,
+            Barred::NotReplicating => Guard::G25,
+            Barred::SqlThreadStopped(_) => Guard::G26,
+            Barred::NoBinaryLog => Guard::G27,
+            Barred::NoSlaveUpdates => Guard::G28,
+            Barred::Filters(_) => Guard::G29,
+            Barred::Version(_) => Guard::G30,
+            Barred::Behind { .. } => Guard::G31,
+            Barred::NeverPromoted => Guard::G32,
+            Barred::State(_) => Guard::G33,
         }
+    }
+
+    /// What lifts it.
+    pub fn lifted_by(&self, host: &HostName) -> String {
+        self.guard().lifted_for(host)
+    }
+
+    /// The refusal of an operation that would let `host` take over.
+    pub fn refusal(&self, what: impl Into<String>, host: &HostName) -> Trouble {
+        Trouble::refused(self.guard(), what, format!("`{host}` cannot take over: {self}"))
+            .hint(self.lifted_by(host))
     }
 }
 
@@ -48,6 +90,17 @@ impl fmt::Display for Barred {
             Barred::SqlThreadStopped(why) if why.is_empty() => f.write_str("its SQL thread is stopped"),
             Barred::SqlThreadStopped(why) => write!(f, "its SQL thread is stopped: {why}"),
             Barred::NoBinaryLog => f.write_str("its binary log is off"),
+            Barred::NoSlaveUpdates => f.write_str("its `log_slave_updates` is off"),
+            Barred::Filters(how) => write!(f, "its filters differ: {how}"),
+            Barred::Version(which) => f.write_str(which),
+            Barred::Behind { lag, at_most } => write!(
+                f,
+                "it was last seen {} s behind, and `failover.max_behind` allows {} s",
+                lag.as_secs(),
+                at_most.as_secs()
+            ),
+            Barred::NeverPromoted => f.write_str("the inventory says `promotion: never`"),
+            Barred::State(state) => write!(f, "it is {state}"),
         }
     }
 }
@@ -83,47 +136,4 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
         return Some(Barred::SqlThreadStopped(why));
     }
     None
-}
-
-/// The hosts that may be the writer, other than `outgoing`, each with what bars it; in order of preference.
-pub fn candidates(
-    cluster: &Cluster,
-    standing: &Standing,
-    facts: &BTreeMap<HostName, HostFacts>,
-    outgoing: Option<&HostName>,
-) -> Vec<(HostName, Option<Barred>)> {
-    let Some(role) = cluster.writer() else {
-        return Vec::new();
-    };
-    let mut hosts: Vec<&HostName> = role.hosts.iter().filter(|host| Some(*host) != outgoing).collect();
-    hosts.sort_by_key(|host| role.prefer.as_ref() != Some(*host));
-    hosts
-        .into_iter()
-        .map(|host| (host.clone(), barred(standing, facts, host)))
-        .collect()
-}
-
-/// The first host that a monitor may let take over by itself, given the states it knows.
-pub fn successor(
-    cluster: &Cluster,
-    standing: &Standing,
-    facts: &BTreeMap<HostName, HostFacts>,
-    outgoing: Option<&HostName>,
-    state_of: impl Fn(&HostName) -> HostState,
-) -> Option<HostName> {
-    candidates(cluster, standing, facts, outgoing)
-        .into_iter()
-        .find_map(|(host, barred)| (barred.is_none() && may_take_over(state_of(&host))).then_some(host))
-}
-
-/// Whether a host in that state may become the writer without a person. A lag is caught up with first; one that is not
-/// known yet is judged by its facts alone.
-fn may_take_over(state: HostState) -> bool {
-    match state {
-        HostState::Online | HostState::ReplicationDelay | HostState::Unknown => true,
-        HostState::AdminOffline
-        | HostState::HardOffline
-        | HostState::AwaitingRecovery
-        | HostState::ReplicationFail => false,
-    }
 }

@@ -1,6 +1,7 @@
-//! Every numbered rule by its number, for `mmm explain`.
+//! Every numbered rule and guard by its number, for `mmm explain`.
 
 use super::evidence::EvidenceRule;
+use super::guard::Guard;
 use super::hosts::HostRule;
 use super::rule::Rule;
 use super::startup::StartRule;
@@ -16,7 +17,7 @@ pub struct Explained {
     pub lifted_by: String,
 }
 
-/// All rules in the order of their numbers.
+/// All rules in the order of their numbers, then all guards.
 pub fn all() -> Vec<Explained> {
     let rules = Rule::ALL.iter().map(|rule| Explained {
         number: rule.to_string(),
@@ -38,7 +39,13 @@ pub fn all() -> Vec<Explained> {
         sentence: rule.sentence().to_owned(),
         lifted_by: rule.lifted_by().to_owned(),
     });
-    rules.chain(evidence).chain(hosts).chain(startup).collect()
+    let guards = Guard::ALL.iter().map(|guard| Explained {
+        number: guard.to_string(),
+        sentence: guard.sentence().to_owned(),
+        lifted_by: guard.lifted_by().to_owned(),
+    });
+    let about_clusters = rules.chain(evidence).chain(hosts).chain(startup);
+    about_clusters.chain(guards).collect()
 }
 
 /// One rule, its number in either case.

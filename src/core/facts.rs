@@ -1,5 +1,6 @@
 //! What a host really has, as far as it could be asked. Plain values: nothing here is wished for, all of it was seen.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -52,6 +53,12 @@ impl Version {
     pub fn is_since(&self, flavour: Flavour, numbers: (u16, u16, u16)) -> bool {
         self.flavour == flavour && self.numbers >= numbers
     }
+
+    /// Whether it is of the same family and of the same series (`10.11`, `8.4`) as its source, or of a newer one.
+    pub fn may_follow(&self, source: Version) -> bool {
+        let series = |version: &Version| (version.numbers.0, version.numbers.1);
+        self.flavour == source.flavour && series(self) >= series(&source)
+    }
 }
 
 impl fmt::Display for Version {
@@ -94,6 +101,47 @@ pub struct MysqlFacts {
     pub semi_sync: Option<SemiSync>,
     /// Prepared XA transactions; `None` when not allowed to be seen.
     pub prepared_xa: Option<u64>,
+    /// What it leaves out of replication.
+    #[serde(default)]
+    pub filters: Option<Filters>,
+}
+
+/// What a server leaves out: of what it applies, and of what it logs. Each filter by its variable, empty ones left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filters {
+    /// Of what it applies; `None` when that cannot be told, as of a MySQL server that follows nobody.
+    pub applied: Option<BTreeMap<String, String>>,
+    /// Of what it logs; `None` when not allowed to be seen.
+    pub logged: Option<BTreeMap<String, String>>,
+}
+
+impl Filters {
+    /// Whether it leaves nothing out, as far as that is known.
+    pub fn is_empty(&self) -> bool {
+        [&self.applied, &self.logged]
+            .into_iter()
+            .flatten()
+            .all(BTreeMap::is_empty)
+    }
+
+    /// How it differs from another's, as far as both are known; `None` when it does not.
+    pub fn differs_from(&self, other: &Filters) -> Option<String> {
+        let both = [(&self.applied, &other.applied), (&self.logged, &other.logged)];
+        both.into_iter().find_map(|(own, other)| {
+            let (own, other) = (own.as_ref()?, other.as_ref()?);
+            let mut names = own.keys().chain(other.keys());
+            let name = names.find(|name| own.get(*name) != other.get(*name))?;
+            let said = |filters: &BTreeMap<String, String>| match filters.get(name) {
+                Some(value) => format!("`{value}`"),
+                None => "nothing".to_owned(),
+            };
+            Some(format!(
+                "`{name}` is {} there, and {} elsewhere",
+                said(own),
+                said(other)
+            ))
+        })
+    }
 }
 
 impl MysqlFacts {

@@ -1,13 +1,19 @@
 //! What must hold before an operation may touch anything. Pure: facts in, a refusal out.
 
+mod number;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Cluster, HostMode, HostName};
-use super::election;
+use super::electorate::{Electorate, Memory};
 use super::facts::HostFacts;
+use super::gtid::Compared;
+use super::hosts::HostState;
 use super::standing::{Return, Standing};
 use super::trouble::{Kind, Trouble};
+
+pub use number::Guard;
 
 /// A host that is further behind would not catch up within the time that a switchover gives it.
 const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
@@ -15,17 +21,16 @@ const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
 /// Facts of every host, by name.
 pub type Facts = BTreeMap<HostName, HostFacts>;
 
-/// Who would take over in a planned move: the host asked for, or the only one that could.
+/// Who would take over: the host asked for, or the best one.
 ///
 /// # Errors
-/// Usage, when the host does not exist or may not be the writer; refused, when nothing or too much could take over.
+/// Usage, when the host does not exist or may not be the writer; refused, when nothing could take over.
 pub fn target(
     cluster: &Cluster,
     standing: &Standing,
     facts: &Facts,
     asked: Option<&str>,
 ) -> Result<HostName, Trouble> {
-    let what = || format!("no new writer for `{}`", cluster.name);
     if let Some(asked) = asked {
         let name = HostName::from(asked);
         let names = cluster
@@ -51,40 +56,34 @@ pub fn target(
         }
         return Ok(name);
     }
-    let candidates = election::candidates(cluster, standing, facts, standing.writer.as_ref());
-    let ready: Vec<&HostName> = candidates
+    let memory = Memory::default();
+    let candidates = electorate(cluster, standing, facts, standing.writer.as_ref(), &memory)
+        .candidates(|_| HostState::Unknown);
+    if let Some(best) = candidates.first().filter(|best| best.barred.is_none()) {
+        return Ok(best.host.clone());
+    }
+    let why: Vec<String> = candidates
         .iter()
-        .filter(|(_, barred)| barred.is_none())
-        .map(|(host, _)| host)
+        .filter_map(|one| Some((&one.host, one.barred.as_ref()?)))
+        .map(|(host, barred)| format!("{host}: {}: {barred}", barred.guard()))
         .collect();
-    match ready.as_slice() {
-        [only] => Ok((*only).clone()),
-        [] => {
-            let why = candidates
-                .iter()
-                .map(|(host, barred)| {
-                    format!(
-                        "{host}: {}",
-                        barred.as_ref().map(ToString::to_string).unwrap_or_default()
-                    )
-                })
-                .collect::<Vec<_>>()
-                .join("; ");
-            Err(Trouble::new(Kind::Refused, what(), why).hint("`mmm checks` says more"))
-        }
-        several => {
-            let names = several
-                .iter()
-                .map(|host| format!("`{host}`"))
-                .collect::<Vec<_>>()
-                .join(", ");
-            Err(Trouble::new(
-                Kind::Usage,
-                what(),
-                format!("several hosts could take over: {names}"),
-            )
-            .hint("say which with `--to HOST`"))
-        }
+    let what = format!("no new writer for `{}`", cluster.name);
+    Err(Trouble::refused(Guard::G20, what, why.join("; ")))
+}
+
+fn electorate<'a>(
+    cluster: &'a Cluster,
+    standing: &'a Standing,
+    facts: &'a Facts,
+    outgoing: Option<&'a HostName>,
+    memory: &'a Memory,
+) -> Electorate<'a> {
+    Electorate {
+        cluster,
+        standing,
+        facts,
+        outgoing,
+        memory,
     }
 }
 
@@ -150,20 +149,13 @@ pub fn switchover(
     outgoing: &HostName,
     incoming: &HostName,
 ) -> Result<(), Trouble> {
-    let refuse = |because: String, hint: &str| {
-        Err(Trouble::new(
-            Kind::Refused,
-            format!("switchover of `{}` to `{incoming}` was not begun", cluster.name),
-            because,
-        )
-        .hint(hint))
-    };
+    let what = format!("switchover of `{}` to `{incoming}` was not begun", cluster.name);
+    let refuse = |guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
     hands_off(cluster, standing)?;
-    if let Some(barred) = election::barred(standing, facts, incoming) {
-        return refuse(
-            format!("`{incoming}` cannot take over: {barred}"),
-            &barred.lifted_by(incoming),
-        );
+    let memory = Memory::default();
+    let electorate = electorate(cluster, standing, facts, Some(outgoing), &memory);
+    if let Some(barred) = electorate.barred(incoming) {
+        return Err(barred.refusal(what, incoming));
     }
     let Some(writer) = facts.get(outgoing).and_then(|facts| facts.mysql.up()) else {
         let why = facts
@@ -171,28 +163,22 @@ pub fn switchover(
             .and_then(|facts| facts.mysql.trouble())
             .unwrap_or("it was not asked");
         return refuse(
+            Guard::G15,
             format!("the writer `{outgoing}` does not answer: {why}"),
-            "if it is dead, `mmm failover` replaces it",
         );
     };
     if !writer.is_writable() {
-        return refuse(
-            format!("the writer `{outgoing}` refuses writes"),
-            "a monitor opens it again, or `mmm failover` does",
-        );
+        return refuse(Guard::G16, format!("the writer `{outgoing}` refuses writes"));
     }
     for host in [outgoing, incoming] {
         if let Some(why) = facts.get(host).and_then(|facts| facts.ssh.trouble()) {
-            return refuse(
-                format!("`{host}` cannot be managed over SSH: {why}"),
-                "`mmm check` says what is missing",
-            );
+            return refuse(Guard::G09, format!("`{host}` cannot be managed over SSH: {why}"));
         }
     }
     if let Some(other) = another_writable(facts, outgoing) {
         return refuse(
+            Guard::G08,
             format!("`{other}` accepts writes as well as `{outgoing}`"),
-            "find out who opened it, then close it",
         );
     }
     let standby = facts.get(incoming).and_then(|facts| facts.mysql.up());
@@ -204,8 +190,8 @@ pub fn switchover(
     });
     match channel {
         None => refuse(
+            Guard::G34,
             format!("`{incoming}` does not replicate from `{outgoing}`"),
-            "`mmm check` compares replication with the inventory",
         ),
         Some(channel) if !channel.is_running() => {
             let errors = [&channel.io_error, &channel.sql_error]
@@ -214,20 +200,16 @@ pub fn switchover(
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
                 .join("; ");
-            refuse(
-                format!("replication on `{incoming}` does not run {errors}")
-                    .trim_end()
-                    .to_owned(),
-                "`mmm checks` says more",
-            )
+            let because = format!("replication on `{incoming}` does not run {errors}");
+            refuse(Guard::G35, because.trim_end().to_owned())
         }
         Some(channel) => match channel.lag.filter(|lag| *lag > TOO_FAR_BEHIND) {
             Some(lag) => refuse(
+                Guard::G36,
                 format!(
                     "`{incoming}` is {} s behind, and nobody could write while it catches up",
                     lag.as_secs()
                 ),
-                "wait, or let it catch up first with `mmm move-role ROLE HOST --force`",
             ),
             None => Ok(()),
         },
@@ -246,59 +228,40 @@ pub fn failover(
     outgoing: Option<&HostName>,
     incoming: &HostName,
 ) -> Result<(), Trouble> {
-    let refuse = |because: String, hint: &str| {
-        Err(Trouble::new(
-            Kind::Refused,
-            format!("failover of `{}` to `{incoming}` was not begun", cluster.name),
-            because,
-        )
-        .hint(hint))
-    };
+    let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
+    let refuse = |guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
     hands_off(cluster, standing)?;
     if let Some(writer) = standing
         .writer
         .as_ref()
         .filter(|writer| Some(*writer) != outgoing)
     {
-        return refuse(
-            format!("`{writer}` has become the writer meanwhile"),
-            "`mmm show` says who is the writer",
-        );
+        return refuse(Guard::G13, format!("`{writer}` has become the writer meanwhile"));
     }
     if outgoing == Some(incoming) {
-        return refuse(
-            format!("`{incoming}` is the writer"),
-            "name another host with `--to HOST`",
-        );
+        return refuse(Guard::G14, format!("`{incoming}` is the writer"));
     }
     if let Some(outgoing) = outgoing
         && facts.get(outgoing).is_some_and(|facts| facts.mysql.is_alive())
     {
-        return refuse(
-            format!("the server on `{outgoing}` answers again"),
-            "`mmm switchover` moves the role from a living writer",
-        );
+        return refuse(Guard::G12, format!("the server on `{outgoing}` answers again"));
     }
-    if let Some(barred) = election::barred(standing, facts, incoming) {
-        return refuse(
-            format!("`{incoming}` cannot take over: {barred}"),
-            &barred.lifted_by(incoming),
-        );
+    let memory = Memory::default();
+    let electorate = electorate(cluster, standing, facts, outgoing, &memory);
+    if let Some(barred) = electorate.barred(incoming) {
+        return Err(barred.refusal(what, incoming));
     }
     if let Some(why) = facts.get(incoming).and_then(|facts| facts.ssh.trouble()) {
         return refuse(
+            Guard::G09,
             format!("`{incoming}` cannot be managed over SSH: {why}"),
-            "`mmm check` says what is missing",
         );
     }
     let others = facts
         .iter()
         .find(|(host, facts)| *host != incoming && Some(*host) != outgoing && is_writable(facts));
     match others {
-        Some((other, _)) => refuse(
-            format!("`{other}` accepts writes"),
-            "find out who opened it, then close it",
-        ),
+        Some((other, _)) => refuse(Guard::G08, format!("`{other}` accepts writes")),
         None => Ok(()),
     }
 }
@@ -313,9 +276,9 @@ pub fn reopen(
     facts: &Facts,
     writer: &HostName,
 ) -> Result<(), Trouble> {
-    let refuse = |because: String| {
-        Err(Trouble::new(
-            Kind::Refused,
+    let refuse = |guard, because: String| {
+        Err(Trouble::refused(
+            guard,
             format!("the writer of `{}` was not opened", cluster.name),
             because,
         )
@@ -323,10 +286,10 @@ pub fn reopen(
     };
     hands_off(cluster, standing)?;
     if standing.writer.as_ref() != Some(writer) {
-        return refuse(format!("`{writer}` is not the writer"));
+        return refuse(Guard::G17, format!("`{writer}` is not the writer"));
     }
     if let Some(other) = another_writable(facts, writer) {
-        return refuse(format!("`{other}` accepts writes"));
+        return refuse(Guard::G08, format!("`{other}` accepts writes"));
     }
     let address = cluster.writer_address();
     let holder = facts.iter().find(|(host, facts)| {
@@ -338,7 +301,7 @@ pub fn reopen(
                 .is_some_and(|(shell, address)| shell.holds(address))
     });
     match holder {
-        Some((host, _)) => refuse(format!("`{host}` holds the writer address")),
+        Some((host, _)) => refuse(Guard::G18, format!("`{host}` holds the writer address")),
         None => Ok(()),
     }
 }
@@ -353,23 +316,58 @@ pub fn rejoin(cluster: &Cluster, standing: &Standing, host: &HostName) -> Result
     if standing.offline.contains_key(host) {
         let because = "a person took it out of service";
         let hint = format!("`mmm set-online {host}` lets it back in, and it is compared then");
-        return Err(Trouble::new(Kind::Refused, what, because).hint(hint));
+        return Err(Trouble::refused(Guard::G21, what, because).hint(hint));
     }
     match standing.owed.get(host).map(|owed| &owed.progress) {
-        None => Err(Trouble::new(
-            Kind::Refused,
+        None => Err(Trouble::refused(
+            Guard::G40,
             what,
             "it was not replaced as writer, or it has come back already",
         )),
         Some(Return::Awaited | Return::Quarantined | Return::KeptOut { .. }) if standing.writer.is_none() => {
-            Err(Trouble::new(
-                Kind::Refused,
+            Err(Trouble::refused(
+                Guard::G06,
                 what,
                 "no host is known to be the writer",
             ))
         }
         Some(Return::Awaited | Return::Quarantined | Return::KeptOut { .. }) => Ok(()),
     }
+}
+
+/// Whether a replaced host that stands still may follow the writer, from what the two were compared to have; none when they
+/// could not both be asked.
+///
+/// # Errors
+/// Refused: it has something extra, that cannot be told, or where it should go on is not known.
+pub fn follow_again(
+    cluster: &Cluster,
+    host: &HostName,
+    writer: &HostName,
+    compared: Option<&Compared>,
+    knows_its_place: bool,
+) -> Result<(), Trouble> {
+    let what = format!("`{host}` did not rejoin `{}`", cluster.name);
+    let (guard, because) = match compared {
+        Some(Compared::Nothing) if knows_its_place => return Ok(()),
+        Some(Compared::Nothing) => (
+            Guard::G42,
+            "its replication runs without GTIDs, so where it should go on is not known".to_owned(),
+        ),
+        Some(Compared::Extra(surplus)) => (
+            Guard::G23,
+            format!("it has transactions that the writer `{writer}` has not: {surplus}"),
+        ),
+        Some(Compared::Unknown(why)) => (
+            Guard::G43,
+            format!("it cannot be compared with the writer: {why}"),
+        ),
+        None => (
+            Guard::G41,
+            format!("`{host}` and the writer `{writer}` could not both be asked"),
+        ),
+    };
+    Err(Trouble::refused(guard, what, because).hint(guard.lifted_for(host)))
 }
 
 /// Whether anybody may act on the cluster at all.
@@ -379,12 +377,11 @@ pub fn rejoin(cluster: &Cluster, standing: &Standing, host: &HostName) -> Result
 pub fn hands_off(cluster: &Cluster, standing: &Standing) -> Result<(), Trouble> {
     match &standing.hands_off {
         None => Ok(()),
-        Some(because) => Err(Trouble::new(
-            Kind::Refused,
+        Some(because) => Err(Trouble::refused(
+            Guard::G01,
             format!("`{}` is not touched: an operation got stuck", cluster.name),
             because,
-        )
-        .hint("make sure by hand that one host at most takes writes, then `mmm clear`")),
+        )),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod checks;
 pub mod cluster;
 pub mod election;
+pub mod electorate;
 pub mod engine;
 pub mod event;
 pub mod evidence;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod playbook;
 pub mod preflight;
 pub mod reach;
+pub mod readiness;
 pub mod release;
 pub mod relocation;
 pub mod repair;

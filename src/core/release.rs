@@ -4,7 +4,7 @@
 use super::cluster::{Cluster, HostName};
 use super::facts::{HostFacts, IoThread, MysqlFacts, SqlThread};
 use super::gtid::{self, Compared};
-use super::guard::{self, Facts};
+use super::guard::{self, Facts, Guard};
 use super::hosts::HostState;
 use super::repair;
 use super::standing::Standing;
@@ -36,24 +36,21 @@ pub fn leaving(
         return Ok(Leaving::Already);
     }
     guard::hands_off(cluster, standing)?;
-    let refuse = |because: String, hint: &str| Err(not_taken_out(host, because).hint(hint));
+    let refuse = |guard, because: String| Err(not_taken_out(guard, host, because));
     if standing.owed.contains_key(host) {
         return refuse(
+            Guard::G22,
             "it was replaced as writer and is kept out until it has been compared".to_owned(),
-            &format!("`mmm rejoin {host}` compares it; then it can be taken out"),
         );
     }
     if state == HostState::HardOffline {
         return refuse(
+            Guard::G45,
             format!("it is {state}: its server does not answer, and it may hold no role anyway"),
-            "try again when it answers; until then switch it off if it must not come back",
         );
     }
     if state == HostState::Unknown {
-        return refuse(
-            "no check has said anything about it yet".to_owned(),
-            "`mmm checks` shows what is known; try again in a moment",
-        );
+        return refuse(Guard::G46, "no check has said anything about it yet".to_owned());
     }
     if standing.writer.as_ref() == Some(host) {
         return Ok(Leaving::AfterSwitchover);
@@ -68,21 +65,21 @@ pub fn leaving(
 pub fn within_reach(host: &HostName, seen: Option<&HostFacts>) -> Result<(), Trouble> {
     let why = |trouble: Option<&str>| trouble.unwrap_or("it was not asked").to_owned();
     let Some(seen) = seen else {
-        return Err(not_taken_out(host, "it was not asked"));
+        return Err(not_taken_out(Guard::G24, host, "it was not asked"));
     };
     if seen.ssh.up().is_none() {
         let because = format!(
             "it cannot be managed over SSH, so no address could be taken off it: {}",
             why(seen.ssh.trouble())
         );
-        return Err(not_taken_out(host, because).hint("`mmm check` says what is missing"));
+        return Err(not_taken_out(Guard::G09, host, because));
     }
     if seen.mysql.up().is_none() {
         let because = format!(
             "its server cannot be asked, so its replication could not be stopped: {}",
             why(seen.mysql.trouble())
         );
-        return Err(not_taken_out(host, because).hint("`mmm check` says what is missing"));
+        return Err(not_taken_out(Guard::G24, host, because));
     }
     Ok(())
 }
@@ -113,28 +110,25 @@ pub fn entering(
     guard::hands_off(cluster, standing)?;
     if standing.owed.contains_key(host) {
         return Err(not_let_in(
+            Guard::G22,
             host,
             "it was replaced as writer and has not been compared with the writer of today",
-        )
-        .hint(format!(
-            "`mmm rejoin {host}` compares it, and lets it follow if it has nothing extra"
-        )));
+        ));
     }
     if standing.offline.contains_key(host) {
         return Ok(Entering::Start);
     }
-    let mends_itself = |why: &str| {
-        Err(not_let_in(host, format!("it is {state}: {why}")).hint(format!(
-            "`mmm checks {host}` says what is wrong; it comes back by itself"
-        )))
-    };
+    let mends_itself = |why: &str| Err(not_let_in(Guard::G47, host, format!("it is {state}: {why}")));
     match state {
         HostState::Online => Ok(Entering::Already),
         HostState::HardOffline => mends_itself("its server does not answer"),
         HostState::ReplicationFail => mends_itself("its replication does not run"),
         HostState::ReplicationDelay => mends_itself("its replication lags too far behind"),
-        HostState::Unknown => Err(not_let_in(host, "no check has said anything about it yet")
-            .hint("`mmm checks` shows what is known; try again in a moment")),
+        HostState::Unknown => Err(not_let_in(
+            Guard::G46,
+            host,
+            "no check has said anything about it yet",
+        )),
         HostState::AwaitingRecovery | HostState::AdminOffline => Ok(Entering::Release),
     }
 }
@@ -159,22 +153,20 @@ pub fn way_in(
     host: &HostName,
     entering: Entering,
 ) -> Result<Way, Trouble> {
-    let refuse = |because: String, hint: &str| Err(not_let_in(host, because).hint(hint));
+    let refuse = |guard, because: String| Err(not_let_in(guard, host, because));
     let Some(writer) = &standing.writer else {
         return refuse(
+            Guard::G06,
             "no host is known to be the writer, so there is nobody to follow".to_owned(),
-            "`mmm show` says what is known",
         );
     };
     for name in [host, writer] {
         let seen = facts.get(name);
         let mysql = seen.and_then(|seen| seen.mysql.trouble());
         let ssh = seen.and_then(|seen| seen.ssh.trouble()).filter(|_| name == host);
+        let guard = if mysql.is_some() { Guard::G24 } else { Guard::G09 };
         if let Some(why) = mysql.or(ssh) {
-            return refuse(
-                format!("`{name}` cannot be asked: {why}"),
-                "`mmm check` says what is missing",
-            );
+            return refuse(guard, format!("`{name}` cannot be asked: {why}"));
         }
     }
     if host == writer {
@@ -182,19 +174,18 @@ pub fn way_in(
     }
     let up = |name: &HostName| facts.get(name).and_then(|seen| seen.mysql.up());
     let (Some(own), Some(leading)) = (up(host), up(writer)) else {
-        return refuse("it or the writer was not asked".to_owned(), "try again");
+        return refuse(Guard::G41, "it or the writer was not asked".to_owned());
     };
     if own.is_writable() {
         return refuse(
+            Guard::G08,
             format!("it accepts writes although `{writer}` is the writer"),
-            "find out who opened it, then close it; a monitor does that by itself",
         );
     }
     if let Some(surplus) = surplus(own, leading) {
-        return refuse(
-            format!("it has transactions that the writer `{writer}` has not: {surplus}"),
-            "save what you need from it, then rebuild it from the writer",
-        );
+        let because = format!("it has transactions that the writer `{writer}` has not: {surplus}");
+        return Err(not_let_in(Guard::G23, host, because)
+            .hint("save what you need from it, then rebuild it from the writer"));
     }
     let address = cluster.host(writer).map(|host| host.address.to_string());
     let follows = own.replicas.iter().any(|channel| {
@@ -211,17 +202,15 @@ pub fn way_in(
                     sources.join(", ")
                 };
                 refuse(
+                    Guard::G48,
                     format!("it replicates from {from}, and the writer is `{writer}`"),
-                    "point it to the writer by hand, then try again",
                 )
             }
         };
     }
     if entering == Entering::Release && !own.replicas.iter().all(runs) {
-        return refuse(
-            "its replication does not run".to_owned(),
-            "start it by hand once what stopped it is mended; `mmm checks` says what it was",
-        );
+        return Err(not_let_in(Guard::G35, host, "its replication does not run")
+            .hint("start it by hand once what stopped it is mended; `mmm checks` says what it was"));
     }
     Ok(Way::AsItIs)
 }
@@ -258,16 +247,14 @@ fn known(cluster: &Cluster, host: &HostName) -> Result<(), Trouble> {
     ))
 }
 
-fn not_taken_out(host: &HostName, because: impl std::fmt::Display) -> Trouble {
-    Trouble::new(
-        Kind::Refused,
-        format!("`{host}` was not taken out of service"),
-        because,
-    )
+fn not_taken_out(guard: Guard, host: &HostName, because: impl std::fmt::Display) -> Trouble {
+    let what = format!("`{host}` was not taken out of service");
+    Trouble::refused(guard, what, because).hint(guard.lifted_for(host))
 }
 
-fn not_let_in(host: &HostName, because: impl std::fmt::Display) -> Trouble {
-    Trouble::new(Kind::Refused, format!("`{host}` was not let back in"), because)
+fn not_let_in(guard: Guard, host: &HostName, because: impl std::fmt::Display) -> Trouble {
+    let what = format!("`{host}` was not let back in");
+    Trouble::refused(guard, what, because).hint(guard.lifted_for(host))
 }
 
 #[cfg(test)]
@@ -437,6 +424,42 @@ mod tests {
         );
         refused(placed("0-1-9", "10.0.0.1", false, true), start, "accepts writes");
         refused(HostFacts::default(), start, "db3");
+    }
+
+    #[test]
+    fn each_guard_blocks() {
+        let blocks = |answer: Result<(), Trouble>, guard| assert_eq!(answer.unwrap_err().guard, Some(guard));
+        let out = |standing: &Standing, state| {
+            blocks_with(leaving(&cluster(), standing, &"db3".into(), state).err())
+        };
+        let back = |standing: &Standing, state| {
+            blocks_with(entering(&cluster(), standing, &"db3".into(), state).err())
+        };
+        assert_eq!(out(&owed("db3"), HostState::AwaitingRecovery), Some(Guard::G22));
+        assert_eq!(out(&standing(), HostState::HardOffline), Some(Guard::G45));
+        assert_eq!(out(&standing(), HostState::Unknown), Some(Guard::G46));
+        assert_eq!(back(&standing(), HostState::ReplicationFail), Some(Guard::G47));
+        assert_eq!(back(&standing(), HostState::Unknown), Some(Guard::G46));
+        let mut silent = facts(false, &[]);
+        silent.mysql = Reach::default();
+        blocks(within_reach(&"db3".into(), Some(&silent)), Guard::G24);
+        silent.ssh = Reach::default();
+        blocks(within_reach(&"db3".into(), Some(&silent)), Guard::G09);
+        let follows = |own, entering| {
+            let facts = Facts::from([
+                ("db1".into(), placed("0-1-10", "10.0.0.2", true, true)),
+                ("db3".into(), own),
+            ]);
+            blocks_with(way_in(&cluster(), &standing(), &facts, &"db3".into(), entering).err())
+        };
+        let elsewhere = placed("0-1-9", "10.0.0.2", true, false);
+        assert_eq!(follows(elsewhere, Entering::Release), Some(Guard::G48));
+        let stopped = placed("0-1-9", "10.0.0.1", false, false);
+        assert_eq!(follows(stopped, Entering::Release), Some(Guard::G35));
+    }
+
+    fn blocks_with(refused: Option<Trouble>) -> Option<Guard> {
+        refused.and_then(|trouble| trouble.guard)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName, Role, RoleMode};
 use super::facts::HostFacts;
-use super::guard::{self, Facts};
+use super::guard::{self, Facts, Guard};
 use super::repair;
 use super::standing::{Mode, Standing};
 use super::trouble::{Kind, Trouble};
@@ -27,16 +27,15 @@ pub fn meant(role: &Role, asked: Option<IpAddr>, what: &str) -> Result<IpAddr, T
             ),
         )),
         (None, RoleMode::Exclusive, [only]) => Ok(*only),
-        (None, _, _) => Err(Trouble::new(
-            Kind::Refused,
+        (None, _, _) => Err(Trouble::refused(
+            Guard::G50,
             what,
             format!(
                 "`{}` is balanced: its addresses {} spread over all healthy hosts by themselves",
                 role.name,
                 all.join(", ")
             ),
-        )
-        .hint("`--address IP` moves that one, and it stays there while the host may hold it")),
+        )),
     }
 }
 
@@ -95,41 +94,31 @@ pub fn allowed(
     to: &HostName,
 ) -> Result<Option<HostName>, Trouble> {
     let what = format!("{address} was not moved to `{to}`");
-    let refuse =
-        |because: String, hint: &str| Err(Trouble::new(Kind::Refused, what.clone(), because).hint(hint));
+    let refuse = |guard: Guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
     guard::hands_off(cluster, standing)?;
     let role = role_of(cluster, address, to, &what)?;
     if role.name == cluster.writer_role {
-        return refuse(
-            "it is the writer's address".to_owned(),
-            "`mmm switchover` moves it",
-        );
+        return refuse(Guard::G51, "it is the writer's address".to_owned());
     }
     if standing.mode == Mode::Passive {
-        return refuse(
-            "the cluster is in passive mode".to_owned(),
-            "`mmm set-ip` says where it shall be; `mmm set-active` lets a monitor put it there",
-        );
+        return refuse(Guard::G52, "the cluster is in passive mode".to_owned());
     }
     if standing.offline.contains_key(to) {
-        return refuse(
-            format!("`{to}` was taken out of service"),
-            "`mmm set-online` lets it back in",
-        );
+        return refuse(Guard::G21, format!("`{to}` was taken out of service"));
     }
     if standing.owed.contains_key(to) {
         return refuse(
+            Guard::G22,
             format!("`{to}` was replaced as writer and has not been compared since"),
-            "`mmm rejoin` compares it",
         );
     }
     let seen = facts.get(to);
-    if let Some(why) = unfit(cluster, standing, seen, to) {
-        return refuse(format!("`{to}` cannot hold it: {why}"), "`mmm checks` says more");
+    if let Some((guard, why)) = unfit(cluster, standing, seen, to) {
+        return refuse(guard, format!("`{to}` cannot hold it: {why}"));
     }
     let holders = repair::held(cluster, facts).remove(&address).unwrap_or_default();
     match holders.as_slice() {
-        [only] if only == to => refuse(format!("`{to}` holds it already"), ""),
+        [only] if only == to => refuse(Guard::G54, format!("`{to}` holds it already")),
         holders => Ok(holders.iter().find(|host| *host != to).cloned()),
     }
 }
@@ -140,16 +129,16 @@ fn unfit(
     standing: &Standing,
     seen: Option<&HostFacts>,
     host: &HostName,
-) -> Option<String> {
+) -> Option<(Guard, String)> {
     let Some(seen) = seen else {
-        return Some("it has not been asked".to_owned());
+        return Some((Guard::G24, "it has not been asked".to_owned()));
     };
     if let Some(why) = seen.ssh.trouble() {
-        return Some(format!("it cannot be managed over SSH: {why}"));
+        return Some((Guard::G09, format!("it cannot be managed over SSH: {why}")));
     }
     let Some(mysql) = seen.mysql.up() else {
         let why = seen.mysql.trouble().unwrap_or("it was not asked");
-        return Some(format!("its server does not answer: {why}"));
+        return Some((Guard::G24, format!("its server does not answer: {why}")));
     };
     if standing.writer.as_ref() == Some(host) {
         return None;
@@ -157,16 +146,16 @@ fn unfit(
     let limit = cluster.checks.rep_backlog.max_backlog;
     for channel in &mysql.replicas {
         if !channel.is_running() {
-            return Some("its replication does not run".to_owned());
+            return Some((Guard::G35, "its replication does not run".to_owned()));
         }
         if let Some(lag) = channel.lag.filter(|lag| *lag > limit) {
-            return Some(format!("it is {} s behind", lag.as_secs()));
+            return Some((Guard::G53, format!("it is {} s behind", lag.as_secs())));
         }
     }
     mysql
         .replicas
         .is_empty()
-        .then(|| "it replicates from nobody".to_owned())
+        .then(|| (Guard::G25, "it replicates from nobody".to_owned()))
 }
 
 #[cfg(test)]
@@ -257,11 +246,57 @@ mod tests {
     }
 
     #[test]
+    fn each_guard_blocks() {
+        let blocks = |standing: &Standing, facts: &Facts, address: &str, to: &str, guard| {
+            let refused = allowed(&cluster(), standing, facts, address.parse().unwrap(), &to.into());
+            assert_eq!(refused.unwrap_err().guard, Some(guard));
+        };
+        let but = |change: &dyn Fn(&mut HostFacts)| {
+            let mut seen = seen();
+            change(seen.get_mut("db3").unwrap());
+            seen
+        };
+        let lags = |seen: &mut HostFacts| {
+            if let Reach::Up(mysql) = &mut seen.mysql {
+                mysql.replicas[0].lag = Some(std::time::Duration::from_secs(61));
+            }
+        };
+        let alone = |seen: &mut HostFacts| {
+            if let Reach::Up(mysql) = &mut seen.mysql {
+                mysql.replicas.clear();
+            }
+        };
+        let passive = Standing {
+            mode: Mode::Passive,
+            ..standing()
+        };
+        blocks(&standing(), &seen(), samples::WRITER_ADDRESS, "db2", Guard::G51);
+        blocks(&passive, &seen(), READER, "db3", Guard::G52);
+        blocks(&standing(), &but(&lags), READER, "db3", Guard::G53);
+        blocks(&standing(), &seen(), READER, "db2", Guard::G54);
+        blocks(&standing(), &but(&alone), READER, "db3", Guard::G25);
+        blocks(
+            &standing(),
+            &but(&|seen| seen.ssh = Reach::default()),
+            READER,
+            "db3",
+            Guard::G09,
+        );
+        blocks(
+            &standing(),
+            &but(&|seen| seen.mysql = Reach::default()),
+            READER,
+            "db3",
+            Guard::G24,
+        );
+    }
+
+    #[test]
     fn an_address_of_a_balanced_role_must_be_named() {
         let cluster = cluster();
         let (writer, reader) = (&cluster.roles[0], &cluster.roles[1]);
         assert_eq!(meant(writer, None, "").unwrap(), writer.addresses[0]);
-        assert_eq!(meant(reader, None, "").unwrap_err().kind, Kind::Refused);
+        assert_eq!(meant(reader, None, "").unwrap_err().guard, Some(Guard::G50));
         assert_eq!(
             meant(reader, Some(reader.addresses[0]), "").unwrap(),
             reader.addresses[0]

@@ -73,6 +73,8 @@ pub enum Happening {
     Doing(usize),
     /// Stage `n` ended so.
     Did(usize, Outcome),
+    /// Stage `n` was not begun, because what came before took too long; why.
+    Overdue(usize, String),
     /// The unknown or failed stage `n` was looked into.
     Looked(usize, Settled),
     /// Stage `n` is about to be taken back.
@@ -199,6 +201,12 @@ impl Run {
                 self.touch(*stage);
                 self.next = self.after_doing(*stage, outcome);
             }
+            (Happening::Overdue(stage, why), Next::Do(wanted))
+                if *stage == wanted && self.may_be_overdue() =>
+            {
+                self.blame(*stage, why);
+                self.next = self.undo_newest();
+            }
             (Happening::Looked(stage, settled), Next::Look(wanted)) if *stage == wanted => {
                 self.next = self.after_looking(*stage, *settled);
             }
@@ -214,6 +222,12 @@ impl Run {
             }
             _ => {}
         }
+    }
+
+    /// True while the next stage may still be given up for the time that those before it took: the commit was not begun.
+    pub fn may_be_overdue(&self) -> bool {
+        let Next::Do(stage) = self.next else { return false };
+        self.stages[stage].section <= Section::Commit && !self.committed && !self.is_in_doubt()
     }
 
     fn touch(&mut self, stage: usize) {

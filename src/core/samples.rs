@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::cluster::{
     CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, Recovery, Role, RoleMode,
-    StartPolicy, Unfenced,
+    StartPolicy, SwitchoverPolicy, Unfenced,
 };
 use super::facts::{
     AddressFact, EventScheduler, Flavour, GtidFacts, HostFacts, IoThread, MysqlFacts, Reach, ReceivedGtid,
@@ -27,6 +27,7 @@ pub(crate) fn cluster() -> Cluster {
         address: [10, 0, 0, last].into(),
         mode,
         peer: peer.map(Into::into),
+        promotion: Default::default(),
     };
     Cluster {
         name: "c".into(),
@@ -50,9 +51,10 @@ pub(crate) fn cluster() -> Cluster {
             rep_threads: timing,
             rep_backlog: timing,
         },
+        switchover: SwitchoverPolicy::default(),
         failover: FailoverPolicy {
             unfenced: Unfenced::IfSilentToAll,
-            automatic: true,
+            ..FailoverPolicy::default()
         },
         start: StartPolicy::default(),
         recovery: Recovery::default(),
@@ -99,6 +101,7 @@ pub(crate) fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
             event_scheduler: EventScheduler::On,
             semi_sync: None,
             prepared_xa: Some(0),
+            filters: None,
         }),
         ssh: Reach::Up(ShellFacts {
             addresses: addresses

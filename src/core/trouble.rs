@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::guard::Guard;
+
 /// What kind of end a command came to; each has its own exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,6 +49,9 @@ pub struct Trouble {
     pub because: String,
     /// What to do about it; empty when nothing useful can be said.
     pub hint: String,
+    /// The guard that refused, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
 }
 
 impl Trouble {
@@ -57,6 +62,33 @@ impl Trouble {
             what: what.into(),
             because: because.to_string(),
             hint: String::new(),
+            guard: None,
+        }
+    }
+
+    /// Refused by a guard; what lifts it is the hint, unless something better is known.
+    pub fn refused(guard: Guard, what: impl Into<String>, because: impl fmt::Display) -> Trouble {
+        Trouble {
+            guard: Some(guard),
+            ..Trouble::new(Kind::Refused, what, because).hint(guard.lifted_by())
+        }
+    }
+
+    /// The same as a refusal: nothing was touched because of it. The guard that it has already is kept.
+    #[must_use]
+    pub fn into_refusal(self, guard: Guard) -> Trouble {
+        Trouble {
+            kind: Kind::Refused,
+            guard: self.guard.or(Some(guard)),
+            ..self
+        }
+    }
+
+    /// Why, with the number of the guard that refused.
+    pub fn reason(&self) -> String {
+        match self.guard {
+            Some(guard) => format!("{} ({guard})", self.because),
+            None => self.because.clone(),
         }
     }
 
@@ -73,6 +105,9 @@ impl fmt::Display for Trouble {
         write!(f, "error: {}", self.what)?;
         if !self.because.is_empty() {
             write!(f, "\nbecause: {}", self.because)?;
+        }
+        if let Some(guard) = self.guard {
+            write!(f, "\nguard: {guard} {}", guard.sentence())?;
         }
         if !self.hint.is_empty() {
             write!(f, "\n\nhint: {}", self.hint)?;

@@ -4,13 +4,16 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{CheckKind, HostMode, HostName, Role};
+use super::cluster::{CheckKind, FailBack, HostMode, HostName, Role};
+use super::election::Barred;
 use super::engine::Engine;
 use super::facts::UsingGtid;
 use super::gtid::Compared;
+use super::guard::Guard;
 use super::hosts::{HostRule, HostState};
 use super::latch::{CheckResult, Verdict};
 use super::moment::Moment;
+use super::readiness::Obstacle;
 use super::repair;
 use super::rule::Rule;
 use super::standing::{Mode, NAMED, Return};
@@ -228,6 +231,12 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         let rule = engine.rule();
         warn(format!("{rule}: {}", rule.sentence()), rule.lifted_by());
     }
+    if let Some((what, hint)) = no_failover(engine) {
+        warn(what, &hint);
+    }
+    if let Some((what, hint)) = no_fail_back(engine) {
+        warn(what, &hint);
+    }
     for host in &engine.cluster().hosts {
         for check in CheckKind::ALL {
             let blind = engine.latch(&host.name, check).filter(|latch| latch.is_blind());
@@ -246,7 +255,10 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             None => None,
         };
         let by_position = channel.filter(|channel| channel.using_gtid == UsingGtid::No);
-        let writer = standing.writer.as_ref().and_then(|writer| engine.cluster().host(writer));
+        let writer = standing
+            .writer
+            .as_ref()
+            .and_then(|writer| engine.cluster().host(writer));
         let pointed = by_position
             .zip(writer)
             .is_some_and(|(channel, writer)| channel.source_host == writer.address.to_string());
@@ -257,7 +269,9 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             ),
             Some(_) if pointed => {}
             Some(_) => warn(
-                format!("{host} is kept out: it did not apply just what the new writer had, and without GTIDs nobody knows where it should go on"),
+                format!(
+                    "{host} is kept out: it did not apply just what the new writer had, and without GTIDs nobody knows where it should go on"
+                ),
                 "rebuild it from the writer, or point it to the writer by hand",
             ),
         }
@@ -349,10 +363,61 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
     for (address, since) in engine.answered_for() {
         warn(
             format!("another machine on the network answers for {address} too, since {since}"),
-            "find that machine (`arping` shows its hardware address) and take the address off it",
+            "find that machine (`arping`, or `ndisc6` for IPv6, shows its hardware address) and take the address off it",
         );
     }
     warnings
+}
+
+/// While nothing is wrong with the writer, or nothing could take over from it: the guards that block a failover, in one
+/// line, and what lifts the first.
+fn no_failover(engine: &Engine) -> Option<(String, String)> {
+    let is_about_standbys = matches!(engine.rule(), Rule::R03 | Rule::R04 | Rule::R07);
+    if !is_about_standbys || !engine.has_looked_everywhere() {
+        return None;
+    }
+    let readiness = engine.readiness();
+    // About a writer that has failed, evidence decides.
+    let has_failed = engine.rule() == Rule::R07;
+    let blocks = |one: &&Obstacle| !has_failed || one.guard == Guard::G20;
+    let blocked: Vec<&Obstacle> = readiness.blocked.iter().filter(blocks).collect();
+    let first = blocked.first()?;
+    let guards: Vec<String> = blocked
+        .iter()
+        .map(|one| format!("{} {}", one.guard, one.what))
+        .collect();
+    Some((
+        format!("a failover would not work now: {}", guards.join("; ")),
+        first.lifted_by.clone(),
+    ))
+}
+
+/// What its own facts say against the host that the writer role prefers, where it should go back to it by itself.
+fn no_fail_back(engine: &Engine) -> Option<(String, String)> {
+    let role = engine.cluster().writer()?;
+    let host = role
+        .prefer
+        .as_ref()
+        .filter(|_| role.fail_back == FailBack::CaughtUp)?;
+    let barred = engine
+        .candidates()
+        .into_iter()
+        .find(|one| one.host == *host)?
+        .barred?;
+    // These are told of by themselves.
+    let is_told = matches!(
+        barred,
+        Barred::OutOfService | Barred::Owed | Barred::KeptOut(_) | Barred::Unanswered(_) | Barred::State(_)
+    );
+    (!is_told && engine.has_looked_everywhere() && engine.rule() == Rule::R03).then(|| {
+        (
+            format!(
+                "the writer role does not go back to {host}: {} {barred}",
+                barred.guard()
+            ),
+            barred.lifted_by(host),
+        )
+    })
 }
 
 fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {

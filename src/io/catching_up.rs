@@ -9,8 +9,8 @@ use crate::core::cluster::HostName;
 use crate::core::election::{self, Barred};
 use crate::core::facts::MysqlFacts;
 use crate::core::gtid::{self, Compared};
-use crate::core::guard::{self, Facts};
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::guard::{self, Facts, Guard};
+use crate::core::trouble::Trouble;
 use crate::io::context::Errands;
 use crate::io::hold::Hold;
 use crate::io::operation::Performer;
@@ -43,21 +43,15 @@ impl Performer<'_> {
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         guard::hands_off(cluster, &standing)?;
-        let refuse = |because: String| {
-            Trouble::new(
-                Kind::Refused,
-                format!("switchover of `{}` to `{host}` was not begun", cluster.name),
-                because,
-            )
-            .hint("mend its replication, or choose another host")
-        };
+        let what = format!("switchover of `{}` to `{host}` was not begun", cluster.name);
+        let refuse = |because: String| Trouble::refused(Guard::G37, what.clone(), because);
         let writer = standing.writer.clone();
         let writer = writer
             .or_else(|| guard::observed_writer(cluster, &facts))
-            .ok_or_else(|| refuse("no host is known to be the writer".to_owned()))?;
+            .ok_or_else(|| Trouble::refused(Guard::G06, what.clone(), "no host is known to be the writer"))?;
         match election::barred(&standing, &facts, host) {
             None | Some(Barred::SqlThreadStopped(_)) => {}
-            Some(barred) => return Err(refuse(format!("`{host}` cannot take over: {barred}"))),
+            Some(barred) => return Err(barred.refusal(what.clone(), host)),
         }
         if !replica(&facts, host).is_some_and(is_running) {
             self.duty(host, "start-replication", &Errands::default(), START_WITHIN)

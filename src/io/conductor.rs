@@ -79,6 +79,7 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered
         hands,
         run,
         registered,
+        write_refused_max: opening.write_refused_max,
         refused_at: None,
         opened_at: None,
         last_failed: None,
@@ -144,6 +145,8 @@ struct Conduct<'h, H> {
     hands: &'h H,
     run: Run,
     registered: Registered,
+    /// For how long they may be.
+    write_refused_max: Option<Duration>,
     /// When writes began to be refused.
     refused_at: Option<Duration>,
     /// When a host took writes again.
@@ -159,7 +162,13 @@ impl<H: Hands> Conduct<'_, H> {
         if self.last_failed == Some(number) {
             self.hands.pause(BEFORE_RETRY).await;
         }
-        let stage = self.run.stages()[number].clone();
+        let mut stage = self.run.stages()[number].clone();
+        match self.time_left() {
+            Some(left) if left.is_zero() => return self.overdue(number),
+            // What opens a host is given its time: cut short, nobody would know whether it did.
+            Some(left) if stage.section == Section::Prepare => stage.within = stage.within.min(left),
+            _ => {}
+        }
         self.happens(Happening::Doing(number));
         self.tell_start(number, &stage);
         let began = self.hands.elapsed();
@@ -194,6 +203,22 @@ impl<H: Hands> Conduct<'_, H> {
             Outcome::Failed(why) | Outcome::Unknown(why) => Some(why),
         };
         self.tell_end(number, &stage, ended, began, note);
+    }
+
+    /// For how long writes may still be refused, while that can be ended by going back.
+    fn time_left(&self) -> Option<Duration> {
+        let (refused_at, longest) = self.refused_at.zip(self.write_refused_max)?;
+        let passed = self.hands.elapsed().saturating_sub(refused_at);
+        self.run.may_be_overdue().then(|| longest.saturating_sub(passed))
+    }
+
+    fn overdue(&mut self, number: usize) {
+        let longest = self.write_refused_max.unwrap_or_default();
+        let why = format!(
+            "not begun: writes have been refused for the {} ms that `write_refused_max` allows",
+            longest.as_millis()
+        );
+        self.happens(Happening::Overdue(number, why));
     }
 
     async fn look(&mut self, number: usize) {
@@ -354,3 +379,6 @@ fn said(step: &StepReport) -> String {
 fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

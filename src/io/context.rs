@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::config::inventory::{ClusterEntry, HostEntry, Service};
 use crate::config::template::Context;
-use crate::core::cluster::{HostName, host_prefix};
+use crate::core::cluster::{HostName, SwitchoverPolicy, host_prefix};
 use crate::io::vault::Vault;
 
 /// What an errand adds to what its host has.
@@ -42,6 +42,7 @@ pub fn context(entry: &ClusterEntry, vault: &Vault, host: &HostEntry, errand: &E
                 "port": host.mysql.port,
             }),
         )
+        .set("switchover", switchover(&entry.cluster.switchover))
         .set("vars", vars(host, errand))
         .set("with", errand.with.cloned().unwrap_or_default())
         .set("spared_users", spared_users(vault, host));
@@ -82,6 +83,12 @@ pub fn context(entry: &ClusterEntry, vault: &Vault, host: &HostEntry, errand: &E
         context.set("old", old);
     }
     context
+}
+
+/// Whole seconds, rounded up: servers tell the age of a transaction in seconds.
+fn switchover(policy: &SwitchoverPolicy) -> serde_json::Value {
+    let max_write_s = policy.max_write.as_millis().div_ceil(1000);
+    json!({ "max_write_s": u64::try_from(max_write_s).unwrap_or(u64::MAX), "read_lock": policy.read_lock })
 }
 
 fn vars(host: &HostEntry, errand: &Errands<'_>) -> BTreeMap<String, String> {

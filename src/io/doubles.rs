@@ -28,15 +28,13 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// Takes the first of these addresses that is due. The kernel of a host asks by itself about IPv6.
+    /// Takes the first of these addresses that is due.
     pub fn due(&mut self, at_rest: Vec<(HostName, IpAddr)>) -> Option<(HostName, IpAddr)> {
         let is_due = |address: &IpAddr| match self.asked.get(address) {
             Some(asked) => asked.elapsed() >= ASK_EVERY,
             None => true,
         };
-        let found = at_rest
-            .into_iter()
-            .find(|(_, address)| address.is_ipv4() && is_due(address));
+        let found = at_rest.into_iter().find(|(_, address)| is_due(address));
         if let Some((_, address)) = &found {
             self.asked.insert(*address, Instant::now());
         }
@@ -58,11 +56,7 @@ async fn ask(fleet: &Fleet, host: &HostName, address: IpAddr) -> Option<bool> {
     let asked = tokio::time::timeout(ASK_WITHIN, ask_in_a_shell(fleet, host, address)).await;
     match asked {
         Ok(Ok(DutyOutcome::Done)) => Some(false),
-        // arping says 1 when somebody answered; anything else is its own trouble.
-        Ok(Ok(DutyOutcome::Failed {
-            why: Failure::Status(1),
-            ..
-        })) => Some(true),
+        Ok(Ok(DutyOutcome::Failed { why, .. })) if is_answer(&why, address) => Some(true),
         Ok(Ok(other)) => {
             tracing::debug!("{host} could not ask who holds {address}: {other:?}");
             None
@@ -75,6 +69,16 @@ async fn ask(fleet: &Fleet, host: &HostName, address: IpAddr) -> Option<bool> {
             tracing::debug!("{host} took too long to ask who holds {address}");
             None
         }
+    }
+}
+
+/// When somebody answered, arping (IPv4) exits with 1, and ndisc6 names a hardware address; anything else is their own
+/// trouble.
+fn is_answer(why: &Failure, address: IpAddr) -> bool {
+    match why {
+        Failure::Status(status) => address.is_ipv4() && *status == 1,
+        Failure::Unexpected(answer) => address.is_ipv6() && !answer.is_empty(),
+        Failure::Sql(_) | Failure::Late => false,
     }
 }
 

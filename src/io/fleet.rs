@@ -19,6 +19,7 @@ use crate::config::playbook;
 use crate::config::template::Context;
 use crate::core::cluster::HostName;
 use crate::core::facts::Version;
+use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
 use crate::core::reach::Failure as ReachFailure;
 use crate::core::script::{DutyReport, Script};
@@ -86,7 +87,7 @@ impl Fleet {
                 wanted(name, &host.ssh, logins)
                     .resolve()
                     .await
-                    .map_err(|error| ssh_trouble(Kind::Usage, &error))?,
+                    .map_err(|error| unusable(&error))?,
             );
             hosts.insert(
                 name.clone(),
@@ -185,12 +186,11 @@ impl Fleet {
                 .warm_sql(Instant::now() + CONNECT_WITHIN)
                 .await
                 .map_err(|error| {
-                    Trouble::new(
-                        Kind::Refused,
+                    Trouble::refused(
+                        Guard::G19,
                         format!("the server on `{host}` does not take the agent account"),
                         error,
                     )
-                    .hint("`mmm check` tries each account")
                 })?;
             Ok(shell.trace().clone())
         });
@@ -262,20 +262,17 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached over SSH, or its shell does not answer.
     pub async fn open_shell(&self, host: &HostName, login: &SqlLogin) -> Result<HostShell, Trouble> {
-        let link = self
-            .connect(host)
-            .await
-            .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+        let link = self.connect(host).await.map_err(|error| ssh_trouble(&error))?;
         let tag = random_word()?;
         let stream = link
             .stream(&wire::remote_command(&tag))
             .await
-            .map_err(|error| ssh_trouble(Kind::Refused, &error))?;
+            .map_err(|error| ssh_trouble(&error))?;
         let deadline = Instant::now() + CONNECT_WITHIN;
         Shell::open(stream, &random_word()?, &tag, login, deadline)
             .await
             .map_err(|error| {
-                Trouble::new(Kind::Refused, format!("no shell on `{host}`"), error)
+                Trouble::refused(Guard::G09, format!("no shell on `{host}`"), error)
                     .hint("`ssh` to it as the same user and see what its login shell prints")
             })
     }
@@ -402,13 +399,19 @@ fn unknown_host(entry: &ClusterEntry, host: &HostName) -> Trouble {
     )
 }
 
-fn ssh_trouble(kind: Kind, error: &SshError) -> Trouble {
-    Trouble::new(kind, error.what(), error.because()).hint(error.suggestion().unwrap_or_default())
+/// What the inventory says of SSH cannot be used at all.
+fn unusable(error: &SshError) -> Trouble {
+    Trouble::new(Kind::Usage, error.what(), error.because()).hint(error.suggestion().unwrap_or_default())
+}
+
+fn ssh_trouble(error: &SshError) -> Trouble {
+    let trouble = Trouble::refused(Guard::G09, error.what(), error.because());
+    trouble.hint(error.suggestion().unwrap_or_default())
 }
 
 fn out_of_time(host: &HostName, within: Duration) -> Trouble {
-    Trouble::new(
-        Kind::Refused,
+    Trouble::refused(
+        Guard::G09,
         format!("no answer from `{host}` over SSH"),
         format!("it took longer than {} ms", within.as_millis()),
     )

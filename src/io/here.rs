@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::guard::Guard;
+use crate::core::trouble::Trouble;
 use crate::core::wire::{self, SqlLogin};
 use crate::io::fleet::random_word;
 use crate::io::shell::Shell;
@@ -31,7 +32,7 @@ pub struct LocalStream {
 /// Refused: it cannot be started or does not answer.
 pub async fn shell(login: &SqlLogin) -> Result<Shell<LocalStream>, Trouble> {
     let what = "no shell on this box";
-    let failed = |error: &dyn std::fmt::Display| Trouble::new(Kind::Refused, what, error);
+    let failed = |error: &dyn std::fmt::Display| Trouble::refused(Guard::G05, what, error);
     let tag = random_word()?;
     let mut child = Command::new("/bin/sh")
         .arg("-c")

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use crate::core::cluster::HostName;
+use crate::core::guard::Guard;
 use crate::core::reach::Failure;
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::trouble::Trouble;
 use crate::io::fleet::Fleet;
 use crate::io::lock::LocalLock;
 use crate::io::mysql::{FORGOTTEN_AFTER_S, Lock, Taking};
@@ -122,12 +123,11 @@ async fn take_remote(fleet: &Fleet, absent: &[HostName], is_held_here: bool) -> 
                 let who = holder
                     .and_then(|holder| holder.client)
                     .unwrap_or_else(|| "another box".to_owned());
-                return Err(Trouble::new(
-                    Kind::Refused,
+                return Err(Trouble::refused(
+                    Guard::G04,
                     "another operation holds the cluster's lock",
                     format!("{who} holds it on `{}`", host.name),
-                )
-                .hint("wait for it to end and try again"));
+                ));
             }
             // A server that does not answer cannot be held, and cannot be opened either.
             Some(Err(failure)) => tracing::debug!("no lock on {}: {}", host.name, failure.text),

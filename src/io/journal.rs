@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct Opening {
     /// The floating address it moves, when that is not the writer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+    /// For how long writes may be refused, in a planned move of the writer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_refused_max: Option<Duration>,
     /// Every stage.
     pub stages: Vec<Stage>,
 }
@@ -235,6 +239,7 @@ mod tests {
             incoming: Some("db2".into()),
             rung: None,
             address: None,
+            write_refused_max: None,
             stages: vec![],
         }
     }

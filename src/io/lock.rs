@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::time::{Duration, Instant};
 
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::guard::Guard;
+use crate::core::trouble::Trouble;
 use crate::io::standing::StateDir;
 
 /// The lock of one cluster on this box; given back when dropped.
@@ -30,8 +31,8 @@ impl LocalLock {
                 .open(&path)
         };
         let mut file = open().map_err(|error| {
-            Trouble::new(
-                Kind::Refused,
+            Trouble::refused(
+                Guard::G05,
                 format!("the lock file `{}` cannot be opened", path.display()),
                 error,
             )
@@ -48,20 +49,19 @@ impl LocalLock {
                     let mut holder = String::new();
                     // What the holder wrote is only for people; without it the refusal still stands.
                     let _unreadable = file.read_to_string(&mut holder);
-                    return Err(Trouble::new(
-                        Kind::Refused,
+                    return Err(Trouble::refused(
+                        Guard::G04,
                         "another operation holds the cluster's lock",
                         if holder.is_empty() {
                             "another process is at work"
                         } else {
                             holder.trim()
                         },
-                    )
-                    .hint("wait for it to end and try again"));
+                    ));
                 }
                 Err(TryLockError::Error(error)) => {
-                    return Err(Trouble::new(
-                        Kind::Refused,
+                    return Err(Trouble::refused(
+                        Guard::G05,
                         format!("the lock file `{}` cannot be locked", path.display()),
                         error,
                     ));
@@ -102,7 +102,7 @@ mod tests {
         let refused = LocalLock::take(&state, "repair", Duration::from_millis(30))
             .await
             .unwrap_err();
-        assert_eq!(refused.kind, Kind::Refused);
+        assert_eq!(refused.guard, Some(Guard::G04));
         assert!(refused.because.contains("switchover to db2"), "{refused}");
         drop(held);
         LocalLock::take(&state, "repair", Duration::ZERO).await.unwrap();

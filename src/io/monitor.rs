@@ -19,10 +19,11 @@ use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
 use crate::core::evidence::Means;
+use crate::core::guard::Guard;
 use crate::core::hosts::Records;
 use crate::core::latch::CheckResult;
 use crate::core::roles::Eligible;
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::trouble::Trouble;
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::beginning::begin;
 use crate::io::clock;
@@ -87,8 +88,8 @@ impl OnlyMonitor {
                     .open(&path)
             })
             .map_err(|error| {
-                Trouble::new(
-                    Kind::Refused,
+                Trouble::refused(
+                    Guard::G05,
                     what,
                     format!("`{}` cannot be opened: {error}", path.display()),
                 )
@@ -96,12 +97,11 @@ impl OnlyMonitor {
             })?;
         match file.try_lock() {
             Ok(()) => Ok(OnlyMonitor { _file: file }),
-            Err(error) => Err(Trouble::new(
-                Kind::Refused,
+            Err(error) => Err(Trouble::refused(
+                Guard::G60,
                 what,
                 format!("another monitor holds `{}`: {error}", path.display()),
-            )
-            .hint("one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life")),
+            )),
         }
     }
 }
@@ -230,7 +230,7 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
 
 /// Somebody else is at work; nothing is wrong with that.
 pub(super) fn is_held_elsewhere(trouble: &Trouble) -> bool {
-    trouble.kind == Kind::Refused && trouble.what.contains("holds the cluster's lock")
+    trouble.guard == Some(Guard::G04)
 }
 
 /// Finds out whether another machine answers for an address that a host holds.
@@ -341,6 +341,7 @@ async fn carry_out(
         Effect::SwitchOver(to) => performer
             .perform(&Request::Switchover {
                 to: Some(to.as_str().to_owned()),
+                write_refused_max: None,
             })
             .await
             .map(drop)

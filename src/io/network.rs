@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::core::checks::Echo;
+use crate::core::guard::Guard;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::ping;
 
@@ -72,12 +73,11 @@ impl Network {
         if self.answers().await {
             return Ok(());
         }
-        Err(Trouble::new(
-            Kind::Refused,
+        Err(Trouble::refused(
+            Guard::G02,
             format!("{what} was not begun"),
             "none of the ping addresses answers: this box may be cut off",
-        )
-        .hint("bring this box's network back; `monitor.ping_addresses` in the inventory names what it pings"))
+        ))
     }
 
     /// Asks it again and again; returns once it has been asked for the first time.
@@ -143,7 +143,7 @@ mod tests {
         assert!(network.answers().await);
         let silent = Network::of(&[NOBODY.into()]).unwrap();
         let refused = silent.require("switchover of `c`").await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Refused);
+        assert_eq!((refused.kind, refused.guard), (Kind::Refused, Some(Guard::G02)));
         assert!(refused.because.contains("ping addresses"), "{refused}");
         assert!(!*silent.watch().await.answers.borrow());
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::guard;
+use crate::core::guard::{self, Guard};
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
 use crate::core::playbook::Operation;
@@ -29,7 +29,7 @@ use crate::io::teller::Teller;
 use hands::RealHands;
 use preparing::events_ran;
 
-pub use preparing::{Prepared, uses_gtid};
+pub use preparing::{Prepared, has_gtids, uses_gtid};
 
 /// An operation asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Request {
     Switchover {
         /// To whom; the only candidate otherwise.
         to: Option<String>,
+        /// For how long writes may be refused; what the inventory says otherwise.
+        write_refused_max: Option<Duration>,
     },
     /// Replace a writer that evidence holds to be dead.
     Failover {
@@ -182,6 +184,13 @@ impl Performer<'_> {
         standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation_with(&seats))?;
         let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
+        if let Request::Switchover {
+            write_refused_max: Some(longest),
+            ..
+        } = request
+        {
+            prepared.opening.write_refused_max = Some(*longest);
+        }
         if let Some(address) = request.address() {
             prepared.opening.address = Some(address);
             prepared.address = Some(address);
@@ -227,7 +236,7 @@ impl Performer<'_> {
             }
             Err(error) => {
                 return Err(
-                    Trouble::new(Kind::Refused, "the run's journal cannot be begun", error)
+                    Trouble::refused(Guard::G05, "the run's journal cannot be begun", error)
                         .hint("free some space in the state directory, or make it writable"),
                 );
             }
@@ -344,16 +353,13 @@ impl Performer<'_> {
         match self.dir.load() {
             Ok(standing) => Ok(standing),
             Err(trouble) if matches!(request, Request::Failover { .. }) => Err(trouble),
-            Err(trouble) => Err(Trouble {
-                kind: Kind::Refused,
-                ..trouble
-            }),
+            Err(trouble) => Err(trouble.into_refusal(Guard::G05)),
         }
     }
 
     pub(super) fn alarm(&self, trouble: &Trouble) {
         self.teller.tell(Event::Alarm {
-            what: format!("{}: {}", trouble.what, trouble.because),
+            what: format!("{}: {}", trouble.what, trouble.reason()),
             hint: trouble.hint.clone(),
         });
     }

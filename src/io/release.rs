@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::core::cluster::{Cluster, HostName};
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::hosts::HostState;
 use crate::core::release::{self, Entering, Leaving, Way};
 use crate::core::repair::{self, Fix};
@@ -102,7 +102,13 @@ impl Performer<'_> {
         let mut switchover = None;
         if leaving == Leaving::AfterSwitchover {
             let performed = self
-                .perform_held(&Request::Switchover { to: None }, &[])
+                .perform_held(
+                    &Request::Switchover {
+                        to: None,
+                        write_refused_max: None,
+                    },
+                    &[],
+                )
                 .await
                 .map_err(|trouble| not_handed_over(host, trouble))?;
             standing = performed.standing.clone();
@@ -122,10 +128,9 @@ impl Performer<'_> {
             standing.offline.insert(host.clone(), clock::now());
             standing.released.remove(host);
             standing.touch();
-            self.dir.save(&standing).map_err(|trouble| Trouble {
-                kind: Kind::Refused,
-                ..trouble
-            })?;
+            self.dir
+                .save(&standing)
+                .map_err(|trouble| trouble.into_refusal(Guard::G05))?;
         }
         let (moved, stopped) = self.clear(host, &mut standing, online, &facts).await?;
         Ok(Changed {
@@ -298,6 +303,6 @@ fn not_handed_over(host: &HostName, trouble: Trouble) -> Trouble {
         kind: Kind::Refused,
         what: format!("`{host}` was not taken out of service"),
         because: format!("it is the writer, and {}: {}", trouble.what, trouble.because),
-        hint: trouble.hint,
+        ..trouble
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::run::{Ending, Happening, Next, Run};
 use crate::core::settlement::{self, CutOff, Sight, Verdict};
 use crate::core::standing::{Owed, Return, Standing};
@@ -32,11 +32,7 @@ pub async fn open_runs(
         return Ok(facts);
     }
     let open = journal::open_runs(&performer.dir).map_err(|error| {
-        Trouble::new(
-            Kind::Refused,
-            "the journals of earlier runs cannot be read",
-            error,
-        )
+        Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
     })?;
     let mut facts = facts;
     for run in open {
@@ -66,8 +62,8 @@ async fn settle(
         return close_untouched(performer, &open, standing);
     }
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
-        Trouble::new(
-            Kind::Refused,
+        Trouble::refused(
+            Guard::G05,
             format!("the journal of run {name} cannot be continued"),
             error,
         )
@@ -187,8 +183,8 @@ fn close_untouched(
     standing: &mut Standing,
 ) -> Result<(), Trouble> {
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
-        Trouble::new(
-            Kind::Refused,
+        Trouble::refused(
+            Guard::G05,
             format!("the journal of run {} cannot be ended", open.opening.run),
             error,
         )

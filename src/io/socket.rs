@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::core::guard::Guard;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{CheckView, ClusterView};
 use crate::io::monitor::Question;
@@ -79,12 +80,11 @@ pub async fn serve(
     clusters: BTreeMap<String, mpsc::Sender<Question>>,
 ) -> Result<std::convert::Infallible, Trouble> {
     let listener = listen(path).map_err(|error| {
-        Trouble::new(
-            Kind::Refused,
+        Trouble::refused(
+            Guard::G61,
             format!("the monitor's socket `{}` cannot be made", path.display()),
             error,
         )
-        .hint("`monitor.socket` in the inventory names it; its directory must be writable")
     })?;
     let clusters = Arc::new(clusters);
     loop {
@@ -277,6 +277,16 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
     use tokio::io::AsyncReadExt as _;
+
+    #[tokio::test]
+    async fn a_door_that_cannot_be_made_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        // A file stands where its directory should be.
+        fs::write(dir.path().join("run"), "").unwrap();
+        let path = dir.path().join("run/mmm.sock");
+        let refused = serve(&path, String::new(), BTreeMap::new()).await.unwrap_err();
+        assert_eq!(refused.guard, Some(Guard::G61), "{refused}");
+    }
 
     /// A door served for real, before a cluster whose loop answers every question with generation 7.
     async fn served(directory: &Path) -> PathBuf {

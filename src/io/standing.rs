@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::core::guard::Guard;
 use crate::core::standing::{STANDING_VERSION, Standing};
 use crate::core::trouble::{Kind, Trouble};
 
@@ -40,8 +41,8 @@ impl StateDir {
             probe.as_file().sync_all()
         };
         attempt().map_err(|error| {
-            Trouble::new(
-                Kind::Refused,
+            Trouble::refused(
+                Guard::G05,
                 format!("the state directory `{}` cannot be written", self.0.display()),
                 error,
             )
@@ -198,6 +199,16 @@ mod tests {
         assert_eq!(state.load().unwrap(), standing);
         fs::write(state.path().join("standing.json"), "{\"version\": 9").unwrap();
         assert!(state.load().unwrap_err().what.contains("standing.json"));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_refuses_operations() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::of(dir.path(), "test");
+        // A file stands where the directory should be.
+        fs::write(state.path(), "").unwrap();
+        let refused = state.prepare().unwrap_err();
+        assert_eq!(refused.guard, Some(Guard::G05), "{refused}");
     }
 
     #[test]

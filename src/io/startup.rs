@@ -4,11 +4,11 @@
 use crate::core::cluster::{HostName, StartMode};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::mode::{Deed, Mode};
 use crate::core::standing::{Owed, Return, Standing};
 use crate::core::startup::{self, StartRule, Verdict};
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::trouble::Trouble;
 use crate::io::clock;
 use crate::io::hold::Hold;
 use crate::io::lock::LocalLock;
@@ -201,12 +201,11 @@ impl Performer<'_> {
         if self.may(standing, deed) {
             return Ok(());
         }
-        Err(Trouble::new(
-            Kind::Refused,
+        Err(Trouble::refused(
+            Guard::G03,
             format!("nothing was done to `{}`", self.fleet.entry().cluster.name),
             format!("it has been put into {} mode meanwhile", standing.mode),
-        )
-        .hint("`mmm set-active` lets the monitor act by itself again"))
+        ))
     }
 
     fn tell_mode(&self, from: Mode, entered: &Standing) {

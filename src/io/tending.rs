@@ -7,7 +7,7 @@ use crate::config::inventory::Service;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::gtid::{self, Compared, Surplus};
-use crate::core::guard;
+use crate::core::guard::{self, Guard};
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
 use crate::core::roles::Eligible;
@@ -17,7 +17,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::hold::Hold;
-use crate::io::operation::{Performed, Performer, Request};
+use crate::io::operation::{Performed, Performer, Request, has_gtids};
 use crate::io::settle;
 
 /// One fix may take so long.
@@ -301,56 +301,48 @@ impl Performer<'_> {
             .collect();
         self.announce_from_others(host, &taken).await;
         let facts = self.fleet.look_everywhere().await;
-        let what = format!("`{host}` did not rejoin `{}`", cluster.name);
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());
         let both = facts
             .get(host)
             .and_then(|facts| facts.mysql.up())
             .zip(facts.get(&writer).and_then(|facts| facts.mysql.up()));
-        let Some((returning, leading)) = both else {
-            return Err(Trouble::new(
-                Kind::Refused,
-                what,
-                format!("`{host}` and the writer `{writer}` could not both be asked"),
-            ));
+        let compared = match both {
+            Some((returning, leading)) => {
+                let compared = gtid::compare(&returning.history(leading), &leading.history(returning));
+                Some(self.read_on(host, compared, leading.server_id).await)
+            }
+            None => None,
         };
-        let compared = gtid::compare(&returning.history(leading), &leading.history(returning));
-        match self.read_on(host, compared).await {
-            Compared::Nothing => {
-                self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
-                    .await
-            }
-            Compared::Extra(surplus) => {
-                let surplus = surplus.to_string();
-                let kept_out = Return::KeptOut {
-                    surplus: surplus.clone(),
-                };
-                self.progress(&mut standing, host, kept_out);
-                Err(Trouble::new(
-                    Kind::Refused,
-                    what,
-                    format!("it has transactions that the writer `{writer}` has not: {surplus}"),
-                )
-                .hint("save what you need from it, rebuild it from the writer, then `mmm rejoin`"))
-            }
-            Compared::Unknown(why) => Err(Trouble::new(
-                Kind::Refused,
-                what,
-                format!("it cannot be compared with the writer: {why}"),
-            )),
+        if let Some(Compared::Extra(surplus)) = &compared {
+            let surplus = surplus.to_string();
+            self.progress(&mut standing, host, Return::KeptOut { surplus });
         }
+        // One of a pair that followed the other before knows its place in the other's log.
+        let address = cluster.host(&writer).map(|writer| writer.address.to_string());
+        let goes_on = both.is_some_and(|(returning, _)| {
+            returning
+                .replicas
+                .first()
+                .is_some_and(|channel| Some(&channel.source_host) == address.as_ref())
+        });
+        let knows_its_place = goes_on || has_gtids(&facts);
+        guard::follow_again(cluster, host, &writer, compared.as_ref(), knows_its_place)?;
+        self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
+            .await
     }
 
     /// Without GTIDs a log that goes on behind what the writer received need not hold transactions: a server that
     /// restarts begins a new file. So what stands there is read.
-    async fn read_on(&self, host: &HostName, compared: Compared) -> Compared {
+    async fn read_on(&self, host: &HostName, compared: Compared, writer: u32) -> Compared {
         let Compared::Extra(Surplus::Files { from, .. }) = &compared else {
             return compared;
         };
-        match self.fleet.logged_since(host, from).await {
+        match self.fleet.logged_since(host, from, writer).await {
             Ok(None) => Compared::Nothing,
             Ok(Some(_)) => compared,
-            Err(why) => Compared::Unknown(format!("what stands in its log behind `{from}` is not known: {why}")),
+            Err(why) => Compared::Unknown(format!(
+                "what stands in its log behind `{from}` is not known: {why}"
+            )),
         }
     }
 
@@ -358,8 +350,8 @@ impl Performer<'_> {
     async fn quarantine(&self, host: &HostName, server_is_up: bool) -> Result<(), Trouble> {
         let cluster = &self.fleet.entry().cluster;
         let refuse = |because: String| {
-            Trouble::new(
-                Kind::Refused,
+            Trouble::refused(
+                Guard::G44,
                 format!("`{host}` could not be made harmless"),
                 because,
             )

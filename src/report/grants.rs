@@ -4,11 +4,7 @@ use crate::core::facts::Version;
 use crate::core::preflight::{AccountKind, needs};
 
 /// The three accounts, in the order in which they are explained.
-const KINDS: [AccountKind; 3] = [
-    AccountKind::Monitor,
-    AccountKind::Agent,
-    AccountKind::Replication,
-];
+const KINDS: [AccountKind; 3] = [AccountKind::Monitor, AccountKind::Agent, AccountKind::Replication];
 
 /// Statements for a server of that version. `user` gives each account's name. Passwords are left to whoever runs them.
 pub fn text(version: Version, user: impl Fn(AccountKind) -> String) -> String {

@@ -5,5 +5,6 @@ pub mod grants;
 pub mod line;
 pub mod log;
 pub mod preflight;
+pub mod readiness;
 pub mod reporter;
 pub mod show;

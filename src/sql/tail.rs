@@ -19,8 +19,8 @@ const BY_ITSELF: [&str; 8] = [
     "Heartbeat",
 ];
 
-/// Few files begin or end with more events than this that are no transaction; whatever comes after counts as one.
-const EVENTS_AT_MOST: usize = 20;
+/// How many events one answer to [`events`] has at most.
+const PAGE: usize = 500;
 
 /// The files in the answer to [`FILES`] that reach behind `place`, each with the offset to read it from.
 pub fn files(listed: &[Row], place: &BinlogPosition) -> Vec<(String, u64)> {
@@ -40,21 +40,36 @@ pub fn files(listed: &[Row], place: &BinlogPosition) -> Vec<(String, u64)> {
 /// The question for the events of a file from an offset on.
 pub fn events(file: &str, from: u64) -> String {
     let file = file.replace('\\', "\\\\").replace('\'', "''");
-    format!("SHOW BINLOG EVENTS IN '{file}' FROM {from} LIMIT {EVENTS_AT_MOST}")
+    format!("SHOW BINLOG EVENTS IN '{file}' FROM {from} LIMIT {PAGE}")
 }
 
-/// The offset of the first event that belongs to a transaction, in the answer to [`events`].
+/// What an answer to [`events`] comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// A transaction that is not the writer's begins or goes on at this offset.
+    Transaction(u64),
+    /// None so far; read on from this offset.
+    More(u64),
+    /// None in this file.
+    Nothing,
+}
+
+/// Looks for an event of a transaction in the answer to [`events`]. What the server of that id wrote came from it, so it
+/// is left out: a server that restarts replicates by itself until somebody stops it.
 ///
 /// # Errors
 /// The answer has other columns.
-pub fn first_transaction(events: &[Row]) -> Result<Option<u64>, Misread> {
-    for (index, event) in events.iter().enumerate() {
+pub fn look(events: &[Row], writer: u32) -> Result<Found, Misread> {
+    for event in events {
         let by_itself = BY_ITSELF.contains(&event.need(&["Event_type"])?);
-        if !by_itself || index + 1 == EVENTS_AT_MOST {
-            return event.read(&["Pos"]).map(Some);
+        if !by_itself && event.read::<u32>(&["Server_id"])? != writer {
+            return event.read(&["Pos"]).map(Found::Transaction);
         }
     }
-    Ok(None)
+    match events.last() {
+        Some(last) if events.len() == PAGE => last.read(&["End_log_pos"]).map(Found::More),
+        _ => Ok(Found::Nothing),
+    }
 }
 
 #[cfg(test)]
@@ -78,22 +93,40 @@ mod tests {
         );
         assert_eq!(
             events("o'bin.1", 4),
-            "SHOW BINLOG EVENTS IN 'o''bin.1' FROM 4 LIMIT 20"
+            "SHOW BINLOG EVENTS IN 'o''bin.1' FROM 4 LIMIT 500"
         );
     }
 
     #[test]
-    fn what_a_server_writes_by_itself_is_no_transaction() {
-        let event = |kind: &str| row(&[("Pos", "120"), ("Event_type", kind)]);
-        assert_eq!(first_transaction(&[event("Stop")]), Ok(None));
+    fn what_a_server_writes_by_itself_or_has_from_the_writer_is_nothing_extra() {
+        let event = |kind: &str, server: &str| {
+            row(&[
+                ("Pos", "120"),
+                ("Event_type", kind),
+                ("Server_id", server),
+                ("End_log_pos", "154"),
+            ])
+        };
+        let nothing = [
+            event("Format_desc", "1"),
+            event("Previous_gtids", "1"),
+            event("Stop", "1"),
+        ];
+        assert_eq!(look(&nothing, 2), Ok(Found::Nothing));
         assert_eq!(
-            first_transaction(&[event("Format_desc"), event("Previous_gtids"), event("Rotate")]),
-            Ok(None)
+            look(&[event("Format_desc", "1"), event("Query", "2")], 2),
+            Ok(Found::Nothing)
         );
-        assert_eq!(first_transaction(&[event("Format_desc"), event("Query")]), Ok(Some(120)));
+        assert_eq!(
+            look(&[event("Query", "2"), event("Query", "1")], 2),
+            Ok(Found::Transaction(120))
+        );
         // A kind that nobody knows might be a write.
-        assert_eq!(first_transaction(&[event("Anonymous_Gtid")]), Ok(Some(120)));
-        assert!(first_transaction(&[row(&[("Pos", "4")])]).is_err());
-        assert_eq!(first_transaction(&vec![event("Rotate"); EVENTS_AT_MOST]), Ok(Some(120)));
+        assert_eq!(
+            look(&[event("Anonymous_Gtid", "1")], 2),
+            Ok(Found::Transaction(120))
+        );
+        assert_eq!(look(&vec![event("Xid", "2"); PAGE], 2), Ok(Found::More(154)));
+        assert!(look(&[row(&[("Pos", "4")])], 2).is_err());
     }
 }

@@ -238,7 +238,7 @@ fn what_a_user_of_mmm_types_does_what_it_did() {
         ("db3 changed from REPLICATION_DELAY to ONLINE", "H15"),
         ("db3 changed from ONLINE to REPLICATION_FAIL", "H13"),
     ] {
-        changed(&watch, change, because);
+        changed(&watch, change, &[because]);
     }
 
     let told = mmm(&lab, &["@test_mmm", "move_role", "writer", "db2"], 0).stdout;
@@ -263,14 +263,14 @@ fn what_a_user_of_mmm_types_does_what_it_did() {
     assert_eq!(lab.who_has(WRITER).unwrap(), ["db2"]);
 }
 
-/// Demands that the monitor's log told a change of state and the rule it came by, in one line.
+/// Demands that the monitor's log told a change of state and one of these rules it came by, in one line.
 #[track_caller]
-fn changed(watch: &Watch<'_>, change: &str, because: &str) {
+fn changed(watch: &Watch<'_>, change: &str, because: &[&str]) {
     let said = watch.said();
     let told = said
         .lines()
-        .any(|line| line.contains(change) && line.contains(because));
-    assert!(told, "`{change}` by {because} is not in\n{said}");
+        .any(|line| line.contains(change) && because.iter().any(|rule| line.contains(rule)));
+    assert!(told, "`{change}` by {because:?} is not in\n{said}");
 }
 
 #[test]
@@ -315,13 +315,11 @@ fn a_killed_master_is_replaced_and_comes_back_online_by_itself() {
     });
     let waited = host(&view, "db1").since.unwrap().since(back);
     assert!(waited >= AUTO_SET_ONLINE, "{waited:?}");
-    changed(&watch, "db1 changed from ONLINE to HARD_OFFLINE", "H05");
-    changed(
-        &watch,
-        "db1 changed from HARD_OFFLINE to AWAITING_RECOVERY",
-        "H18",
-    );
-    changed(&watch, "db1 changed from AWAITING_RECOVERY to ONLINE", "H22");
+    changed(&watch, "db1 changed from ONLINE to HARD_OFFLINE", &["H05"]);
+    // By which, hangs on whether its check or its comparison with the new writer comes first.
+    let back = "db1 changed from HARD_OFFLINE to AWAITING_RECOVERY";
+    changed(&watch, back, &["H06", "H18"]);
+    changed(&watch, "db1 changed from AWAITING_RECOVERY to ONLINE", &["H22"]);
     watch.until("all to be well", |view| {
         view.rule == "R03" && view.warnings.is_empty()
     });

@@ -117,7 +117,10 @@ fn by_position_a_replica_that_is_ahead_is_kept_out_and_named() {
     load.until_acknowledged("db2", 2, ACTS_WITHIN).unwrap();
     watch.until("db3 to be named", |view| warns(view, NOT_LEVEL));
     let status = lab.db3().replication().unwrap().unwrap();
-    assert_eq!(status.io_running, "No", "it may receive nothing more of the old writer");
+    assert_eq!(
+        status.io_running, "No",
+        "it may receive nothing more of the old writer"
+    );
     let report = load.stop_and_judge(&[lab.db2()], unplanned(1)).unwrap();
     one_writer_at_a_time(&report);
     assert_eq!(lab.writable_hosts(), ["db2"]);

@@ -265,7 +265,7 @@ fn killed_at_random_while_roles_move() {
     is_in_order(&lab).unwrap();
     let second = mmm(&lab, &["monitor"], 4);
     assert!(
-        second.stderr.contains("another monitor holds"),
+        second.stderr.contains("another monitor holds") && second.stderr.contains("guard: G60 "),
         "{}",
         second.stderr
     );

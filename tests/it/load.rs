@@ -125,6 +125,95 @@ fn a_root_client_and_an_event_that_go_on_writing_are_noticed() {
     nothing_is_lost(&lab);
 }
 
+#[test]
+fn a_read_lock_keeps_root_from_writing_while_the_writer_moves() {
+    let lab = super::cluster::cluster_with(&|yaml| yaml + "    switchover: { read_lock: true }\n");
+    let db1 = lab.db1();
+    db1.sql(SLIPS).unwrap();
+    let _client = write_as_root(db1);
+    until(SOON, "rows of the client", || {
+        db1.value("SELECT COUNT(*) FROM app.slips")
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            > 20
+    })
+    .unwrap();
+    let output = mmm(&lab, &["switchover", "--to", "db2"], 0);
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(said.contains("Unlock its tables"), "{said}");
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+}
+
+/// A client that has begun a transaction on this host and does not end it.
+fn write_for_long(host: &Host) -> Background {
+    let line = "exec mariadb -e \"START TRANSACTION; \
+                INSERT INTO app.slips (who, server) VALUES ('long', @@server_id); SELECT SLEEP(300)\"";
+    host.spawn(["sh", "-c", line]).unwrap()
+}
+
+#[test]
+fn a_long_transaction_is_not_interrupted_and_slow_moves_are_given_up() {
+    let lab = super::cluster::cluster_with(&|yaml| {
+        yaml.replace(
+            "    writer_role: writer\n",
+            "    writer_role: writer\n    playbooks: /etc/mmm/playbooks\n",
+        )
+    });
+    let override_duties = "mkdir -p /etc/mmm/playbooks/duties";
+    lab.box_().sh(override_duties).unwrap().ok().unwrap();
+    let db1 = lab.db1();
+    db1.sql(SLIPS).unwrap();
+    let long = write_for_long(db1);
+    until(SOON, "it to have been writing for 3 s", || {
+        let age = "SELECT MAX(time) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'";
+        db1.value(age)
+            .is_ok_and(|age| age.parse::<u64>().is_ok_and(|age| age >= 3))
+    })
+    .unwrap();
+    let refused = mmm(&lab, &["switchover", "--to", "db2"], 4);
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(said.contains("has been writing for"), "{said}");
+    assert_eq!(lab.writable_hosts(), ["db1"]);
+    drop(long);
+    let session = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'";
+    let session = db1.value(session).unwrap();
+    db1.sql(&format!("KILL {session}")).unwrap();
+
+    let file = "/etc/mmm/playbooks/duties/catch-up.yaml";
+    lab.box_().write(file, SLOW_CATCH_UP).unwrap();
+    let arguments = ["switchover", "--to", "db2", "--write-refused-max", "700ms"];
+    let load = lab.start_load(Writers::default()).unwrap();
+    let undone = mmm(&lab, &arguments, 5);
+    assert!(undone.stdout.contains("Undone"), "{}", undone.stdout);
+    assert_eq!(lab.writable_hosts(), ["db1"]);
+    assert_eq!(lab.who_has("10.77.0.100").unwrap(), ["db1"]);
+    load.until_acknowledged("db1", ROWS_OF_A_SECOND, SOON).unwrap();
+    let hosts: Vec<&Host> = lab.databases().collect();
+    let report = load
+        .stop_and_judge(
+            &hosts,
+            Expect {
+                handovers: 0,
+                ..Expect::default()
+            },
+        )
+        .unwrap();
+    eprintln!("a move given up after 700 ms:\n{report}");
+    assert_eq!(report.verdict(), [], "{report}");
+}
+
+/// One that nobody waits for to the end.
+const SLOW_CATCH_UP: &str = "duty: catch-up
+says: wait until {{ host.name }} has everything from {{ source.name }}
+needs: [source, file, position, gtid]
+changes: nothing
+within: 10s
+steps:
+  - name: Everything has arrived
+    run: sleep 8
+";
+
 /// As shipped, and slow: between opening the new writer and looking at the old one passes a second.
 const SLOW_ANNOUNCEMENT: &str = "duty: announce
 says: announce {{ address.ip }} from {{ host.name }}

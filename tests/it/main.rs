@@ -13,6 +13,7 @@ mod beside;
 mod check;
 mod cluster;
 mod cutoff;
+mod election;
 mod errors;
 mod expiry;
 mod failover;

@@ -104,7 +104,8 @@ fn roles_that_are_not_the_writers_move_by_command_and_stay() {
     watch.until("the double to be gone", |view| view.warnings.is_empty());
 
     // In passive mode addresses are only written down.
-    mmm(&lab, &["set-ip", REPORT, from], 4);
+    let refused = mmm(&lab, &["set-ip", REPORT, from], 4);
+    assert!(refused.stderr.contains("guard: G55 "), "{}", refused.stderr);
     mmm(&lab, &["set-passive"], 0);
     mmm(&lab, &["move-role", "report", from], 4);
     mmm(&lab, &["set_ip", REPORT, from], 0);
@@ -205,6 +206,20 @@ fn readers_that_speak_ipv6_leave_a_replica_that_does_not_apply_and_come_back() {
 
     lab.db3().sql("START SLAVE").unwrap();
     until(ACTS_WITHIN, "one on each again", even).unwrap();
+
+    // A machine that is nobody of ours takes one of them.
+    let take = |verb: &str, options: &str| format!("ip address {verb} {address}/128 dev eth0{options}");
+    lab.client().sh(&take("add", " nodad")).unwrap().ok().unwrap();
+    watch.until("the double to be noticed", |view| {
+        warns(
+            view,
+            &format!("another machine on the network answers for {address}"),
+        )
+    });
+    lab.client().sh(&take("del", "")).unwrap().ok().unwrap();
+    watch.until("the double to be gone", |view| {
+        !warns(view, "another machine on the network")
+    });
     let at_rest = lab
         .db2()
         .sh("cat /proc/sys/net/ipv6/conf/eth0/ndisc_notify /proc/sys/net/ipv6/conf/eth0/accept_dad");
@@ -242,5 +257,6 @@ fn a_forced_move_of_the_writer_lets_the_host_catch_up_first_or_says_what_would_b
     .unwrap();
     let refused = mmm(&lab, &["move-role", "writer", "db1", "--force"], 4);
     assert!(refused.stderr.contains("it would lose"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("guard: G37 "), "{}", refused.stderr);
     assert_eq!(lab.writable_hosts(), ["db2"], "nothing was touched");
 }

@@ -8,9 +8,11 @@ use mmm::config::inventory::ClusterEntry;
 use mmm::config::playbook;
 use mmm::core::cluster::HostName;
 use mmm::core::event::Event;
+use mmm::core::evidence::Rung;
+use mmm::core::guard::Guard;
+use mmm::core::moment::Moment;
 use mmm::core::roles::Eligible;
-use mmm::core::standing::{Mode, Return, Standing};
-use mmm::core::trouble::Kind;
+use mmm::core::standing::{Mode, Owed, Return, Standing};
 use mmm::io::fleet::Fleet;
 use mmm::io::network::Network;
 use mmm::io::operation::{Performer, Request};
@@ -175,12 +177,13 @@ async fn two_writable_servers_make_a_careful_start_passive_and_then_nothing_is_t
         monitor
             .perform(&Request::Switchover {
                 to: Some("db2".into()),
+                write_refused_max: None,
             })
             .await
             .unwrap_err(),
         monitor.take_back(&hosts[1]).await.unwrap_err(),
     ] {
-        assert_eq!(refused.kind, Kind::Refused);
+        assert_eq!(refused.guard, Some(Guard::G03));
         assert!(refused.because.contains("passive mode"), "{refused}");
     }
     assert_eq!(told.all(), []);
@@ -277,17 +280,39 @@ async fn nothing_is_begun_while_no_ping_address_answers() {
     let requests = [
         Request::Switchover {
             to: Some("db2".into()),
+            write_refused_max: None,
         },
         Request::Reopen,
         Request::Rejoin { host: "db2".into() },
     ];
     for request in requests {
         let refused = person.perform(&request).await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Refused);
+        assert_eq!(refused.guard, Some(Guard::G02));
         assert!(refused.because.contains("ping addresses"), "{refused}");
     }
     assert!(
         !stage.state().path().join("lock").exists(),
         "not even the lock was taken"
     );
+}
+
+#[tokio::test]
+async fn a_replaced_writer_that_cannot_be_made_harmless_is_not_taken_back() {
+    let servers = [Mariadbd::start(1).await, Mariadbd::start(2).await];
+    let stage = Stage::new([&servers[0], &servers[1]], "{}").await;
+    let owed = Owed {
+        since: Moment(1),
+        run: "r".into(),
+        rung: Rung::Silence,
+        progress: Return::Awaited,
+    };
+    let standing = Standing {
+        owed: [("db2".into(), owed)].into(),
+        ..on_record("db1", Mode::Active)
+    };
+    stage.stands(&standing);
+    let (person, _told) = stage.performer(false, Network::default());
+    let refused = person.take_back(&"db2".into()).await.unwrap_err();
+    assert_eq!(refused.guard, Some(Guard::G44), "{refused}");
+    assert_eq!(stage.state().load().unwrap(), standing, "it is owed as before");
 }

@@ -75,6 +75,7 @@ impl Stage {
                 event_scheduler: EventScheduler::On,
                 semi_sync: None,
                 prepared_xa: Some(0),
+                filters: None,
             },
             mute: None,
             deaf: None,

@@ -93,7 +93,11 @@ fn every_story_ends_as_it_is_written() {
         }
         found.extend(differences(&file, &paragraphs));
     }
-    for rule in explain::all() {
+    // Guards refuse what is asked for: `tests/guards.rs` says where each is seen to block.
+    for rule in explain::all()
+        .into_iter()
+        .filter(|rule| !rule.number.starts_with('G'))
+    {
         let excused = NOT_TOLD.iter().any(|(number, _)| *number == rule.number);
         match (met.contains(&rule.number), excused) {
             (false, false) => found.push(format!("{}: no story meets it: {}", rule.number, rule.sentence)),

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mmm::core::cluster::{
-    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Recovery, Role,
-    RoleMode, StartMode, StartPolicy, Unfenced,
+    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Promotion, Recovery,
+    Role, RoleMode, StartMode, StartPolicy, SwitchoverPolicy, Unfenced,
 };
 use mmm::core::evidence::Means;
 use serde_json::json;
@@ -52,9 +52,10 @@ impl Default for Setting {
                 rep_threads: timing,
                 rep_backlog: timing,
             },
+            switchover: SwitchoverPolicy::default(),
             failover: FailoverPolicy {
                 unfenced: Unfenced::IfSilentToAll,
-                automatic: true,
+                ..FailoverPolicy::default()
             },
             start: StartPolicy::default(),
             recovery: Recovery::default(),
@@ -72,6 +73,7 @@ fn host(name: &str, last: u8, mode: HostMode, peer: Option<&str>) -> Host {
         address: [10, 0, 0, last].into(),
         mode,
         peer: peer.map(Into::into),
+        promotion: Default::default(),
     }
 }
 
@@ -83,6 +85,27 @@ impl Setting {
                 let last = u8::try_from(self.cluster.hosts.len() + 1).unwrap();
                 self.cluster.hosts.push(host(name, last, HostMode::Slave, None));
             }
+            ["master", name] => {
+                let last = u8::try_from(self.cluster.hosts.len() + 1).unwrap();
+                self.cluster.hosts.push(host(name, last, HostMode::Master, None));
+                self.cluster.roles[0].hosts.push((*name).into());
+            }
+            ["promotion", name, when] => {
+                let host = self
+                    .cluster
+                    .hosts
+                    .iter_mut()
+                    .find(|host| host.name.as_str() == *name)?;
+                host.promotion = match *when {
+                    "prefer" => Promotion::Prefer,
+                    "never" => Promotion::Never,
+                    other => return Some(Err(format!("`promotion` has no `{other}`"))),
+                };
+            }
+            ["failover", "max_behind", time] => match words::span(time) {
+                Ok(span) => self.cluster.failover.max_behind = Some(span),
+                Err(error) => return Some(Err(error)),
+            },
             ["role", name, "balanced", "on", rest @ ..] => {
                 return Some(self.role(name, RoleMode::Balanced, rest));
             }

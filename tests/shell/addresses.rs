@@ -60,6 +60,7 @@ async fn perform_for(shell: &mut Local, duty: &str, address: &str) -> DutyReport
             gtid: true,
         },
         unit: None,
+        max_write_s: 2,
         spared_users: Vec::new(),
         old: None,
         registered: BTreeMap::new(),
@@ -241,6 +242,22 @@ async fn an_ipv6_address_is_announced_by_the_kernel_when_it_is_told_to_and_not_b
             )
             .await;
         }
+        // The host itself does not answer the question who else does.
+        let asked = perform_for(&mut shell, "probe-duplicate", IP).await;
+        assert_eq!(asked.outcome, DutyOutcome::Done, "{asked:#?}");
+        answer(
+            &mut shell,
+            &format!("{inside} address add {IP}/128 dev eth1 nodad"),
+        )
+        .await;
+        let asked = perform_for(&mut shell, "probe-duplicate", IP).await;
+        assert!(
+            matches!(
+                &asked.outcome,
+                DutyOutcome::Failed { why: Failure::Unexpected(answer), .. } if answer.contains(':')
+            ),
+            "{asked:#?}"
+        );
         let removed = perform_for(&mut shell, "remove-address", IP).await;
         assert_eq!(removed.outcome, DutyOutcome::Done, "{removed:#?}");
         answer(&mut shell, &format!("kill {pid}")).await;

@@ -11,8 +11,9 @@ use tokio::process::Child;
 use super::server::{Server, wait_for};
 use super::{Local, login, open, soon};
 
-struct Host {
-    server: Server,
+/// A server with a warm shell beside it.
+pub struct Host {
+    pub server: Server,
     shell: Local,
     _child: Child,
     registered: BTreeMap<String, String>,
@@ -28,7 +29,7 @@ fn speaks() -> Speaks {
 }
 
 impl Host {
-    async fn start(id: u32) -> Host {
+    pub async fn start(id: u32) -> Host {
         let server = Server::start(id);
         let (shell, child) = open(
             if id.is_multiple_of(2) { "dash" } else { "bash" },
@@ -72,6 +73,7 @@ impl Host {
                 gtid: true,
             },
             unit: None,
+            max_write_s: 2,
             spared_users: ["agent", "repl", "monitor"].map(str::to_owned).to_vec(),
             old: self.old.clone(),
             registered: self.registered.clone(),
@@ -81,7 +83,7 @@ impl Host {
         playbook::render(playbook, duty, &speaks(), &scene.context(), within).unwrap()
     }
 
-    async fn perform(&mut self, duty: &str) -> DutyReport {
+    pub async fn perform(&mut self, duty: &str) -> DutyReport {
         let playbook = playbook::load(None).unwrap();
         let script = self.script(&playbook, duty, Duration::from_secs(8));
         let report = self.shell.run(&script, soon()).await;
@@ -93,7 +95,7 @@ impl Host {
         report
     }
 
-    async fn done(&mut self, duty: &str) -> DutyReport {
+    pub async fn done(&mut self, duty: &str) -> DutyReport {
         let report = self.perform(duty).await;
         assert_eq!(
             report.outcome,
@@ -266,6 +268,15 @@ async fn a_dead_writers_last_words_are_applied() {
     hosts[1].done("drain").await;
     assert_eq!(hosts[1].server.sql("SELECT COUNT(*) FROM test.t"), "3000");
     hosts[1].done("stop-replication").await;
+    hosts[1].done("stop-replication").await;
+    // Taken back while the source is dead, and done again.
+    hosts[1].done("resume-replication").await;
+    assert!(
+        hosts[1]
+            .server
+            .sql("SHOW SLAVE STATUS")
+            .contains("\tConnecting\tYes\t")
+    );
     hosts[1].done("stop-replication").await;
     hosts[1].done("allow-writes").await;
     hosts[1].server.sql("INSERT INTO test.t (v) VALUES (1)");

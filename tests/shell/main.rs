@@ -10,6 +10,7 @@
 mod addresses;
 mod duties;
 mod endings;
+mod quiet;
 mod server;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use super::reader::{Given, Reader};
 use super::said::{Cluster, File, Host, Role, Timing};
 use crate::config::diagnostic::closest;
 use crate::config::duration;
-use crate::core::cluster::{HostMode, RoleMode};
+use crate::core::cluster::{HostMode, Promotion, RoleMode};
 
 /// The writer role's name when the cluster does not say it.
 pub const WRITER_ROLE: &str = "writer";
@@ -70,11 +70,29 @@ fn unknown_host(r: &mut Reader<'_>, cluster: &Cluster, name: &Given<String>) {
     );
 }
 
-/// Every master has exactly one peer, another master that names it back; slaves have none.
+/// Of two masters each is the other's peer; where there are more, they need none, and all follow the writer. Slaves have
+/// none, and are never promoted anyway.
 fn peers(r: &mut Reader<'_>, cluster: &Cluster) {
+    let masters = cluster
+        .hosts
+        .iter()
+        .filter(|(_, said)| is(said, HostMode::Master))
+        .count();
+    for (_, said) in &cluster.hosts {
+        if let Some(promotion) = &said.promotion
+            && is(said, HostMode::Slave)
+        {
+            r.error(
+                &promotion.span,
+                "a slave has a `promotion`",
+                "only masters may become the writer",
+                "remove `promotion`, or make it `mode: master`",
+            );
+        }
+    }
     for (name, said) in &cluster.hosts {
         let Some(peer) = &said.peer else {
-            if is(said, HostMode::Master) {
+            if is(said, HostMode::Master) && masters < 3 {
                 r.error(
                     &name.span,
                     format!("master `{}` has no `peer`", name.value),
@@ -272,9 +290,25 @@ fn writer(r: &mut Reader<'_>, cluster_name: &Given<String>, cluster: &Cluster) {
         .into_iter()
         .filter(|(_, said)| is(said, HostMode::Master))
         .collect();
+    let preferred = role
+        .prefer
+        .as_ref()
+        .and_then(|prefer| Some((prefer, host(cluster, &prefer.value)?)));
+    if let Some((prefer, _)) = preferred.filter(|(_, said)| is_never_promoted(said)) {
+        r.error(
+            &prefer.span,
+            format!(
+                "the writer role prefers `{}`, which is never promoted",
+                prefer.value
+            ),
+            "it would never go there",
+            "prefer another host, or remove its `promotion: never`",
+        );
+    }
     let outside = masters.iter().skip(1).find(|(given, said)| {
         let first = masters[0].0;
-        given.value != first.value && said.peer.as_ref().is_some_and(|peer| peer.value != first.value)
+        let is_of_a_pair = said.peer.as_ref().is_some_and(|peer| peer.value != first.value);
+        given.value != first.value && masters.len() == 2 && is_of_a_pair
     });
     if let Some((given, _)) = outside {
         r.error(
@@ -296,6 +330,12 @@ fn writer(r: &mut Reader<'_>, cluster_name: &Given<String>, cluster: &Cluster) {
             "add its peer to the role's `hosts`",
         );
     }
+}
+
+fn is_never_promoted(said: &Host) -> bool {
+    said.promotion
+        .as_ref()
+        .is_some_and(|given| given.value == Promotion::Never)
 }
 
 /// No address stands for two things anywhere in the file.

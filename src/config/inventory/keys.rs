@@ -15,6 +15,7 @@ pub fn unknown_key_hint(key: &str, path: &str, asked: &BTreeSet<&'static str>) -
         "vars",
         "checks",
         "failover",
+        "switchover",
         "start",
         "recovery",
         "playbooks",

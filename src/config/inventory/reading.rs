@@ -5,7 +5,9 @@ use super::reader::{Reader, Section};
 use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Role, Start, Timing};
 use super::settings;
 use super::tree::Node;
-use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::cluster::{
+    CheckKind, FailBack, HostMode, MixedVersions, Promotion, RoleMode, StartMode, Unfenced,
+};
 use crate::core::mode::Mode;
 
 /// Reads the whole file out of its tree.
@@ -130,6 +132,14 @@ fn host(r: &mut Reader<'_>, mut section: Section<'_>) -> Host {
             r.choice(node, &modes)
         }),
         peer: section.get("peer").and_then(|node| r.name(node)),
+        promotion: section.get("promotion").and_then(|node| {
+            let promotions = [
+                ("prefer", Promotion::Prefer),
+                ("neutral", Promotion::Neutral),
+                ("never", Promotion::Never),
+            ];
+            r.choice(node, &promotions)
+        }),
         settings,
     };
     r.close(section);
@@ -211,7 +221,18 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
                 ],
             )
         });
+        wide.max_behind = failover.get("max_behind").and_then(|node| r.duration(node));
+        wide.mixed_versions = failover.get("mixed_versions").and_then(|node| {
+            let words = [
+                ("refuse", MixedVersions::Refuse),
+                ("accept", MixedVersions::Accept),
+            ];
+            r.choice(node, &words)
+        });
         r.close(failover);
+    }
+    if let Some(section) = r.section(section, "switchover") {
+        wide.switchover = switchover(r, section);
     }
     if let Some(section) = r.section(section, "start") {
         wide.start = start(r, section);
@@ -220,6 +241,16 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
         wide.recovery = recovery(r, section);
     }
     wide.playbooks = section.get("playbooks").and_then(|node| r.path(node));
+}
+
+fn switchover(r: &mut Reader<'_>, mut section: Section<'_>) -> said::Switchover {
+    let switchover = said::Switchover {
+        max_write: section.get("max_write").and_then(|node| r.duration_or_zero(node)),
+        write_refused_max: section.get("write_refused_max").and_then(|node| r.duration(node)),
+        read_lock: section.get("read_lock").and_then(|node| r.flag(node)),
+    };
+    r.close(section);
+    switchover
 }
 
 fn start(r: &mut Reader<'_>, mut section: Section<'_>) -> Start {

@@ -13,7 +13,7 @@ use super::resolved::{
 use super::said;
 use crate::core::cluster::{
     CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Flapping, Host, HostMode, HostName,
-    Recovery, Role, StartPolicy, Unfenced,
+    Recovery, Role, StartPolicy, SwitchoverPolicy, Unfenced,
 };
 
 /// MMM's timing, which counts where nothing is said.
@@ -80,7 +80,10 @@ pub fn cluster(
             failover: FailoverPolicy {
                 unfenced: value_of(wide.unfenced, &top.unfenced).unwrap_or(Unfenced::IfSilentToAll),
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
+                max_behind: value_of(wide.max_behind, &top.max_behind),
+                mixed_versions: value_of(wide.mixed_versions, &top.mixed_versions).unwrap_or_default(),
             },
+            switchover: switchover(&wide.switchover, &top.switchover),
             start: start(wide.start, &top.start),
             recovery: recovery(wide.recovery, &top.recovery),
         },
@@ -91,6 +94,18 @@ pub fn cluster(
         playbooks: value_of(wide.playbooks, &top.playbooks),
         vars,
     })
+}
+
+/// Key by key.
+fn switchover(near: &said::Switchover, far: &said::Switchover) -> SwitchoverPolicy {
+    let usual = SwitchoverPolicy::default();
+    let said = |near: &Option<Given<Duration>>, far: &Option<Given<Duration>>| value_of(near.clone(), far);
+    SwitchoverPolicy {
+        max_write: said(&near.max_write, &far.max_write).unwrap_or(usual.max_write),
+        write_refused_max: said(&near.write_refused_max, &far.write_refused_max)
+            .unwrap_or(usual.write_refused_max),
+        read_lock: value_of(near.read_lock.clone(), &far.read_lock).unwrap_or(usual.read_lock),
+    }
 }
 
 fn start(near: said::Start, far: &said::Start) -> StartPolicy {
@@ -196,6 +211,7 @@ fn host(
         address,
         mode,
         peer: said.peer.map(|given| HostName(given.value)),
+        promotion: said.promotion.map(|given| given.value).unwrap_or_default(),
     };
     let entry = HostEntry {
         name,

@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::log;
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
-use crate::core::cluster::{CheckKind, FailBack, HostMode, RoleMode, StartMode, Unfenced};
+use crate::core::cluster::{
+    CheckKind, FailBack, HostMode, MixedVersions, Promotion, RoleMode, StartMode, Unfenced,
+};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -33,9 +35,20 @@ pub struct ClusterWide {
     pub checks: Checks,
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
+    pub max_behind: Option<Given<Duration>>,
+    pub mixed_versions: Option<Given<MixedVersions>>,
+    pub switchover: Switchover,
     pub start: Start,
     pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
+}
+
+/// What a planned move may cost.
+#[derive(Debug, Default)]
+pub struct Switchover {
+    pub max_write: Option<Given<Duration>>,
+    pub write_refused_max: Option<Given<Duration>>,
+    pub read_lock: Option<Given<bool>>,
 }
 
 /// How a monitor begins.
@@ -71,6 +84,7 @@ pub struct Host {
     pub address: Option<Given<IpAddr>>,
     pub mode: Option<Given<HostMode>>,
     pub peer: Option<Given<String>>,
+    pub promotion: Option<Given<Promotion>>,
     pub settings: Settings,
 }
 

@@ -10,7 +10,7 @@ use crate::config::template;
 use crate::core::playbook::{Dialect, Duty, Playbook, Section, Undo};
 
 /// What every template can name.
-pub const ALWAYS: [&str; 14] = [
+pub const ALWAYS: [&str; 16] = [
     "cluster.name",
     "dialect",
     "host.address",
@@ -23,6 +23,8 @@ pub const ALWAYS: [&str; 14] = [
     "role",
     "service.manager",
     "spared_users",
+    "switchover.max_write_s",
+    "switchover.read_lock",
     "with",
     "within",
 ];

@@ -27,6 +27,8 @@ pub struct Scene {
     pub unit: Option<String>,
     /// Accounts whose sessions are never ended: the monitor's, the agent's, replication's.
     pub spared_users: Vec<String>,
+    /// A transaction that has been writing for more seconds is not interrupted.
+    pub max_write_s: u64,
     /// A shell that was lost, when the duty is to settle it.
     pub old: Option<OldShell>,
     /// Values that earlier duties registered, and those an operation was given.
@@ -83,6 +85,12 @@ pub struct SourceScene {
     pub port: u16,
 }
 
+#[derive(Serialize)]
+struct Switchover {
+    max_write_s: u64,
+    read_lock: bool,
+}
+
 /// How hosts replicate from each other.
 #[derive(Debug, Clone)]
 pub struct ReplicationScene {
@@ -118,6 +126,13 @@ impl Scene {
             .set("role", &self.role)
             .set("host", &self.host)
             .set("spared_users", &self.spared_users)
+            .set(
+                "switchover",
+                Switchover {
+                    max_write_s: self.max_write_s,
+                    read_lock: false,
+                },
+            )
             .set("vars", &self.vars)
             .set("with", &self.with)
             .set(

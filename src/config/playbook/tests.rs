@@ -343,6 +343,7 @@ fn every_duty_renders_for_every_dialect() {
                 gtid: true,
             },
             unit: Some("mariadb.service".to_owned()),
+            max_write_s: 2,
             spared_users: vec!["a".to_owned()],
             old: Some(OldShell {
                 session: 4,

@@ -225,7 +225,9 @@ impl Engine {
     /// source dies, the checks of those who follow it may notice first.
     fn peer(&self, now: Moment, host: &Host, judged: &HostRecord) -> Peer {
         let writer = self.standing.writer.as_ref();
-        let Some(peer) = host.peer.as_ref().or(writer) else {
+        // In a pair that is the peer, writer or not; among more masters, all follow the writer.
+        let in_pair = host.peer.as_ref().filter(|_| self.cluster.masters().count() == 2);
+        let Some(peer) = in_pair.or(writer) else {
             return Peer::Away;
         };
         let failing = match self.verdict(&host.name, CheckKind::RepThreads) {

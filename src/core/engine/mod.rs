@@ -1,6 +1,7 @@
 //! One cluster's monitor as a value: inputs with their moment go in, effects come out. It keeps no secrets from
 //! `show` and never waits.
 
+mod electing;
 mod judging;
 mod placing;
 mod remembering;
@@ -17,7 +18,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::core::cluster::{CheckKind, Cluster, HostName};
-use crate::core::election;
+use crate::core::electorate::Memory;
 use crate::core::event::Event;
 use crate::core::evidence::{Evidence, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
@@ -136,6 +137,7 @@ pub struct Engine {
     remembered: Option<Records>,
     remembered_at: Option<Moment>,
     facts: BTreeMap<HostName, HostFacts>,
+    memory: Memory,
     /// Which of our addresses each host held when it could last be looked at.
     last_seen: BTreeMap<HostName, Vec<IpAddr>>,
     /// Addresses for which another machine answers too, and since when.
@@ -188,6 +190,7 @@ impl Engine {
             remembered: None,
             remembered_at: None,
             facts: BTreeMap::new(),
+            memory: Memory::default(),
             last_seen: BTreeMap::new(),
             answered_for: BTreeMap::new(),
             looked_at: BTreeMap::new(),
@@ -232,6 +235,7 @@ impl Engine {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
                 }
                 self.remember_addresses(&host, &facts);
+                self.remember_for_elections(&host, &facts);
                 self.looked_at.insert(host.clone(), now);
                 self.facts.insert(host, *facts);
             }
@@ -245,6 +249,7 @@ impl Engine {
                         }));
                     }
                     self.guard = None;
+                    self.memory.writer = None;
                     self.writer_moved(now);
                 }
                 if standing.generation != self.standing.generation {
@@ -296,6 +301,11 @@ impl Engine {
         self.guard.as_ref()
     }
 
+    /// What could be done about each host that does not obey.
+    pub fn means(&self) -> &BTreeMap<HostName, Means> {
+        &self.means
+    }
+
     /// The standing.
     pub fn standing(&self) -> &Standing {
         &self.standing
@@ -340,7 +350,7 @@ impl Engine {
     /// Alarms once about the same trouble, however often it comes back.
     fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
         self.has_failed = true;
-        let what = format!("{}: {}", trouble.what, trouble.because);
+        let what = format!("{}: {}", trouble.what, trouble.reason());
         if self.complaint.as_ref() != Some(&what) {
             self.complaint = Some(what.clone());
             effects.push(Effect::Tell(Event::Alarm {
@@ -437,15 +447,8 @@ impl Engine {
         }
     }
 
-    /// Who could take over. What keeps a host from it is more than its facts of this moment: a standby whose replication
-    /// was broken before does not become fit because the writer died.
-    fn successor(&self, outgoing: Option<&HostName>) -> Option<HostName> {
-        election::successor(&self.cluster, &self.standing, &self.facts, outgoing, |host| {
-            self.state_of(host)
-        })
-    }
-
-    fn has_looked_everywhere(&self) -> bool {
+    /// Whether every host was looked at that somebody waits for.
+    pub fn has_looked_everywhere(&self) -> bool {
         let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
         hosts.all(|host| self.looked_at.contains_key(host) || self.standing.owed.contains_key(host))
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::{Effect, Engine};
 use crate::core::cluster::{FailBack, HostName};
-use crate::core::election;
 use crate::core::event::Event;
 use crate::core::facts::HostFacts;
 use crate::core::hosts::HostState;
@@ -103,7 +102,10 @@ impl Engine {
             && self.state_of(host) == HostState::Online
             && self.is_fresh(host)
             && self.has_caught_up(host)
-            && election::barred(&self.standing, &self.facts, host).is_none();
+            && self
+                .electorate(self.standing.writer.as_ref())
+                .barred(host)
+                .is_none();
         takes_it.then(|| host.clone())
     }
 
@@ -130,7 +132,7 @@ impl Engine {
                 what: format!(
                     "{address} is on {host}, and another machine on its network answers for it too"
                 ),
-                hint: "find that machine (`arping` shows its hardware address) and take the address off it"
+                hint: "find that machine (`arping`, or `ndisc6` for IPv6, shows its hardware address) and take the address off it"
                     .to_owned(),
             }));
         }

@@ -69,6 +69,19 @@ impl MariaPosition {
         self.0.is_empty()
     }
 
+    /// The later of both in each domain, by number.
+    #[must_use]
+    pub fn or_later(&self, other: &MariaPosition) -> MariaPosition {
+        let mut later = self.clone();
+        for gtid in other.gtids() {
+            let have = later.0.entry(gtid.domain).or_insert(gtid);
+            if have.seq < gtid.seq {
+                *have = gtid;
+            }
+        }
+        later
+    }
+
     /// Whether it is at or past `other` in every domain of `other`, by number. Says nothing about who wrote:
     /// only [`compare`](super::compare) finds a fork.
     pub fn reaches(&self, other: &MariaPosition) -> bool {

@@ -1,5 +1,7 @@
 //! Hosts out of service: no operation uses them, and the refusal says what lets them back in. Hosts that are far behind.
 
+mod blocking;
+
 use super::*;
 use crate::core::facts::Reach;
 use crate::core::moment::Moment;

@@ -75,9 +75,18 @@ fn writers(hosts: &[Subject], findings: &mut Vec<Finding>) {
 
 fn following(subject: &Subject, hosts: &[Subject], findings: &mut Vec<Finding>) {
     let Some(facts) = subject.facts() else { return };
+    let masters = hosts
+        .iter()
+        .filter(|one| one.host.mode == HostMode::Master)
+        .count();
     let wanted: Vec<&Subject> = match (subject.host.mode, &subject.host.peer) {
-        (HostMode::Master, Some(peer)) => hosts.iter().filter(|one| one.host.name == *peer).collect(),
-        (HostMode::Master, None) => return,
+        (HostMode::Master, Some(peer)) if masters == 2 => {
+            hosts.iter().filter(|one| one.host.name == *peer).collect()
+        }
+        (HostMode::Master, _) => hosts
+            .iter()
+            .filter(|one| one.host.mode == HostMode::Master && one.host.name != subject.host.name)
+            .collect(),
         (HostMode::Slave, _) => hosts
             .iter()
             .filter(|one| one.host.mode == HostMode::Master)

@@ -130,6 +130,9 @@ fn absent(subject: &Subject, missing: &[&str], findings: &mut Vec<Finding>) {
                 "install arping of iputils (`iputils-arping` on Debian, `iputils` elsewhere)".to_owned()
             }
             "ip" => "install `iproute2`".to_owned(),
+            "ndisc6" => {
+                "install `ndisc6`: it finds another machine that answers for an address of IPv6".to_owned()
+            }
             other => format!("install `{other}`"),
         };
         lacks(format!("there is no `{program}` on it"), hint);

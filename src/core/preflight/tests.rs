@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::core::cluster::{
-    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Recovery, Role, RoleMode, StartPolicy, Unfenced,
+    CheckTiming, Checks, FailBack, FailoverPolicy, HostMode, Recovery, Role, RoleMode, StartPolicy,
+    SwitchoverPolicy, Unfenced,
 };
 use crate::core::facts::{
     EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SqlThread,
@@ -24,6 +25,7 @@ pub(super) fn cluster() -> Cluster {
         address: address.parse().unwrap(),
         mode,
         peer: peer.map(HostName::from),
+        promotion: Default::default(),
     };
     Cluster {
         name: "test_mmm".to_owned(),
@@ -47,9 +49,11 @@ pub(super) fn cluster() -> Cluster {
             rep_threads: timing,
             rep_backlog: timing,
         },
+        switchover: SwitchoverPolicy::default(),
         failover: FailoverPolicy {
             unfenced: Unfenced::Never,
             automatic: false,
+            ..FailoverPolicy::default()
         },
         start: StartPolicy::default(),
         recovery: Recovery::default(),
@@ -111,6 +115,7 @@ fn healthy(id: u32, source: u32) -> Inspected {
             event_scheduler: EventScheduler::Off,
             semi_sync: None,
             prepared_xa: Some(0),
+            filters: None,
         }),
         version: None,
         settings: Asked::Told(Settings {

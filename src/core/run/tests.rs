@@ -70,6 +70,33 @@ fn a_failure_in_prepare_undoes_newest_first_including_the_failed_stage() {
 }
 
 #[test]
+fn what_takes_too_long_is_given_up_until_the_commit_is_begun_and_not_after() {
+    let overdue = |stage| Happening::Overdue(stage, "10 s are over".into());
+    let mut run = run_until(switchover(), &[(0, Outcome::Done)]);
+    assert!(run.may_be_overdue());
+    run.record(&overdue(1));
+    assert_eq!(run.next(), &Next::Undo(0), "the stage itself was not begun");
+    run.record(&Happening::Undid(0, Outcome::Done));
+    assert!(
+        matches!(run.next(), Next::End(Ending::Undone { because, untouched: false }) if because.contains("10 s are over"))
+    );
+
+    let prepared: Vec<_> = (0..3).map(|stage| (stage, Outcome::Done)).collect();
+    let mut run = run_until(switchover(), &prepared);
+    assert!(run.may_be_overdue(), "the commit is next, and not begun");
+    let mut begun = run.clone();
+    run.record(&overdue(3));
+    assert_eq!(run.next(), &Next::Undo(2));
+
+    begun.record(&Happening::Doing(3));
+    assert!(!begun.may_be_overdue());
+    begun.record(&overdue(3));
+    assert_eq!(begun.next(), &Next::Do(3));
+    begun.record(&Happening::Did(3, Outcome::Done));
+    assert!(!begun.may_be_overdue());
+}
+
+#[test]
 fn an_unknown_stage_is_looked_into_before_anything_else_happens() {
     let mut run = run_until(switchover(), &[(0, unknown())]);
     assert_eq!(run.next(), &Next::Look(0));

@@ -97,14 +97,20 @@ impl Fleet {
         facts
     }
 
-    /// The first transaction that a server logged behind that place; `None` when there is none.
+    /// The first transaction that a server logged behind that place and does not have from the server with the id `writer`;
+    /// `None` when there is none.
     ///
     /// # Errors
     /// Its log could not be read, and why.
-    pub async fn logged_since(&self, host: &HostName, place: &BinlogPosition) -> Result<Option<String>, String> {
+    pub async fn logged_since(
+        &self,
+        host: &HostName,
+        place: &BinlogPosition,
+        writer: u32,
+    ) -> Result<Option<String>, String> {
         let reached = self.hosts.get(host).ok_or("there is no such host")?;
         let mut server = reached.server.lock().await;
-        let logged = server.logged_since(place, LOOK_WITHIN).await;
+        let logged = server.logged_since(place, writer, LOOK_WITHIN).await;
         logged.map_err(|failure| failure.text)
     }
 

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 pub use lock::{FORGOTTEN_AFTER_S, Holder, Lock, Taking};
 
 use crate::core::checks;
-use crate::core::gtid::BinlogPosition;
 use crate::core::facts::{MysqlFacts, Reach, Refusal, ReplicationFacts, Version};
+use crate::core::gtid::BinlogPosition;
 use crate::core::latch::CheckResult;
 use crate::core::preflight::Settings;
 use crate::core::reach::{Failure, Mishap, Stage, judge, refusal};
@@ -22,7 +22,7 @@ use crate::sql::preflight;
 use crate::sql::probe::{self, Answers};
 use crate::sql::replication;
 use crate::sql::row::{Misread, Row};
-use crate::sql::tail;
+use crate::sql::tail::{self, Found};
 use crate::sql::version;
 
 use conversation::Conversation;
@@ -139,22 +139,27 @@ impl Server {
         ))
     }
 
-    /// The first transaction in its binary log behind that place, as `FILE:POSITION`; `None` when there is none.
+    /// The first transaction in its binary log behind that place that did not come from the server with the id `writer`,
+    /// as `FILE:POSITION`; `None` when there is none.
     ///
     /// # Errors
     /// The log could not be read to its end in time.
     pub async fn logged_since(
         &mut self,
         place: &BinlogPosition,
+        writer: u32,
         timeout: Duration,
     ) -> Result<Option<String>, Failure> {
         let deadline = Instant::now() + timeout;
         let listed = self.ask(tail::FILES, deadline).await?;
-        for (file, from) in tail::files(&listed, place) {
-            let events = self.ask(&tail::events(&file, from), deadline).await?;
-            let found = tail::first_transaction(&events).map_err(|misread| self.unintelligible(misread))?;
-            if let Some(position) = found {
-                return Ok(Some(format!("{file}:{position}")));
+        for (file, mut from) in tail::files(&listed, place) {
+            loop {
+                let events = self.ask(&tail::events(&file, from), deadline).await?;
+                match tail::look(&events, writer).map_err(|misread| self.unintelligible(misread))? {
+                    Found::Transaction(position) => return Ok(Some(format!("{file}:{position}"))),
+                    Found::More(next) => from = next,
+                    Found::Nothing => break,
+                }
             }
         }
         Ok(None)

@@ -129,6 +129,8 @@ impl Performer<'_> {
         let given = known_before(rung, events);
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
+        let policy = &entry.cluster.switchover;
+        context.set("switchover", serde_json::json!({ "read_lock": policy.read_lock }));
         for (name, value) in &given {
             context.set(name, value);
         }
@@ -168,6 +170,7 @@ impl Performer<'_> {
                 incoming: seats.incoming.clone(),
                 rung,
                 address: None,
+                write_refused_max: rung.is_none().then_some(policy.write_refused_max),
                 stages,
             },
             address: entry.cluster.writer_address(),

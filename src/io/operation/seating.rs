@@ -5,11 +5,11 @@ use futures_util::future::join_all;
 use super::{Performer, Request};
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::evidence::Rung;
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::plan::Seats;
 use crate::core::relocation;
 use crate::core::standing::Standing;
-use crate::core::trouble::{Kind, Trouble};
+use crate::core::trouble::Trouble;
 use crate::io::shell::Trace;
 
 impl Performer<'_> {
@@ -26,20 +26,19 @@ impl Performer<'_> {
             let silent = facts
                 .iter()
                 .filter_map(|(host, facts)| Some(format!("; `{host}`: {}", facts.mysql.trouble()?)));
-            Trouble::new(
-                Kind::Refused,
+            Trouble::refused(
+                Guard::G06,
                 format!("nothing was done to `{}`", cluster.name),
                 format!("no host is known to be the writer{}", silent.collect::<String>()),
             )
-            .hint("exactly one master must accept writes, or `mmm failover CLUSTER --to HOST` names one")
         };
         match request {
-            Request::Switchover { to } => {
+            Request::Switchover { to, .. } => {
                 let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
                 let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
                 if outgoing == incoming {
-                    return Err(Trouble::new(
-                        Kind::Refused,
+                    return Err(Trouble::refused(
+                        Guard::G14,
                         format!("nothing was done to `{}`", cluster.name),
                         format!("`{incoming}` is the writer already"),
                     ));

@@ -29,7 +29,9 @@ pub fn statements(server: Server, password: impl Fn(&str) -> Result<String>) -> 
     }
     ensure!(!sql.contains("<password"), "a password is missing in the grants");
     // The judges' own: it comes through the socket only and may do nothing.
-    sql.push_str(&format!("CREATE USER '{SAMPLER}'@'localhost' IDENTIFIED BY '';\n"));
+    sql.push_str(&format!(
+        "CREATE USER '{SAMPLER}'@'localhost' IDENTIFIED BY '';\n"
+    ));
     // What an application has: everything in its own schema, nothing else. Servers of different ages would disagree about
     // the character set.
     sql.push_str(&format!(

@@ -157,7 +157,13 @@ impl Host {
         let source = find(source).context("the roster names a host that is not in it")?;
         let password = password(&self.place, "replication")?;
         let flavour = self.place.flavour()?;
-        let sql = follow(self.server(), flavour.server(source), flavour.places, &source.address(), &password);
+        let sql = follow(
+            self.server(),
+            flavour.server(source),
+            flavour.places,
+            &source.address(),
+            &password,
+        );
         self.sql(&sql).map(drop)
     }
 }
@@ -181,7 +187,9 @@ fn follow(server: Server, source: Server, places: Places, host: &str, password: 
                 .replace("MASTER_", "SOURCE_")
         ),
         // It wants TLS unless told otherwise; the older one has no certificate of its own making.
-        Server::Mariadb11_8 if source == Server::Mariadb10_11 => format!("{text}, MASTER_SSL=0;\nSTART SLAVE;"),
+        Server::Mariadb11_8 if source == Server::Mariadb10_11 => {
+            format!("{text}, MASTER_SSL=0;\nSTART SLAVE;")
+        }
         _ => format!("{text};\nSTART SLAVE;"),
     }
 }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 
 use crate::command::tool;
 use crate::flavour::Server;
-use crate::server;
 use crate::place::{CACHE_ROOT, MachineLock};
+use crate::server;
 
 /// Raise it whenever what is in a cached image changes.
 const FORMAT: u32 = 2;

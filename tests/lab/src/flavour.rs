@@ -121,7 +121,9 @@ impl Flavour {
     /// The server that a host runs.
     pub fn server(self, entry: &Entry) -> Server {
         match entry.purpose {
-            Purpose::Database { mode: Mode::Slave, .. } => self.slaves,
+            Purpose::Database {
+                mode: Mode::Slave, ..
+            } => self.slaves,
             _ => self.masters,
         }
     }
@@ -178,7 +180,12 @@ mod tests {
 
     #[test]
     fn flavours_are_read_as_they_are_written() {
-        for text in ["mariadb-10.11", "mysql-9.7-by-position", "mixed", "mixed-by-position"] {
+        for text in [
+            "mariadb-10.11",
+            "mysql-9.7-by-position",
+            "mixed",
+            "mixed-by-position",
+        ] {
             assert_eq!(text.parse::<Flavour>().unwrap().to_string(), text);
         }
         let error = "mysql-8.0".parse::<Flavour>().unwrap_err().to_string();

@@ -16,7 +16,7 @@ use crate::place::MachineLock;
 use crate::process::group_root;
 use crate::progress::Progress;
 
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 16] = [
     "openssh-server",
     "openssh-client",
     "mariadb-server",
@@ -24,6 +24,7 @@ const PACKAGES: [&str; 15] = [
     "iproute2",
     "iputils-arping",
     "iputils-ping",
+    "ndisc6",
     "tcpdump",
     "nftables",
     "procps",

@@ -12,6 +12,7 @@ use lab::progress::Progress;
 use lab::{Flavour, Lab, Options, breakage, inventory, leftovers, power, service, systemctl};
 
 mod demo;
+mod stories;
 mod test;
 
 /// Several real database hosts on one machine, for trying and testing mmm.

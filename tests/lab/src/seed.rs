@@ -110,7 +110,11 @@ pub fn plant(place: &Place, entry: &Entry) -> Result<()> {
     let keys = place.state().join("keys");
     write(&root.join("etc/hostname"), &format!("{}\n", entry.name), 0o644)?;
     write(&root.join("etc/hosts"), &hosts_file(place), 0o644)?;
-    write(&root.join("etc/sudoers"), &sudoers(place.flavour()?.server(entry).unit()), 0o440)?;
+    write(
+        &root.join("etc/sudoers"),
+        &sudoers(place.flavour()?.server(entry).unit()),
+        0o440,
+    )?;
     write(
         &root.join("usr/bin/systemctl"),
         "#!/bin/sh\nexec /usr/local/bin/mmm-lab systemctl \"$@\"\n",

@@ -152,7 +152,9 @@ fn own_settings(server: Server, places: Places) -> String {
             "innodb_log_file_size = 16M\nexplicit_defaults_for_timestamp = ON\n\
              master_info_repository = TABLE\nrelay_log_info_repository = TABLE\n{gtid}"
         ),
-        Server::Mysql9_7 => format!("innodb_redo_log_capacity = 16M\nmysqlx = OFF\nsecure_file_priv = NULL\n{gtid}"),
+        Server::Mysql9_7 => {
+            format!("innodb_redo_log_capacity = 16M\nmysqlx = OFF\nsecure_file_priv = NULL\n{gtid}")
+        }
     }
 }
 
@@ -165,7 +167,9 @@ fn directories(server: Server) -> String {
 }
 
 fn directory_options(server: Server) -> Vec<(&'static str, String)> {
-    let Some(home) = home(server) else { return Vec::new() };
+    let Some(home) = home(server) else {
+        return Vec::new();
+    };
     let inside = |path: &str| home.join(path).to_string_lossy().into_owned();
     let messages = |share: &str| {
         vec![

@@ -96,13 +96,16 @@ pub fn provide(server: Server, progress: &Progress) -> Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    progress.step(&format!("fetching {server} (once; it is kept below `{CACHE_ROOT}`)"));
+    progress.step(&format!(
+        "fetching {server} (once; it is kept below `{CACHE_ROOT}`)"
+    ));
     fetch(server, &home, progress).map_err(|error| Refusal {
         what: format!("the lab cannot get the server `{server}`"),
         because: format!("{error:#}"),
-        hint: "it is fetched once and needs the network for that; `--flavor mariadb-10.11` needs nothing but \
+        hint:
+            "it is fetched once and needs the network for that; `--flavor mariadb-10.11` needs nothing but \
                the machine's own packages"
-            .to_owned(),
+                .to_owned(),
     })?;
     progress.note(&format!(
         "{server} is fetched and unpacked ({:.0} s)",
@@ -186,7 +189,8 @@ fn triplet() -> Result<String> {
 }
 
 fn only_file(directory: &Path, prefix: &str) -> Result<PathBuf> {
-    let entries = fs::read_dir(directory).with_context(|| format!("cannot list `{}`", directory.display()))?;
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("cannot list `{}`", directory.display()))?;
     entries
         .flatten()
         .map(|entry| entry.path())
@@ -234,13 +238,7 @@ fn wrap(tree: &Path, home: &Path, programs: &[&str], loader: &Path, libraries: &
 }
 
 /// Fetches packages of another suite with all they need, by a configuration of apt of its own, and unpacks them.
-fn from_debian(
-    suite: &str,
-    packages: &[&str],
-    aside: &Path,
-    tree: &Path,
-    progress: &Progress,
-) -> Result<()> {
+fn from_debian(suite: &str, packages: &[&str], aside: &Path, tree: &Path, progress: &Progress) -> Result<()> {
     let apt = aside.join("apt");
     for directory in ["etc", "lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(apt.join(directory)).context("cannot write the cache")?;
@@ -278,11 +276,7 @@ fn from_debian(
         if archive.extension().is_some_and(|extension| extension == "deb") {
             tool(
                 "dpkg-deb",
-                [
-                    "--extract",
-                    &archive.to_string_lossy(),
-                    &tree.to_string_lossy(),
-                ],
+                ["--extract", &archive.to_string_lossy(), &tree.to_string_lossy()],
             )?;
         }
     }
@@ -296,7 +290,10 @@ fn sources(suite: &str) -> Result<String> {
         .lines()
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
         .context("`/etc/os-release` names no release")?;
-    let files = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
+    let files = fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut texts: Vec<(bool, String)> = Vec::new();
     for path in files
         .map(|entry| entry.path())
@@ -331,7 +328,8 @@ fn stanza_of(text: &str, own: &str, suite: &str) -> Option<String> {
     stanzas
         .into_iter()
         .find(|stanza| {
-            let is_own = field(stanza, "Suites:").is_some_and(|suites| suites.split(' ').any(|one| one == own));
+            let is_own =
+                field(stanza, "Suites:").is_some_and(|suites| suites.split(' ').any(|one| one == own));
             is_own && field(stanza, "Enabled:").is_none_or(|enabled| enabled != "no")
         })
         .and_then(|stanza| {

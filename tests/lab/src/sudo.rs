@@ -6,13 +6,14 @@ use crate::host::PATH;
 pub const SSH_USER: &str = "mmm";
 
 /// Commands that need no password, in the words of sudoers.
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "/usr/sbin/ip address *",
     "/sbin/ip address *",
     "/usr/bin/ip address *",
     "/bin/ip address *",
     "/usr/bin/arping *",
     "/usr/sbin/arping *",
+    "/usr/bin/ndisc6 *",
     "/usr/sbin/sysctl -q -w net/ipv6/conf/*",
     "/sbin/sysctl -q -w net/ipv6/conf/*",
 ];

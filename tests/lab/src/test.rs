@@ -11,8 +11,10 @@ use anyhow::{Context, Result};
 use lab::machine;
 use lab::progress::Progress;
 
+use crate::stories::{self, Telling};
+
 /// Set for the tests when the repeated runs are wanted.
-const LONG_VARIABLE: &str = "MMM_LONG";
+pub const LONG_VARIABLE: &str = "MMM_LONG";
 
 /// Which tests.
 #[derive(clap::Args)]
@@ -32,7 +34,10 @@ impl TestArgs {
         machine::prepare(&progress)?;
         let filter = self.filter.as_deref();
         let everywhere = cargo_test(&["--workspace"], self.long, filter)?;
-        let stories = cargo_test(&["--test", "it"], self.long, filter)?;
+        let stories = stories::tell(Telling {
+            long: self.long,
+            filter,
+        })?;
         let outcome = match (everywhere, stories) {
             (true, true) => "all tests passed",
             (false, true) => "tests outside the lab failed, the stories in the lab passed",
@@ -55,19 +60,8 @@ fn cargo_test(what: &[&str], long: bool, filter: Option<&str>) -> Result<bool> {
     if long {
         command.env(LONG_VARIABLE, "1");
     }
-    let is_story = what.contains(&"it");
-    if is_story || filter.is_some() {
+    if filter.is_some() {
         command.arg("--").args(filter);
-    }
-    if is_story {
-        // Stories wait more than they work, so two labs share a machine well. Figures for publication want it for
-        // themselves; they are part of the answer, also when all pass.
-        let at_once = if long {
-            "--test-threads=1"
-        } else {
-            "--test-threads=2"
-        };
-        command.args([at_once, "--nocapture"]);
     }
     let status = command.status().context("cannot start `cargo test`")?;
     Ok(status.success())

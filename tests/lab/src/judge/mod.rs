@@ -17,7 +17,7 @@ pub mod windows;
 
 pub use args::JudgeArgs;
 pub use evidence::{Evidence, Expect, HostSamples, Row, Table, WriterLog};
-pub use report::Report;
+pub use report::{Report, UNSAFE};
 pub use violation::Violation;
 
 /// Judges everything that was recorded.

@@ -10,6 +10,9 @@ use super::idle::Idle;
 use super::rows::Rows;
 use super::windows::Windows;
 
+/// Closes a report in which something was unsafe, not only late or unseen.
+pub const UNSAFE: &str = "Rows or writers are not as they must be.";
+
 /// What the judge found. Times are milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
@@ -151,9 +154,15 @@ impl fmt::Display for Report {
         }
         match self.violations.as_slice() {
             [] => writeln!(out, "Nothing is wrong."),
-            wrong => wrong
-                .iter()
-                .try_for_each(|violation| writeln!(out, "WRONG: {violation}")),
+            wrong => {
+                wrong
+                    .iter()
+                    .try_for_each(|violation| writeln!(out, "WRONG: {violation}"))?;
+                if wrong.iter().any(Violation::is_unsafe) {
+                    writeln!(out, "{UNSAFE}")?;
+                }
+                Ok(())
+            }
         }
     }
 }

@@ -46,6 +46,27 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// Whether rows or writers are not as they must be; the others say that something took long or was not seen.
+    pub fn is_unsafe(&self) -> bool {
+        match self {
+            Violation::AcknowledgedByTwo { .. }
+            | Violation::Missing(..)
+            | Violation::Surplus(..)
+            | Violation::Duplicated(..)
+            | Violation::WrittenThoughRefused(..)
+            | Violation::WritableTogether(_) => true,
+            Violation::LogCutOff
+            | Violation::NothingAcknowledged
+            | Violation::NeverRecovered { .. }
+            | Violation::ReferenceNotRead { .. }
+            | Violation::NoSamples { .. }
+            | Violation::Blind { .. }
+            | Violation::IdleLate { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

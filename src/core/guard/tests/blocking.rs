@@ -1,0 +1,222 @@
+//! Each guard of this room blocks, and its refusal carries its number and what lifts it.
+
+use super::*;
+use crate::core::evidence::Rung;
+use crate::core::facts::{GtidFacts, MysqlFacts};
+use crate::core::gtid::{self, MariaPosition};
+use crate::core::standing::Owed;
+
+fn standing() -> Standing {
+    Standing {
+        writer: Some("db1".into()),
+        ..Standing::default()
+    }
+}
+
+/// All is well, but for what is done to the facts of one server.
+fn seen_but(host: &str, change: impl FnOnce(&mut MysqlFacts)) -> Facts {
+    let mut seen = seen(true);
+    if let Reach::Up(mysql) = &mut seen.get_mut(host).unwrap().mysql {
+        change(mysql);
+    }
+    seen
+}
+
+fn without_ssh(host: &str, writer_answers: bool) -> Facts {
+    let mut seen = seen(writer_answers);
+    seen.get_mut(host).unwrap().ssh = Reach::Silent("no answer".into());
+    seen
+}
+
+fn owed(progress: Return) -> Standing {
+    let owed = Owed {
+        since: Moment(1),
+        run: "r".into(),
+        rung: Rung::Silence,
+        progress,
+    };
+    Standing {
+        owed: [("db2".into(), owed)].into(),
+        ..standing()
+    }
+}
+
+fn blocks<T: std::fmt::Debug>(answer: Result<T, Trouble>, guard: Guard) {
+    let refused = answer.unwrap_err();
+    assert_eq!(
+        (refused.kind, refused.guard),
+        (Kind::Refused, Some(guard)),
+        "{refused}"
+    );
+    assert!(!refused.hint.is_empty(), "{refused}");
+    let shown = refused.to_string();
+    assert!(
+        shown.contains(&format!("\nguard: {guard} {}", guard.sentence())),
+        "{shown}"
+    );
+    let json = serde_json::to_value(&refused).unwrap();
+    assert_eq!(json["guard"], guard.to_string());
+}
+
+fn over(standing: &Standing, facts: &Facts) -> Result<(), Trouble> {
+    switchover(&cluster(), standing, facts, &"db1".into(), &"db2".into())
+}
+
+fn fail(standing: &Standing, facts: &Facts) -> Result<(), Trouble> {
+    failover(&cluster(), standing, facts, Some(&"db1".into()), &"db2".into())
+}
+
+#[test]
+fn what_stops_every_operation() {
+    let stuck = Standing {
+        hands_off: Some("run r: it got stuck".into()),
+        ..standing()
+    };
+    blocks(hands_off(&cluster(), &stuck), Guard::G01);
+    blocks(over(&stuck, &seen(true)), Guard::G01);
+    let nobody = Standing {
+        writer: None,
+        ..owed(Return::Awaited)
+    };
+    blocks(rejoin(&cluster(), &nobody, &"db2".into()), Guard::G06);
+}
+
+#[test]
+fn what_stops_a_switchover() {
+    assert_eq!(over(&standing(), &seen(true)), Ok(()));
+    let open = |mysql: &mut MysqlFacts| mysql.read_only = false;
+    blocks(over(&standing(), &seen_but("db3", open)), Guard::G08);
+    blocks(over(&standing(), &without_ssh("db1", true)), Guard::G09);
+    blocks(over(&standing(), &seen(false)), Guard::G15);
+    blocks(
+        over(&standing(), &seen_but("db1", |mysql| mysql.read_only = true)),
+        Guard::G16,
+    );
+    let elsewhere = |mysql: &mut MysqlFacts| mysql.replicas[0].source_server_id = Some(9);
+    blocks(over(&standing(), &seen_but("db2", elsewhere)), Guard::G34);
+    let stopped = |mysql: &mut MysqlFacts| mysql.replicas[0].io = crate::core::facts::IoThread::No;
+    blocks(over(&standing(), &seen_but("db2", stopped)), Guard::G35);
+    let lags = |mysql: &mut MysqlFacts| mysql.replicas[0].lag = Some(Duration::from_secs(11));
+    blocks(over(&standing(), &seen_but("db2", lags)), Guard::G36);
+}
+
+#[test]
+fn what_stops_a_failover() {
+    assert_eq!(fail(&standing(), &seen(false)), Ok(()));
+    blocks(fail(&standing(), &without_ssh("db2", false)), Guard::G09);
+    blocks(fail(&standing(), &seen(true)), Guard::G12);
+    let moved = Standing {
+        writer: Some("db3".into()),
+        ..standing()
+    };
+    blocks(fail(&moved, &seen(false)), Guard::G13);
+    let (db1, db2): (HostName, HostName) = ("db1".into(), "db2".into());
+    let itself = failover(&cluster(), &standing(), &seen(false), Some(&db1), &db1);
+    blocks(itself, Guard::G14);
+    let mut open = seen(false);
+    open.insert("db3".into(), facts(true, &[]));
+    blocks(fail(&standing(), &open), Guard::G08);
+    blocks(fail(&owed(Return::Awaited), &seen(false)), Guard::G22);
+    assert_eq!(
+        crate::core::election::barred(&standing(), &seen(false), &db2),
+        None
+    );
+}
+
+#[test]
+fn what_keeps_the_writer_from_being_opened_again() {
+    let closed = |facts: &mut Facts| {
+        facts.insert("db1".into(), super::facts(false, &[WRITER_ADDRESS]));
+    };
+    let open = |change: &dyn Fn(&mut Facts), standing: &Standing| {
+        let mut facts = seen(true);
+        closed(&mut facts);
+        change(&mut facts);
+        reopen(&cluster(), standing, &facts, &"db1".into())
+    };
+    assert_eq!(open(&|_| {}, &standing()), Ok(()));
+    let moved = Standing {
+        writer: Some("db2".into()),
+        ..standing()
+    };
+    blocks(open(&|_| {}, &moved), Guard::G17);
+    let writes = |facts: &mut Facts| {
+        facts.insert("db3".into(), super::facts(true, &[]));
+    };
+    blocks(open(&writes, &standing()), Guard::G08);
+    let holds = |facts: &mut Facts| {
+        facts.insert("db2".into(), super::facts(false, &[WRITER_ADDRESS]));
+    };
+    blocks(open(&holds, &standing()), Guard::G18);
+}
+
+#[test]
+fn what_keeps_a_host_from_taking_over() {
+    let surplus = "1 transaction".to_owned();
+    for (standing, guard) in [
+        (standing_without("db2"), Guard::G21),
+        (owed(Return::Quarantined), Guard::G22),
+        (owed(Return::KeptOut { surplus }), Guard::G23),
+    ] {
+        blocks(over(&standing, &seen(true)), guard);
+        blocks(fail(&standing, &seen(false)), guard);
+    }
+    let mut silent = seen(true);
+    silent.insert("db2".into(), Default::default());
+    blocks(over(&standing(), &silent), Guard::G24);
+    let cases: [(fn(&mut MysqlFacts), Guard); 3] = [
+        (|mysql| mysql.replicas.clear(), Guard::G25),
+        (
+            |mysql| mysql.replicas[0].sql = crate::core::facts::SqlThread::No,
+            Guard::G26,
+        ),
+        (|mysql| mysql.log_bin = false, Guard::G27),
+    ];
+    for (change, guard) in cases {
+        let facts = seen_but("db2", change);
+        blocks(over(&standing(), &facts), guard);
+        let nobody = target(&cluster(), &standing(), &facts, None);
+        let because = nobody.clone().unwrap_err().because;
+        assert!(because.contains(&format!("db2: {guard}: ")), "{because}");
+        blocks(nobody, Guard::G20);
+    }
+}
+
+#[test]
+fn what_keeps_a_replaced_writer_from_following() {
+    let db2: HostName = "db2".into();
+    let asked = |standing: &Standing| rejoin(&cluster(), standing, &db2);
+    assert_eq!(asked(&owed(Return::Awaited)), Ok(()));
+    blocks(asked(&standing()), Guard::G40);
+    let at = |state: &str| {
+        let mut facts = facts(false, &[]);
+        if let Reach::Up(mysql) = &mut facts.mysql {
+            mysql.gtid = GtidFacts::Mariadb {
+                binlog_pos: MariaPosition::default(),
+                slave_pos: MariaPosition::default(),
+                current_pos: MariaPosition::default(),
+                binlog_state: state.parse().unwrap(),
+                domain_id: 0,
+                strict: false,
+            };
+        }
+        facts
+    };
+    let compared = |own: HostFacts, by_gtid: bool| {
+        let own = own.mysql.up().cloned();
+        let leading = at("0-1-10").mysql.up().cloned();
+        let compared = own
+            .zip(leading)
+            .map(|(own, leading)| gtid::compare(&own.history(&leading), &leading.history(&own)));
+        follow_again(&cluster(), &db2, &"db1".into(), compared.as_ref(), by_gtid)
+    };
+    assert_eq!(compared(at("0-1-10"), true), Ok(()));
+    blocks(compared(HostFacts::default(), true), Guard::G41);
+    blocks(compared(at("0-1-10"), false), Guard::G42);
+    blocks(compared(at("0-1-11"), true), Guard::G23);
+    let mut unlogged = at("0-1-10");
+    if let Reach::Up(mysql) = &mut unlogged.mysql {
+        mysql.log_bin = false;
+    }
+    blocks(compared(unlogged, true), Guard::G43);
+}

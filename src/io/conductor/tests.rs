@@ -1,0 +1,135 @@
+//! The conductor with hands that only pass the time.
+
+use std::cell::{Cell, RefCell};
+
+use super::*;
+use crate::core::playbook::Seat;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Every duty takes as long as it is told to, or until its deadline.
+struct Slow {
+    takes: BTreeMap<&'static str, Duration>,
+    now: Cell<Duration>,
+    performed: RefCell<Vec<String>>,
+}
+
+impl Hands for Slow {
+    async fn perform(&self, errand: Errand<'_>) -> DutyReport {
+        let wanted = self.takes.get(errand.duty).copied().unwrap_or(MS);
+        let took = wanted.min(errand.stage.within);
+        self.now.set(self.now.get() + took);
+        self.performed.borrow_mut().push(errand.duty.to_owned());
+        let outcome = if took < wanted {
+            DutyOutcome::Failed {
+                step: "it".to_owned(),
+                why: crate::core::script::Failure::Late,
+            }
+        } else {
+            DutyOutcome::Done
+        };
+        DutyReport {
+            duty: errand.duty.to_owned(),
+            outcome,
+            steps: Vec::new(),
+            registered: BTreeMap::new(),
+            took,
+        }
+    }
+
+    async fn look(&self, _: Errand<'_>) -> Settled {
+        Settled::DidNotHappen
+    }
+
+    async fn rival(&self, _: &HostName) -> Option<HostName> {
+        None
+    }
+
+    fn note(&self, _: Entry) {}
+
+    fn tell(&self, _: Event) {}
+
+    fn elapsed(&self) -> Duration {
+        self.now.get()
+    }
+
+    async fn pause(&self, span: Duration) {
+        self.now.set(self.now.get() + span);
+    }
+}
+
+fn stage(section: Section, duty: &str, undo: Option<&str>) -> Stage {
+    Stage {
+        section,
+        name: duty.to_owned(),
+        seat: Seat::Outgoing,
+        hosts: vec!["db1".into()],
+        duty: duty.to_owned(),
+        source: None,
+        with: BTreeMap::new(),
+        within: Duration::from_secs(10),
+        undo: undo.map(str::to_owned),
+        only_asks: false,
+        if_possible: false,
+    }
+}
+
+async fn move_with(longest: Duration, takes: &[(&'static str, Duration)]) -> (RunReport, Vec<String>) {
+    let stages = vec![
+        stage(Section::Prepare, "ask", None),
+        stage(Section::Prepare, REFUSES_WRITES, Some("reopen")),
+        stage(Section::Prepare, "catch-up", None),
+        stage(Section::Commit, "open", None),
+        stage(Section::Secure, "announce", None),
+    ];
+    let opening = Opening {
+        run: "run".to_owned(),
+        operation: "switchover".to_owned(),
+        outgoing: Some("db1".into()),
+        incoming: Some("db2".into()),
+        rung: None,
+        address: None,
+        write_refused_max: Some(longest),
+        stages: stages.clone(),
+    };
+    let hands = Slow {
+        takes: takes.iter().copied().collect(),
+        now: Cell::default(),
+        performed: RefCell::default(),
+    };
+    let report = conduct(&hands, &opening, Run::new(stages), Registered::new()).await;
+    (report, hands.performed.into_inner())
+}
+
+#[tokio::test]
+async fn what_keeps_clients_from_writing_for_too_long_is_cut_short_and_undone() {
+    // What comes before writes are refused may take its time, and so may what comes after they are taken again.
+    let (report, _) = move_with(100 * MS, &[("ask", 5000 * MS), ("announce", 5000 * MS)]).await;
+    assert!(report.committed, "{report:?}");
+    assert_eq!(report.write_refused, Some(3 * MS));
+
+    let (report, performed) = move_with(100 * MS, &[("catch-up", 4000 * MS)]).await;
+    assert!(
+        matches!(report.ending, Ending::Undone { untouched: false, .. }),
+        "{report:?}"
+    );
+    assert_eq!(performed, ["ask", "deny-writes", "catch-up", "reopen"]);
+    assert_eq!(
+        report.write_refused,
+        Some(101 * MS),
+        "with the millisecond that reopening takes"
+    );
+}
+
+#[tokio::test]
+async fn a_commit_is_not_begun_late_and_not_cut_short() {
+    let (report, performed) = move_with(100 * MS, &[("catch-up", 99 * MS)]).await;
+    let Ending::Undone { because, .. } = &report.ending else {
+        panic!("{report:?}")
+    };
+    assert!(because.contains("`write_refused_max`"), "{because}");
+    assert_eq!(performed, ["ask", "deny-writes", "catch-up", "reopen"]);
+
+    let (report, _) = move_with(100 * MS, &[("catch-up", 90 * MS), ("open", 3000 * MS)]).await;
+    assert!(report.committed, "{report:?}");
+}

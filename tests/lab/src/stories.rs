@@ -1,0 +1,262 @@
+//! The stories of `cargo lab test`: each in a process of its own, so that one that hangs ends alone and what one says is
+//! not mixed with another's words.
+//!
+//! Stories wait for real servers on a machine that may be busy with something else. One that failed while another ran
+//! beside it is therefore told once more, alone, and the closing lines name it. What the judges hold to be unsafe
+//! (rows lost, two writers) is final: there is no second chance for that, and none when many stories fail.
+
+use std::collections::VecDeque;
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use lab::judge::UNSAFE;
+use lab::wait;
+
+use crate::test::{LONG_VARIABLE, cargo, root};
+
+/// More stories than this do not fail because the machine is busy.
+const SECOND_CHANCES: usize = 6;
+/// What one story may take.
+const LIMIT: Duration = Duration::from_secs(8 * 60);
+/// The same for one that repeats itself for figures.
+const LONG_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// How stories are told.
+#[derive(Debug, Clone, Copy)]
+pub struct Telling<'a> {
+    /// As often as the figures are published for, one story at a time: figures want the machine for themselves.
+    pub long: bool,
+    /// Only stories whose name contains this.
+    pub filter: Option<&'a str>,
+}
+
+/// Tells all stories; whether none failed in the end.
+pub fn tell(telling: Telling<'_>) -> Result<bool> {
+    let program = build()?;
+    let names = names(&program, telling.filter)?;
+    let count = names.len();
+    let at_once = if telling.long { 1 } else { 2 };
+    let told = tell_each(&program, names, telling.long, at_once)?;
+    let again = if at_once > 1 {
+        second_chances(&told)
+    } else {
+        VecDeque::new()
+    };
+    let mut passed_alone = Vec::new();
+    let mut still_failed: Vec<String> = told
+        .into_iter()
+        .filter(|story| !story.passed)
+        .map(|story| story.name)
+        .collect();
+    let passed = count - still_failed.len();
+    if !again.is_empty() {
+        say(&format!("\nonce more, one at a time: {}\n", listed(&again)));
+        let second = tell_each(&program, again, telling.long, 1)?;
+        passed_alone.extend(
+            second
+                .into_iter()
+                .filter(|story| story.passed)
+                .map(|story| story.name),
+        );
+        still_failed.retain(|name| !passed_alone.contains(name));
+    }
+    say("\n");
+    for name in &passed_alone {
+        say(&format!("failed beside another story and passed alone: {name}\n"));
+    }
+    for name in &still_failed {
+        say(&format!("failed: {name}\n"));
+    }
+    say(&format!(
+        "stories: {} passed, {} failed\n",
+        passed + passed_alone.len(),
+        still_failed.len()
+    ));
+    Ok(still_failed.is_empty())
+}
+
+/// The failed stories that are told once more.
+fn second_chances(told: &[Told]) -> VecDeque<String> {
+    let failed: Vec<&Told> = told.iter().filter(|story| !story.passed).collect();
+    if failed.len() > SECOND_CHANCES {
+        return VecDeque::new();
+    }
+    failed
+        .iter()
+        .filter(|story| !story.said.contains(UNSAFE))
+        .map(|story| story.name.clone())
+        .collect()
+}
+
+/// One story, told.
+struct Told {
+    name: String,
+    passed: bool,
+    said: String,
+}
+
+fn tell_each(program: &Path, names: VecDeque<String>, long: bool, at_once: usize) -> Result<Vec<Told>> {
+    let queue = Mutex::new(names);
+    let told = Mutex::new(Vec::new());
+    let next = || locked(&queue).pop_front();
+    let work = || -> Result<()> {
+        while let Some(name) = next() {
+            let story = tell_one(program, name, long)?;
+            locked(&told).push(story);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(outcome) => outcome?,
+                Err(_) => bail!("a thread that tells stories died"),
+            }
+        }
+        Ok(())
+    })?;
+    Ok(told.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn tell_one(program: &Path, name: String, long: bool) -> Result<Told> {
+    let started = Instant::now();
+    let mut said = tempfile::tempfile().context("cannot make a file for what a story says")?;
+    let mut command = Command::new(program);
+    command.args([name.as_str(), "--exact", "--nocapture", "--test-threads=1"]);
+    command
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command.stderr(said.try_clone()?);
+    if long {
+        command.env(LONG_VARIABLE, "1");
+    }
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start the story `{name}`"))?;
+    let limit = if long { LONG_LIMIT } else { LIMIT };
+    let status = until_it_ends(&mut child, limit)?;
+    said.rewind()?;
+    let mut bytes = Vec::new();
+    said.read_to_end(&mut bytes)?;
+    let mut said = String::from_utf8_lossy(&bytes).into_owned();
+    if status.is_none() {
+        said.push_str(&format!("it did not end within {} s\n", limit.as_secs()));
+    }
+    let passed = status.is_some_and(|status| status.success());
+    let word = if passed { "ok" } else { "FAILED" };
+    say(&format!(
+        "story {name} ... {word} ({:.1} s)\n{said}",
+        started.elapsed().as_secs_f64()
+    ));
+    Ok(Told { name, passed, said })
+}
+
+/// `None` when it had to be ended because its time was up. What it left running is found by `cargo lab down --all`.
+fn until_it_ends(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let waited = wait::until_some(limit, "a story to end", || Ok(child.try_wait()?));
+    if let Ok(status) = waited {
+        return Ok(Some(status));
+    }
+    child.kill().context("cannot end a story that hangs")?;
+    child.wait().context("a story that hangs does not end")?;
+    Ok(None)
+}
+
+/// Builds the stories and gives their program.
+fn build() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--test",
+        "it",
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start `cargo test`")?;
+    if !output.status.success() {
+        bail!("the stories do not compile");
+    }
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let program = lines.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_theirs = message.pointer("/target/name")?.as_str()? == "it";
+        let program = message.get("executable")?.as_str()?;
+        is_theirs.then(|| PathBuf::from(program))
+    });
+    program.context("cargo does not say where the program of the stories is")
+}
+
+fn names(program: &Path, filter: Option<&str>) -> Result<VecDeque<String>> {
+    let output = Command::new(program)
+        .args(["--list", "--format", "terse"])
+        .output()
+        .context("cannot list the stories")?;
+    let list = String::from_utf8(output.stdout).context("the list of stories is no text")?;
+    let names: VecDeque<String> = list
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .filter(|name| filter.is_none_or(|filter| name.contains(filter)))
+        .map(str::to_owned)
+        .collect();
+    if !output.status.success() || (filter.is_none() && names.is_empty()) {
+        bail!("`{}` does not list its stories", program.display());
+    }
+    Ok(names)
+}
+
+fn listed(names: &VecDeque<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes a whole block at once, so that two stories do not mix.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody can be told that standard output is closed.
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn story(name: &str, passed: bool, said: &str) -> Told {
+        Told {
+            name: name.to_owned(),
+            passed,
+            said: said.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_was_late_is_told_again_and_what_was_unsafe_is_not() {
+        let told = [
+            story("fine", true, ""),
+            story("late", false, "waited 30s for: db2 to be opened"),
+            story("lost", false, &format!("WRONG: `db2` lacks 3 rows\n{UNSAFE}\n")),
+        ];
+        assert_eq!(second_chances(&told), ["late"]);
+    }
+
+    #[test]
+    fn when_many_fail_it_is_not_the_machine() {
+        let told: Vec<Told> = (0..=SECOND_CHANCES)
+            .map(|number| story(&number.to_string(), false, "late"))
+            .collect();
+        assert_eq!(second_chances(&told[1..]).len(), SECOND_CHANCES);
+        assert!(second_chances(&told).is_empty());
+    }
+}
