@@ -37,6 +37,15 @@ const DANGERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "replicas were pointed to the new writer while they could still get its rows another way, and had them twice",
+        &[
+            "lab families::mysql_5_6_by_position",
+            "lab families::mysql_9_7_by_position",
+            "lab families::mariadb_10_11_by_position",
+            "lab families::by_position_a_replica_that_is_ahead_is_kept_out_and_named",
+        ],
+    ),
+    (
         "nobody looked at what came of a command, and strays stayed",
         &[
             "story roles-stray-address",

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::core::facts::Version;
 use crate::report::reporter::Output;
+use crate::sql::version;
 
 /// Agentless high availability for MySQL and MariaDB master pairs and their replicas.
 ///
@@ -67,6 +69,8 @@ pub enum Verb {
     /// With `--readiness` only one question is answered, from a live look: would a failover work now? To whom, how the
     /// writer would be taken out of service, what would be lost, and if not, which guard blocks and what lifts it.
     Check(CheckArguments),
+    /// Print the statements that make `mmm`'s accounts on the cluster's servers, each with just what it needs. Sends nothing.
+    Grants(GrantsArguments),
     /// Show the clusters: who holds which role, and what is wrong.
     Show(ClusterArgument),
     /// Show what the checks of each host say.
@@ -147,6 +151,17 @@ pub struct CheckArguments {
 pub struct HostArgument {
     /// The host.
     pub host: String,
+}
+
+/// Arguments of `grants`.
+#[derive(Debug, Clone, Args)]
+pub struct GrantsArguments {
+    /// The cluster.
+    #[arg(value_name = "CLUSTER")]
+    pub name: Option<String>,
+    /// The server that the hosts run, for instance `mysql-8.4` or `mariadb-11.8`, while none can be asked yet.
+    #[arg(long, value_name = "SERVER", value_parser = server)]
+    pub server: Option<Version>,
 }
 
 /// Arguments of `checks`.
@@ -284,6 +299,18 @@ pub struct ImportArguments {
     /// Write each password into a new file of mode 0600 there, and name it in the inventory.
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+}
+
+fn server(text: &str) -> Result<Version, String> {
+    let known = text
+        .split_once('-')
+        .filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()));
+    let read = match known {
+        Some(("mysql", version)) => version::parse(version, "MySQL").ok(),
+        Some(("mariadb", version)) => version::parse(version, "MariaDB").ok(),
+        _ => None,
+    };
+    read.ok_or_else(|| "write it as `mysql-8.4` or `mariadb-11.8`".to_owned())
 }
 
 fn span(text: &str) -> Result<Duration, String> {

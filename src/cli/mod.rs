@@ -5,6 +5,7 @@ mod check;
 mod checks;
 mod explain;
 mod failover;
+mod grants;
 mod import;
 mod known;
 mod mode;
@@ -84,6 +85,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             readiness::run(&settings, what.name.as_deref(), what.nagios).await
         }
         Verb::Check(what) => check::run(&settings, what.name.as_deref()).await,
+        Verb::Grants(what) => grants::run(&settings, &what).await,
         Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
         Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
         Verb::Plan(what) => plan::run(&settings, &what).await,

@@ -345,11 +345,11 @@ pub fn follow_again(
     host: &HostName,
     writer: &HostName,
     compared: Option<&Compared>,
-    by_gtid: bool,
+    knows_its_place: bool,
 ) -> Result<(), Trouble> {
     let what = format!("`{host}` did not rejoin `{}`", cluster.name);
     let (guard, because) = match compared {
-        Some(Compared::Nothing) if by_gtid => return Ok(()),
+        Some(Compared::Nothing) if knows_its_place => return Ok(()),
         Some(Compared::Nothing) => (
             Guard::G42,
             "its replication runs without GTIDs, so where it should go on is not known".to_owned(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::cluster::{CheckKind, FailBack, HostMode, HostName, Role};
 use super::election::Barred;
 use super::engine::Engine;
+use super::facts::UsingGtid;
 use super::gtid::Compared;
 use super::guard::Guard;
 use super::hosts::{HostRule, HostState};
@@ -307,10 +308,31 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         }
     }
     for host in &standing.to_follow {
-        warn(
-            format!("{host} could not be pointed to the writer"),
-            "a monitor does it as soon as the host answers",
-        );
+        let channel = match engine.facts().get(host).and_then(|facts| facts.mysql.up()) {
+            Some(mysql) => mysql.replicas.first(),
+            None => None,
+        };
+        let by_position = channel.filter(|channel| channel.using_gtid == UsingGtid::No);
+        let writer = standing
+            .writer
+            .as_ref()
+            .and_then(|writer| engine.cluster().host(writer));
+        let pointed = by_position
+            .zip(writer)
+            .is_some_and(|(channel, writer)| channel.source_host == writer.address.to_string());
+        match by_position {
+            None => warn(
+                format!("{host} could not be pointed to the writer"),
+                "a monitor does it as soon as the host answers",
+            ),
+            Some(_) if pointed => {}
+            Some(_) => warn(
+                format!(
+                    "{host} is kept out: it did not apply just what the new writer had, and without GTIDs nobody knows where it should go on"
+                ),
+                "rebuild it from the writer, or point it to the writer by hand",
+            ),
+        }
     }
     for (host, owed) in &standing.owed {
         match &owed.progress {

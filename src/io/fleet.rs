@@ -247,7 +247,7 @@ impl Fleet {
     /// # Errors
     /// The host cannot be reached over SSH, or its shell does not answer.
     pub async fn open_another_shell(&self, host: &HostName) -> Result<HostShell, Trouble> {
-        let version = *self.reached(host)?.version.lock().await;
+        let version = self.version_spoken(host).await?;
         let login = self.sql_login(host, version)?;
         self.open_shell(host, &login).await
     }
@@ -295,6 +295,19 @@ impl Fleet {
         })
     }
 
+    /// The version to speak to on a host. One that has not told its own, such as a writer that was dead before anybody
+    /// asked, is spoken to as the oldest of the others: the hosts of a cluster are of one family.
+    async fn version_spoken(&self, host: &HostName) -> Result<Option<Version>, Trouble> {
+        if let Some(version) = *self.reached(host)?.version.lock().await {
+            return Ok(Some(version));
+        }
+        let mut others = Vec::new();
+        for reached in self.hosts.values() {
+            others.extend(*reached.version.lock().await);
+        }
+        Ok(others.into_iter().min_by_key(|version| version.numbers))
+    }
+
     fn reached(&self, host: &HostName) -> Result<&Reached, Trouble> {
         self.hosts
             .get(host)
@@ -337,7 +350,7 @@ impl Fleet {
         context: &Context,
         within: Duration,
     ) -> Result<Script, Trouble> {
-        let speaks = context::speaks(*self.reached(host)?.version.lock().await);
+        let speaks = context::speaks(self.version_spoken(host).await?);
         playbook::render(&self.playbook, duty, &speaks, context, within).map_err(|error| {
             Trouble::new(
                 Kind::Usage,

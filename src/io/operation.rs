@@ -31,7 +31,7 @@ use crate::io::teller::Teller;
 use hands::RealHands;
 use preparing::events_ran;
 
-pub use preparing::{Prepared, uses_gtid};
+pub use preparing::{Prepared, has_gtids, uses_gtid};
 
 /// An operation asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

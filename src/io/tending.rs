@@ -8,7 +8,7 @@ use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::facts::HostFacts;
-use crate::core::gtid::{self, Compared};
+use crate::core::gtid::{self, Compared, Surplus};
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses;
 use crate::core::mode::Deed;
@@ -21,7 +21,7 @@ use crate::io::clock;
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::hold::Hold;
-use crate::io::operation::{Performed, Performer, Request, uses_gtid};
+use crate::io::operation::{Performed, Performer, Request, has_gtids};
 use crate::io::settle;
 
 /// One fix may take so long.
@@ -344,9 +344,14 @@ impl Performer<'_> {
             .and_then(|facts| facts.mysql.up())
             .zip(facts.get(&writer).and_then(|facts| facts.mysql.up()));
         let fork = standing.owed.get(host).and_then(|owed| owed.fork.clone());
-        let compared = both.map(|(returning, leading)| {
-            gtid::compare(&returning.history(leading), &leading.history(returning)).since(fork.as_ref())
-        });
+        let compared = match both {
+            Some((returning, leading)) => {
+                let compared = gtid::compare(&returning.history(leading), &leading.history(returning));
+                let compared = self.read_on(host, compared, leading.server_id).await;
+                Some(compared.since(fork.as_ref()))
+            }
+            None => None,
+        };
         if let Some(compared) = &compared {
             self.tell_exact_loss(&mut standing, host, &writer, compared);
         }
@@ -364,7 +369,16 @@ impl Performer<'_> {
             let surplus = surplus.to_string();
             self.progress(&mut standing, host, Return::KeptOut { surplus, rows });
         }
-        guard::follow_again(cluster, host, &writer, compared.as_ref(), uses_gtid(&facts)).map_err(
+        // One of a pair that followed the other before knows its place in the other's log.
+        let address = cluster.host(&writer).map(|writer| writer.address.to_string());
+        let goes_on = both.is_some_and(|(returning, _)| {
+            returning
+                .replicas
+                .first()
+                .is_some_and(|channel| Some(&channel.source_host) == address.as_ref())
+        });
+        let knows_its_place = goes_on || has_gtids(&facts);
+        guard::follow_again(cluster, host, &writer, compared.as_ref(), knows_its_place).map_err(
             |refusal| match ways_out {
                 Some(ways_out) => refusal.hint(ways_out),
                 None => refusal,
@@ -372,6 +386,21 @@ impl Performer<'_> {
         )?;
         self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
             .await
+    }
+
+    /// Without GTIDs a log that goes on behind what the writer received need not hold transactions: a server that
+    /// restarts begins a new file. So what stands there is read.
+    async fn read_on(&self, host: &HostName, compared: Compared, writer: u32) -> Compared {
+        let Compared::Extra(Surplus::Files { from, .. }) = &compared else {
+            return compared;
+        };
+        match self.fleet.logged_since(host, from, writer).await {
+            Ok(None) => Compared::Nothing,
+            Ok(Some(_)) => compared,
+            Err(why) => Compared::Unknown(format!(
+                "what stands in its log behind `{from}` is not known: {why}"
+            )),
+        }
     }
 
     /// Read-only, without addresses and replication; a server that was kept stopped is started that way.

@@ -1,6 +1,7 @@
 //! Events into words, JSON and progress bars. The only room, with `cli`, that prints.
 
 pub mod daemon;
+pub mod grants;
 pub mod line;
 pub mod log;
 pub mod preflight;

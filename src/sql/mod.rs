@@ -6,4 +6,5 @@ pub mod probe;
 pub mod replication;
 pub mod row;
 pub mod shell_facts;
+pub mod tail;
 pub mod version;

@@ -319,6 +319,50 @@ mod tests {
         assert_eq!(channel.received_gtid, ReceivedGtid::Mysql(executed.clone()));
     }
 
+    #[test]
+    fn a_running_replica_of_mariadb_11_8() {
+        let facts = captured_facts!("mariadb-11.8", "replicas-running");
+        assert!(facts.version.is_since(Flavour::Mariadb, (11, 8, 0)));
+        assert_eq!(
+            (facts.server_id, facts.read_only, facts.super_read_only),
+            (3, true, None)
+        );
+        let channel = &facts.replicas[0];
+        assert!(channel.is_running());
+        assert_eq!(
+            (channel.using_gtid, channel.source_server_id),
+            (UsingGtid::SlavePos, Some(2))
+        );
+    }
+
+    #[test]
+    fn a_running_and_a_broken_replica_of_mysql_9_7() {
+        let facts = captured_facts!("mysql-9.7", "replicas-running");
+        assert!(facts.version.is_since(Flavour::Mysql, (9, 7, 0)));
+        assert_eq!((facts.read_only, facts.super_read_only), (true, Some(false)));
+        assert!(facts.log_bin && facts.log_slave_updates && facts.binlog.is_some());
+        let GtidFacts::Mysql {
+            mode: GtidMode::On,
+            executed,
+            ..
+        } = &facts.gtid
+        else {
+            panic!("{:?}", facts.gtid)
+        };
+        let channel = &facts.replicas[0];
+        assert!(channel.is_running());
+        assert_eq!(
+            (channel.channel.as_str(), channel.lag),
+            ("", Some(Duration::ZERO))
+        );
+        assert_eq!(channel.received_gtid, ReceivedGtid::Mysql(executed.clone()));
+        let broken = captured_facts!("mysql-9.7", "replicas-broken");
+        let channel = &broken.replicas[0];
+        assert_eq!((channel.io, channel.sql), (IoThread::Yes, SqlThread::No));
+        assert_eq!(channel.sql_error.as_ref().map(|error| error.number), Some(1007));
+        assert!(channel.received > channel.executed);
+    }
+
     fn pairs(text: &str) -> Vec<Row> {
         let cell = |text: &str| ("x".to_owned(), Some(text.to_owned()));
         text.split_whitespace()

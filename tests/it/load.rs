@@ -9,12 +9,12 @@ use super::cluster::{SOON, cluster, mmm};
 
 /// More than the writers can write in a second: a kernel believes no announcement of an address that comes within a
 /// second of the last (`locktime`).
-const ROWS_OF_A_SECOND: usize = 700;
+pub const ROWS_OF_A_SECOND: usize = 700;
 /// The idle connections of an application's pool.
 const POOL: usize = 50;
 
 /// How often a story is repeated; `cargo lab test --long` asks for the number that figures are published for.
-fn rounds(usual: usize, long: usize) -> usize {
+pub fn rounds(usual: usize, long: usize) -> usize {
     if std::env::var_os("MMM_LONG").is_some() {
         long
     } else {

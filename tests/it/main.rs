@@ -17,6 +17,7 @@ mod election;
 mod errors;
 mod expiry;
 mod failover;
+mod families;
 mod faults;
 mod flapping;
 mod halts;

@@ -317,6 +317,9 @@ fn every_duty_renders_for_every_dialect() {
         "start_file",
         "start_position",
         "event_scheduler",
+        "old_source",
+        "applied_file",
+        "applied_position",
     ];
     for (ip, port) in [("10.0.0.9", 3306), ("fd00::9", 3307)] {
         let scene = Scene {

@@ -59,6 +59,7 @@ const fn should(any_of: &'static [&'static str], to: &'static str) -> Need {
 
 const SEE_REPLICATION: &str = "see replication";
 const SEE_LOG: &str = "see the end of the binary log";
+const READ_LOG: &str = "compare a replaced writer where replication runs without GTIDs";
 const SEE_SESSIONS: &str = "see other sessions";
 const SET_READ_ONLY: &str = "set `read_only`";
 const REPOINT: &str = "stop, repoint and start replication";
@@ -75,6 +76,10 @@ pub fn needs(account: AccountKind, version: Version) -> Vec<Need> {
         AccountKind::Monitor if fine => vec![
             must(&["SLAVE MONITOR", "REPLICA MONITOR", "SUPER"], SEE_REPLICATION),
             should(&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"], SEE_LOG),
+        ],
+        AccountKind::Monitor if version.flavour == Flavour::Mysql => vec![
+            must(&["REPLICATION CLIENT", "SUPER"], SEE_REPLICATION),
+            should(&["REPLICATION SLAVE", "REPLICATION REPLICA"], READ_LOG),
         ],
         AccountKind::Monitor => vec![must(&["REPLICATION CLIENT", "SUPER"], SEE_REPLICATION)],
         AccountKind::Agent if fine => {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::{Fleet, GRACE, out_of_time};
 use crate::core::cluster::HostName;
 use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts};
+use crate::core::gtid::BinlogPosition;
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::trouble::Trouble;
 use crate::io::context::Errands;
@@ -94,6 +95,23 @@ impl Fleet {
             *reached.version.lock().await = Some(facts.version);
         }
         facts
+    }
+
+    /// The first transaction that a server logged behind that place and does not have from the server with the id `writer`;
+    /// `None` when there is none.
+    ///
+    /// # Errors
+    /// Its log could not be read, and why.
+    pub async fn logged_since(
+        &self,
+        host: &HostName,
+        place: &BinlogPosition,
+        writer: u32,
+    ) -> Result<Option<String>, String> {
+        let reached = self.hosts.get(host).ok_or("there is no such host")?;
+        let mut server = reached.server.lock().await;
+        let logged = server.logged_since(place, writer, LOOK_WITHIN).await;
+        logged.map_err(|failure| failure.text)
     }
 
     /// Whether a server answers at all.

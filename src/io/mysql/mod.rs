@@ -14,6 +14,7 @@ pub use lock::{FORGOTTEN_AFTER_S, Holder, Lock, Taking};
 
 use crate::core::checks;
 use crate::core::facts::{MysqlFacts, Reach, Refusal, ReplicationFacts, Version};
+use crate::core::gtid::BinlogPosition;
 use crate::core::latch::CheckResult;
 use crate::core::preflight::Settings;
 use crate::core::reach::{Failure, Mishap, Stage, judge, refusal};
@@ -21,6 +22,7 @@ use crate::sql::preflight;
 use crate::sql::probe::{self, Answers};
 use crate::sql::replication;
 use crate::sql::row::{Misread, Row};
+use crate::sql::tail::{self, Found};
 use crate::sql::version;
 
 use conversation::Conversation;
@@ -135,6 +137,32 @@ impl Server {
         Ok(preflight::privileges(
             &self.query(preflight::PRIVILEGES, timeout).await?,
         ))
+    }
+
+    /// The first transaction in its binary log behind that place that did not come from the server with the id `writer`,
+    /// as `FILE:POSITION`; `None` when there is none.
+    ///
+    /// # Errors
+    /// The log could not be read to its end in time.
+    pub async fn logged_since(
+        &mut self,
+        place: &BinlogPosition,
+        writer: u32,
+        timeout: Duration,
+    ) -> Result<Option<String>, Failure> {
+        let deadline = Instant::now() + timeout;
+        let listed = self.ask(tail::FILES, deadline).await?;
+        for (file, mut from) in tail::files(&listed, place) {
+            loop {
+                let events = self.ask(&tail::events(&file, from), deadline).await?;
+                match tail::look(&events, writer).map_err(|misread| self.unintelligible(misread))? {
+                    Found::Transaction(position) => return Ok(Some(format!("{file}:{position}"))),
+                    Found::More(next) => from = next,
+                    Found::Nothing => break,
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Who holds the named lock on this server.

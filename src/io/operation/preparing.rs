@@ -7,7 +7,7 @@ use crate::config::inventory::Service;
 use crate::config::template;
 use crate::core::cluster::HostName;
 use crate::core::evidence::Rung;
-use crate::core::facts::{EventScheduler, UsingGtid};
+use crate::core::facts::{EventScheduler, Flavour, UsingGtid};
 use crate::core::guard::Facts;
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
@@ -23,6 +23,9 @@ use crate::io::shell::Trace;
 const KEEPS_STOPPED: &str = "keep-stopped";
 /// What stands in for it where nothing would start the server again.
 const SERVER_IS_GONE: &str = "server-is-gone";
+
+/// The return of a replaced writer.
+const REJOIN: &str = "rejoin";
 
 /// A run ready to be conducted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,13 @@ pub fn uses_gtid(facts: &Facts) -> bool {
         .flat_map(|mysql| &mysql.replicas);
     let (with, without): (Vec<_>, Vec<_>) = channels.partition(|channel| channel.using_gtid != UsingGtid::No);
     with.len() >= without.len()
+}
+
+/// Whether hosts can be told their new place by GTID though they replicate by file and position: MariaDB counts both.
+pub fn has_gtids(facts: &Facts) -> bool {
+    let mut servers = facts.values().filter_map(|facts| facts.mysql.up()).peekable();
+    let is_known = servers.peek().is_some();
+    uses_gtid(facts) || is_known && servers.all(|mysql| mysql.version.flavour == Flavour::Mariadb)
 }
 
 /// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
@@ -115,7 +125,12 @@ impl Performer<'_> {
         allow_loss: bool,
     ) -> Result<Prepared, Trouble> {
         let entry = self.fleet.entry();
-        let gtid = uses_gtid(facts);
+        // Where nobody could note a position before, only GTIDs tell where a host must go on.
+        let gtid = if rung.is_some() || operation.name == REJOIN {
+            has_gtids(facts)
+        } else {
+            uses_gtid(facts)
+        };
         let fence = seats
             .outgoing
             .as_ref()

@@ -3,7 +3,8 @@
 # network namespace and control group, and becomes the host's tini.
 # Environment: LAB_HOST, LAB_IMAGE (the disk), LAB_MOUNT (an empty directory), LAB_SEED (files of the first boot),
 # LAB_PROGRAM (the lab's own program), LAB_LOCK, LAB_HIDE (paths of the machine that the host must not see),
-# LAB_DISCARD (files that healing removes before anything starts).
+# LAB_DISCARD (files that healing removes before anything starts), LAB_SERVER (the directory of a database server that
+# the machine has not installed), LAB_ABSENT (programs of the machine that the host does not have).
 set -eu
 mount --make-rprivate /
 # The disk may have failed or lost its power.
@@ -25,7 +26,8 @@ if [ ! -e seeded ]; then
     # A directory made where something was hidden starts out empty.
     for path in $LAB_HIDE; do mkdir -p "root$path"; done
     chmod 1777 root/var/tmp
-    cp -a "$LAB_SEED/." root/
+    for path in $LAB_ABSENT; do rm -f "root$path"; done
+    cp -a --remove-destination "$LAB_SEED/." root/
     touch seeded
     # What was installed long ago would survive a failing disk.
     sync -f .
@@ -53,6 +55,11 @@ if [ -d mysql ]; then
     mkdir -p root/var/lib/mysql
     mount --bind mysql root/var/lib/mysql
     install -d -o mysql -g root root/run/mysqld
+fi
+if [ -n "$LAB_SERVER" ]; then
+    mkdir -p "root$LAB_SERVER"
+    mount --bind "$LAB_SERVER" "root$LAB_SERVER"
+    mount -o remount,bind,ro "root$LAB_SERVER"
 fi
 touch root/usr/local/bin/mmm-lab
 mount --bind "$LAB_PROGRAM" root/usr/local/bin/mmm-lab

@@ -1,60 +1,43 @@
-//! The one list of database accounts and what each may do: no more than its part needs.
+//! The database accounts of a lab. Those of mmm are made with exactly the statements that `mmm grants` prints for the
+//! server; a test of mmm keeps the files equal to what it prints.
 
-/// An account on every database server of a lab.
-pub struct Account {
-    /// Its short name, which also names its password file.
-    pub name: &'static str,
-    pub user: &'static str,
-    /// Privileges on everything.
-    pub global: &'static str,
-    /// Privileges on one schema, as `schema.*`.
-    pub local: Option<(&'static str, &'static str)>,
+use anyhow::{Result, ensure};
+
+use crate::flavour::Server;
+
+/// The accounts that have a password file, by their short names.
+pub const ACCOUNTS: [&str; 4] = ["monitor", "agent", "replication", "app"];
+
+/// Of the samplers that watch from inside each database host.
+pub const SAMPLER: &str = "lab_sampler";
+
+/// What `mmm grants` prints.
+fn grants(server: Server) -> &'static str {
+    match server {
+        Server::Mariadb10_11 => include_str!("../../golden/grants/mariadb-10.11.sql"),
+        Server::Mariadb11_8 => include_str!("../../golden/grants/mariadb-11.8.sql"),
+        Server::Mysql5_6 => include_str!("../../golden/grants/mysql-5.6.sql"),
+        Server::Mysql9_7 => include_str!("../../golden/grants/mysql-9.7.sql"),
+    }
 }
 
-pub const ACCOUNTS: [Account; 4] = [
-    // It looks and never changes anything. It locks by name, which needs no privilege.
-    Account {
-        name: "monitor",
-        user: "mmm_monitor",
-        global: "SLAVE MONITOR, BINLOG MONITOR, PROCESS, REPLICATION CLIENT",
-        local: None,
-    },
-    // It does the duties: read_only, sessions, replication, events. The server asks for SUPER to set `event_scheduler`.
-    Account {
-        name: "agent",
-        user: "mmm_agent",
-        global: "READ_ONLY ADMIN, SUPER, CONNECTION ADMIN, REPLICATION SLAVE ADMIN, REPLICATION MASTER ADMIN, \
-                 BINLOG MONITOR, SLAVE MONITOR, PROCESS, RELOAD, EVENT, SELECT",
-        local: None,
-    },
-    Account {
-        name: "replication",
-        user: "mmm_repl",
-        global: "REPLICATION SLAVE",
-        local: None,
-    },
-    // What an application has: everything in its own schema, nothing else.
-    Account {
-        name: "app",
-        user: "app",
-        global: "USAGE",
-        local: Some(("app", "ALL PRIVILEGES")),
-    },
-];
-
 /// The statements that make all accounts, not written to the binary log. `password` gives an account's by its name.
-pub fn statements(password: impl Fn(&str) -> anyhow::Result<String>) -> anyhow::Result<String> {
-    let mut sql = String::from("SET SESSION sql_log_bin = 0;\nCREATE DATABASE IF NOT EXISTS app;\n");
-    for account in ACCOUNTS {
-        let user = format!("'{}'@'%'", account.user);
-        let password = password(account.name)?;
-        sql.push_str(&format!(
-            "CREATE OR REPLACE USER {user} IDENTIFIED BY '{password}';\n"
-        ));
-        sql.push_str(&format!("GRANT {} ON *.* TO {user};\n", account.global));
-        if let Some((schema, privileges)) = account.local {
-            sql.push_str(&format!("GRANT {privileges} ON {schema}.* TO {user};\n"));
-        }
+pub fn statements(server: Server, password: impl Fn(&str) -> Result<String>) -> Result<String> {
+    let mut sql = grants(server).to_owned();
+    for account in ["monitor", "agent", "replication"] {
+        sql = sql.replace(&format!("<password of {account}>"), &password(account)?);
     }
+    ensure!(!sql.contains("<password"), "a password is missing in the grants");
+    // The judges' own: it comes through the socket only and may do nothing.
+    sql.push_str(&format!(
+        "CREATE USER '{SAMPLER}'@'localhost' IDENTIFIED BY '';\n"
+    ));
+    // What an application has: everything in its own schema, nothing else. Servers of different ages would disagree about
+    // the character set.
+    sql.push_str(&format!(
+        "CREATE DATABASE IF NOT EXISTS app CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;\nCREATE USER 'app'@'%' IDENTIFIED BY '{}';\n\
+         GRANT ALL PRIVILEGES ON app.* TO 'app'@'%';\n",
+        password("app")?
+    ));
     Ok(sql)
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::accounts;
 use crate::command::run;
+use crate::flavour::{Places, Server};
 use crate::host::Host;
 use crate::process::state_of;
 use crate::roster::{Purpose, find};
@@ -29,7 +30,7 @@ impl Table {
     }
 }
 
-/// How a server replicates, from SHOW SLAVE STATUS.
+/// How a server replicates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replication {
     /// The source's address.
@@ -97,11 +98,23 @@ impl Host {
 
     /// How the server replicates; `None` when it has no source.
     pub fn replication(&self) -> Result<Option<Replication>> {
-        let status = self.table("SHOW SLAVE STATUS")?;
-        let Some(source) = status.first("Master_Host") else {
+        let (question, old) = match self.server() {
+            Server::Mysql9_7 => ("SHOW REPLICA STATUS", false),
+            _ => ("SHOW SLAVE STATUS", true),
+        };
+        let status = self.table(question)?;
+        // By the names of today; the older servers have the older ones.
+        let first = |column: &str| {
+            if old {
+                status.first(&column.replace("Source", "Master").replace("Replica", "Slave"))
+            } else {
+                status.first(column)
+            }
+        };
+        let Some(source) = first("Source_Host") else {
             return Ok(None);
         };
-        let get = |column: &str| status.first(column).unwrap_or_default().to_owned();
+        let get = |column: &str| first(column).unwrap_or_default().to_owned();
         let error = if get("Last_SQL_Error").is_empty() {
             get("Last_IO_Error")
         } else {
@@ -109,9 +122,9 @@ impl Host {
         };
         Ok(Some(Replication {
             source: source.to_owned(),
-            io_running: get("Slave_IO_Running"),
-            sql_running: get("Slave_SQL_Running"),
-            seconds_behind: get("Seconds_Behind_Master").parse().ok(),
+            io_running: get("Replica_IO_Running"),
+            sql_running: get("Replica_SQL_Running"),
+            seconds_behind: get("Seconds_Behind_Source").parse().ok(),
             last_error: error,
         }))
     }
@@ -132,7 +145,7 @@ impl Host {
 
     /// Makes the accounts of the lab on this server.
     pub(crate) fn make_accounts(&self) -> Result<()> {
-        let statements = accounts::statements(|account| password(&self.place, account))?;
+        let statements = accounts::statements(self.server(), |account| password(&self.place, account))?;
         self.sql(&statements).map(drop)
     }
 
@@ -142,13 +155,42 @@ impl Host {
             bail!("`{}` is no database host", self.name());
         };
         let source = find(source).context("the roster names a host that is not in it")?;
-        self.sql(&format!(
-            "CHANGE MASTER TO MASTER_HOST='{}', MASTER_PORT=3306, MASTER_USER='mmm_repl', MASTER_PASSWORD='{}', \
-             MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1;\nSTART SLAVE;",
-            source.address(),
-            password(&self.place, "replication")?
-        ))
-        .map(drop)
+        let password = password(&self.place, "replication")?;
+        let flavour = self.place.flavour()?;
+        let sql = follow(
+            self.server(),
+            flavour.server(source),
+            flavour.places,
+            &source.address(),
+            &password,
+        );
+        self.sql(&sql).map(drop)
+    }
+}
+
+/// The statements that let a fresh server replicate from another fresh one: from the beginning of everything.
+fn follow(server: Server, source: Server, places: Places, host: &str, password: &str) -> String {
+    let place = match (server.is_mysql(), places) {
+        (true, Places::Gtid) => "MASTER_AUTO_POSITION=1",
+        (true, Places::Files) => "MASTER_AUTO_POSITION=0",
+        (false, Places::Gtid) => "MASTER_USE_GTID=slave_pos",
+        (false, Places::Files) => "MASTER_USE_GTID=no",
+    };
+    let text = format!(
+        "CHANGE MASTER TO MASTER_HOST='{host}', MASTER_PORT=3306, MASTER_USER='mmm_repl', MASTER_PASSWORD='{password}', \
+         {place}, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=1"
+    );
+    match server {
+        Server::Mysql9_7 => format!(
+            "{}, GET_SOURCE_PUBLIC_KEY=1;\nSTART REPLICA;",
+            text.replace("CHANGE MASTER TO", "CHANGE REPLICATION SOURCE TO")
+                .replace("MASTER_", "SOURCE_")
+        ),
+        // It wants TLS unless told otherwise; the older one has no certificate of its own making.
+        Server::Mariadb11_8 if source == Server::Mariadb10_11 => {
+            format!("{text}, MASTER_SSL=0;\nSTART SLAVE;")
+        }
+        _ => format!("{text};\nSTART SLAVE;"),
     }
 }
 

@@ -11,7 +11,7 @@ use lab::judge::{Expect, Report};
 use lab::progress::Progress;
 use lab::roster::WRITER_ADDRESS;
 use lab::writer::Writers;
-use lab::{Background, Host, Lab, Load, Options, leftovers, wait};
+use lab::{Background, Flavour, Host, Lab, Load, Options, leftovers, wait};
 
 use crate::built;
 
@@ -36,6 +36,7 @@ pub fn run() -> Result<ExitCode> {
         owned: true,
         progress: Progress::shown(),
         second_pair: false,
+        flavour: Flavour::default(),
     })?;
     lab.install_on_box(&mmm)?;
     lab.write_inventory(&lab.inventory_yaml())?;

@@ -1,28 +1,25 @@
 //! The hosts' disks: ext4 images, copied from cached ones, so that a full disk and `fsync` are real ones.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::command::{run, tool};
+use crate::command::tool;
+use crate::flavour::Server;
 use crate::place::{CACHE_ROOT, MachineLock};
+use crate::server;
 
 /// Raise it whenever what is in a cached image changes.
 const FORMAT: u32 = 2;
 const SIZE: &str = "512M";
-const INSTALL_LIMIT: Duration = Duration::from_secs(120);
 
-/// The cached image for a database host or another one, made now when there is none yet.
-pub fn template(with_database: bool) -> Result<PathBuf> {
+/// The cached image for a host with this server or with none, made now when there is none yet.
+pub fn template(database: Option<Server>) -> Result<PathBuf> {
     let _one_at_a_time = MachineLock::take("template")?;
-    let kind = if with_database {
-        database_version()?
-    } else {
-        "plain".to_owned()
+    let kind = match database {
+        Some(server) => server::label(server)?,
+        None => "plain".to_owned(),
     };
     let finished = Path::new(CACHE_ROOT).join(format!("{kind}-v{FORMAT}.img"));
     if finished.exists() {
@@ -49,9 +46,9 @@ pub fn template(with_database: bool) -> Result<PathBuf> {
             &image_path,
         ],
     )?;
-    if with_database {
+    if let Some(server) = database {
         let data = aside.path().join("mysql");
-        install_database(aside.path(), &data)?;
+        server::install(server, aside.path(), &data)?;
         fill(&image, aside.path(), &data)?;
     }
     fs::rename(&image, &finished).context("cannot finish the cached disk image")?;
@@ -99,47 +96,6 @@ pub fn loops_on(is_ours: impl Fn(&Path) -> bool) -> Vec<String> {
     });
     ours.map(|block| block.file_name().to_string_lossy().into_owned())
         .collect()
-}
-
-fn database_version() -> Result<String> {
-    let text = tool("mariadbd", ["--no-defaults", "--version"])?.stdout;
-    let version = text.split_whitespace().skip_while(|word| *word != "Ver").nth(1);
-    let Some(version) = version else {
-        bail!("`mariadbd --version` says something unknown: {text}")
-    };
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || ".-".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    Ok(version.chars().map(plain).collect())
-}
-
-/// A fresh data directory, as the package would make it: root through the socket, no passwords, no test schema.
-fn install_database(aside: &Path, data: &Path) -> Result<()> {
-    let (user, group) = user_ids("mysql")?;
-    // The installer runs as `mysql` and has to get there.
-    fs::set_permissions(aside, fs::Permissions::from_mode(0o711)).context("cannot open the cache")?;
-    fs::create_dir(data).context("cannot make the data directory")?;
-    chown(data, Some(user), Some(group)).context("cannot give the data directory to `mysql`")?;
-    let mut install = Command::new("mariadb-install-db");
-    install.args([
-        "--no-defaults",
-        "--user=mysql",
-        "--skip-test-db",
-        "--auth-root-authentication-method=socket",
-    ]);
-    install.args(["--innodb-log-file-size=16M", "--innodb-buffer-pool-size=16M"]);
-    install.arg(format!("--datadir={}", data.display()));
-    run(&mut install, None, INSTALL_LIMIT)?
-        .ok()
-        .context("`mariadb-install-db` failed")?;
-    if !data.join("mysql").is_dir() {
-        bail!("`mariadb-install-db` left no system tables behind");
-    }
-    fs::set_permissions(data, fs::Permissions::from_mode(0o755)).context("cannot open the data directory")
 }
 
 /// The numbers of a user of the machine and of its group.

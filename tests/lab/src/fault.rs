@@ -232,8 +232,8 @@ impl Host {
             send(pid, Signal::CONT)?;
         }
         // One that crashed and was given up is started; one that was stopped on purpose stays so.
-        if self.is_database() && ["failed", "activating"].contains(&self.unit_state("mariadb")?.as_str()) {
-            self.run(["systemctl", "start", "mariadb"], COMMAND_LIMIT)?
+        if self.is_database() && ["failed", "activating"].contains(&self.unit_state(self.unit())?.as_str()) {
+            self.run(["systemctl", "start", self.unit()], COMMAND_LIMIT)?
                 .ok()
                 .with_context(|| self.console())?;
         }

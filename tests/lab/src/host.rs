@@ -13,12 +13,15 @@ use rustix::process::Signal;
 use crate::background::Background;
 use crate::command::{Output, run, tool};
 use crate::disk;
+use crate::flavour::{Flavour, Server};
 use crate::network::Network;
 use crate::place::{MachineLock, Place};
 use crate::process::{Group, Identity, is_first_of_namespace, name_of, send};
 use crate::roster::{Entry, Purpose};
 use crate::seed;
+use crate::server::absent_programs;
 use crate::service::{BOOTED_FILE, restart_file};
+use crate::stock;
 use crate::wait;
 
 /// How long a command in a host may take when nothing else is said.
@@ -41,13 +44,15 @@ pub struct Host {
     pub(crate) place: Place,
     pub(crate) entry: &'static Entry,
     pub(crate) network: Network,
+    server: Server,
 }
 
 impl Host {
-    pub(crate) fn new(place: &Place, entry: &'static Entry) -> Self {
+    pub(crate) fn new(place: &Place, entry: &'static Entry, flavour: Flavour) -> Self {
         Self {
             place: place.clone(),
             entry,
+            server: flavour.server(entry),
             network: Network::new(place),
         }
     }
@@ -181,6 +186,8 @@ impl Host {
             .env("LAB_LOCK", MachineLock::path("loop"))
             .env("LAB_HIDE", seed::hidden().join(" "))
             .env("LAB_DISCARD", discard)
+            .env("LAB_SERVER", self.server_home())
+            .env("LAB_ABSENT", self.absent_programs())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(console.try_clone().context("cannot share the console file")?)
@@ -189,6 +196,20 @@ impl Host {
         // Reaped in the background: the host outlives this call and often this process.
         std::thread::spawn(move || child.wait());
         Ok(())
+    }
+
+    /// The directory of a server that the machine has not installed; empty for one that it has.
+    fn server_home(&self) -> PathBuf {
+        let home = self.is_database().then(|| stock::home(self.server));
+        home.flatten().unwrap_or_default()
+    }
+
+    fn absent_programs(&self) -> String {
+        if self.is_database() {
+            absent_programs(self.server).join(" ")
+        } else {
+            String::new()
+        }
     }
 
     /// The last lines the host said on its console.
@@ -328,17 +349,27 @@ impl Host {
             Restart::After(delay) => delay.as_millis().to_string(),
             Restart::Never => "never".to_owned(),
         };
-        let file = restart_file("mariadb.service");
+        let file = restart_file(self.unit());
         self.write(&file.to_string_lossy(), &text)
+    }
+
+    /// The database server that this host runs, if it is a database host.
+    pub fn server(&self) -> Server {
+        self.server
+    }
+
+    /// The unit of its database server.
+    pub fn unit(&self) -> &'static str {
+        self.server.unit()
     }
 
     /// The pid, as the machine counts, of the database server.
     pub fn database_pid(&self) -> Result<Option<u32>> {
-        Ok(self
-            .group()?
-            .members()
-            .into_iter()
-            .find(|&pid| name_of(pid).as_deref() == Some("mariadbd")))
+        let process = self.server.process();
+        let members = self.group()?.members().into_iter();
+        Ok(members
+            .filter(|&pid| name_of(pid).as_deref() == Some(process))
+            .min())
     }
 
     /// What `systemctl is-active` says about a unit of the host.

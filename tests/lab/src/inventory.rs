@@ -1,5 +1,6 @@
 //! The inventory of a lab's cluster, as the box needs it.
 
+use crate::flavour::{Flavour, Server};
 use crate::roster::{
     Entry, INTERFACE, Mode, Purpose, READER_ADDRESSES, ROSTER, SECOND_PAIR, SECOND_WRITER_ADDRESS,
     WRITER_ADDRESS,
@@ -31,6 +32,11 @@ verify: '[ \"$(mmm-lab power status {{ host.name }})\" = off ]'
 /// The whole inventory as YAML.
 pub fn yaml() -> String {
     yaml_with("")
+}
+
+/// The whole inventory for hosts of that flavour.
+pub fn yaml_of(flavour: Flavour) -> String {
+    yaml().replace(Server::Mariadb10_11.unit(), flavour.masters.unit())
 }
 
 /// The inventory with more keys in its cluster, written as whole lines and indented by four blanks,

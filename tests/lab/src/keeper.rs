@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use crate::process::send;
-use crate::service::{Unit, restart_file};
+use crate::service::{Readiness, Unit, restart_file};
 use crate::unit_files;
 
 /// How long a unit may take until it is ready.
@@ -150,6 +150,23 @@ impl Keeper {
         });
     }
 
+    /// Waits until the process has written its id down; a file that an earlier one left has another id.
+    fn look_for_pid(&self, path: PathBuf, pid: u32) {
+        let orders = self.orders.clone();
+        std::thread::spawn(move || {
+            let until = Instant::now() + START_LIMIT;
+            while Instant::now() < until {
+                let written = fs::read_to_string(&path).unwrap_or_default();
+                if written.trim() == pid.to_string() {
+                    // A unit that is gone by now does not want to know.
+                    let _gone = orders.send(Order::Ready);
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+    }
+
     fn run(mut self, inbox: &Receiver<Order>) {
         loop {
             self.publish();
@@ -249,6 +266,9 @@ impl Keeper {
                     pid: child.id(),
                     until: Instant::now() + START_LIMIT,
                 };
+                if let Readiness::PidFile(path) = &self.unit.ready {
+                    self.look_for_pid(path.clone(), child.id());
+                }
                 let (orders, generation) = (self.orders.clone(), self.generation);
                 std::thread::spawn(move || {
                     child

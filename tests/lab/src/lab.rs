@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::command::tool;
 use crate::disk;
+use crate::flavour::Flavour;
 use crate::host::Host;
 use crate::inventory;
 use crate::leftovers;
@@ -21,6 +22,7 @@ use crate::process::{Group, Identity};
 use crate::progress::Progress;
 use crate::roster::{INTERFACE, ROSTER, SECOND_PAIR, SECOND_WRITER_ADDRESS, WRITER_ADDRESS, find};
 use crate::seed;
+use crate::stock;
 use crate::wait;
 
 /// The lab of people who do not name theirs.
@@ -38,6 +40,8 @@ pub struct Options {
     pub progress: Progress,
     /// With two more masters, which are a cluster of their own.
     pub second_pair: bool,
+    /// What its database hosts run.
+    pub flavour: Flavour,
 }
 
 impl Options {
@@ -54,6 +58,7 @@ impl Options {
             owned: true,
             progress: Progress::Silent,
             second_pair: false,
+            flavour: Flavour::default(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Options {
             owned: false,
             progress: Progress::shown(),
             second_pair: false,
+            flavour: Flavour::default(),
         }
     }
 }
@@ -75,6 +81,7 @@ pub struct Lab {
     pub(crate) network: Network,
     hosts: BTreeMap<&'static str, Host>,
     owned: bool,
+    flavour: Flavour,
 }
 
 impl Lab {
@@ -85,11 +92,15 @@ impl Lab {
         let progress = options.progress;
         progress.step("looking at the machine");
         machine::prepare(&progress)?;
+        for server in options.flavour.servers() {
+            stock::provide(server, &progress)?;
+        }
         let place = Place::new(&options.name)?;
         {
             // Not while another lab goes down, which removes the directories that labs share when they are empty.
             let _alone = one_at_a_time()?;
             place.create()?;
+            place.write_flavour(options.flavour)?;
             if options.second_pair {
                 place.add_second_pair()?;
             }
@@ -97,7 +108,7 @@ impl Lab {
         }
         let owner = Identity::of(std::process::id()).filter(|_| options.owned);
         place.write_owner(owner.as_ref())?;
-        let mut lab = Self::at(place, true);
+        let mut lab = Self::at(place, true, options.flavour);
         lab.bring_up(&progress)?;
         lab.owned = options.owned;
         progress.done(&format!("`{}` is up", lab.place.name()), started);
@@ -120,25 +131,30 @@ impl Lab {
             };
             bail!("no lab called `{name}` is up (`cargo lab up --name {name}` brings one up){others}");
         }
-        Ok(Self::at(place, false))
+        let flavour = place.flavour()?;
+        Ok(Self::at(place, false, flavour))
     }
 
-    fn at(place: Place, owned: bool) -> Self {
+    fn at(place: Place, owned: bool, flavour: Flavour) -> Self {
         let hosts = place
             .roster()
-            .map(|entry| (entry.name, Host::new(&place, entry)))
+            .map(|entry| (entry.name, Host::new(&place, entry, flavour)))
             .collect();
         Self {
             network: Network::new(&place),
             hosts,
             place,
             owned,
+            flavour,
         }
     }
 
     fn bring_up(&self, progress: &Progress) -> Result<()> {
         progress.step("preparing disks (the first time takes a few seconds)");
-        let (database, plain) = (disk::template(true)?, disk::template(false)?);
+        let plain = disk::template(None)?;
+        for server in self.flavour.servers() {
+            disk::template(Some(server))?;
+        }
         // A copy: the program may be built anew while its hosts run.
         let program = self.place.program();
         tool(
@@ -160,10 +176,12 @@ impl Lab {
         progress.step("booting hosts");
         self.each(self.hosts(), |host| {
             seed::plant(&self.place, host.entry)?;
-            disk::copy(
-                if host.is_database() { &database } else { &plain },
-                &self.place.image(host.name()),
-            )?;
+            let template = if host.is_database() {
+                disk::template(Some(host.server()))?
+            } else {
+                plain.clone()
+            };
+            disk::copy(&template, &self.place.image(host.name()))?;
             host.boot()?;
             if host.is_database() {
                 host.make_accounts()?;
@@ -278,7 +296,12 @@ impl Lab {
 
     /// The inventory of the lab's cluster.
     pub fn inventory_yaml(&self) -> String {
-        inventory::yaml()
+        inventory::yaml_of(self.flavour)
+    }
+
+    /// What its database hosts run.
+    pub fn flavour(&self) -> Flavour {
+        self.flavour
     }
 
     /// Gives the box the duty for fencing by the lab's power strip (see [`inventory::POWER_FENCE`]).

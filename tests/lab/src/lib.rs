@@ -1,11 +1,13 @@
 //! Several real database hosts on one machine, made of kernel namespaces, for testing mmm.
 //!
 //! A lab has a switch (a bridge in a network namespace of its own, to which the machine has no route), three database
-//! hosts with their own sshd and MariaDB, a box on which mmm is installed, and a client; for tests that ask for it also
+//! hosts with their own sshd and MariaDB or MySQL, a box on which mmm is installed, and a client; for tests that ask for it also
 //! two more database hosts that are a cluster of their own. Its parts:
 //!
 //! * `lab` brings a whole lab up; `leftovers` takes it down, also one that died half-way.
 //! * `roster` says who is in it; `place` where its things are; `machine` what the machine must offer.
+//! * `flavour` says which database servers its hosts run; `stock` fetches those that the machine has not installed;
+//!   `server` is what each needs on its host.
 //! * `host` boots a host and runs programs in it (`background` for those that go on); `disk` and `seed` are what it
 //!   boots from; `service`, `keeper`, `unit_files` and `systemctl` are what runs its servers.
 //! * `faults` is the table of faults: scenarios, played against mmm and judged.
@@ -25,6 +27,7 @@ pub mod database;
 pub mod disk;
 pub mod fault;
 pub mod faults;
+pub mod flavour;
 pub mod host;
 pub mod inventory;
 pub mod judge;
@@ -42,8 +45,10 @@ pub mod progress;
 pub mod roster;
 pub mod sampler;
 pub mod seed;
+pub mod server;
 pub mod service;
 pub mod status;
+pub mod stock;
 pub mod sudo;
 pub mod systemctl;
 pub mod unit_files;
@@ -53,6 +58,7 @@ pub mod writer;
 pub use background::Background;
 pub use command::Output;
 pub use database::{Replication, Table};
+pub use flavour::{Flavour, Server};
 pub use host::{Host, Restart};
 pub use lab::{Lab, Options};
 pub use load::Load;

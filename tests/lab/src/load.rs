@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::accounts::SAMPLER;
 use crate::background::Background;
 use crate::clock::monotonic_ns;
 use crate::host::Host;
@@ -34,8 +35,6 @@ use crate::writer::{SCHEMA, Writers};
 /// The lab's program inside each host.
 const PROGRAM: &str = "/usr/local/bin/mmm-lab";
 const PASSWORD_FILE: &str = "/root/app.password";
-/// Of the samplers: it comes through the socket only and may do nothing.
-const SAMPLER: &str = "lab_sampler";
 const END_LIMIT: Duration = Duration::from_secs(10);
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -59,7 +58,6 @@ impl Lab {
             )
         };
         self.host(writer)?.sql(&SCHEMA.join(";\n"))?;
-        self.each(self.databases().filter(|host| host.is_on()), make_account)?;
         let watches = self.databases().map(Watch::start).collect();
         self.client()
             .write(PASSWORD_FILE, &format!("{}\n", self.password("app")?))?;
@@ -74,14 +72,6 @@ impl Lab {
         load.until_acknowledged(writer, 50, Duration::from_secs(20))?;
         Ok(load)
     }
-}
-
-/// The account that the sampler of a host asks with.
-fn make_account(host: &Host) -> Result<()> {
-    let account = format!(
-        "SET SESSION sql_log_bin = 0; CREATE OR REPLACE USER '{SAMPLER}'@'localhost' IDENTIFIED BY ''"
-    );
-    host.sql(&account).map(drop)
 }
 
 fn arguments(writers: &Writers) -> Vec<String> {
@@ -234,7 +224,6 @@ fn watch(host: &Host, stop: &AtomicBool) -> Result<String> {
     let user = format!("--user={SAMPLER}");
     let mut records = String::new();
     let mut off: Option<Span> = None;
-    let mut has_account = host.is_on();
     while !stop.load(Ordering::Relaxed) {
         if !host.is_on() {
             let now = Sample {
@@ -247,11 +236,6 @@ fn watch(host: &Host, stop: &AtomicBool) -> Result<String> {
         }
         if let Some(off) = off.take() {
             records.push_str(&format!("{off}\n"));
-        }
-        has_account = has_account || make_account(host).is_ok();
-        if !has_account {
-            sleep(PAUSE);
-            continue;
         }
         // A frozen host starts no sampler; the gap in its samples shows it.
         let Ok(sampler) = host.spawn([PROGRAM, "sampler", &user]) else {

@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use lab::machine::{Refusal, require_root};
+use lab::place::Place;
 use lab::progress::Progress;
-use lab::{Lab, Options, breakage, inventory, leftovers, power, service, systemctl};
+use lab::{Flavour, Lab, Options, breakage, inventory, leftovers, power, service, systemctl};
 
 mod built;
 mod demo;
@@ -30,7 +31,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Bring the lab up: db1 and db2 (masters of each other), db3 (slave of db1), box, client.
-    Up,
+    Up {
+        /// Which database servers: `mariadb-10.11`, `mariadb-11.8`, `mysql-5.6`, `mysql-9.7`, or `mixed` (masters 10.11,
+        /// slave 11.8), each also with `-by-position` behind it. What the machine has not is fetched once.
+        #[arg(long, default_value_t)]
+        flavor: Flavour,
+    },
     /// Show the hosts, their servers, replication and addresses.
     Status,
     /// Open a root shell on a host, or run a command there.
@@ -112,7 +118,7 @@ fn main() -> ExitCode {
 fn perform(arguments: Arguments) -> Result<ExitCode> {
     let name = arguments.name.as_str();
     match arguments.verb {
-        Verb::Up => up(name)?,
+        Verb::Up { flavor } => up(name, flavor)?,
         Verb::Status => print(&lab::status::text(&Lab::open(name)?))?,
         Verb::Shell { host, command } => Lab::open(name)?.host(&host)?.become_shell(&command)?,
         Verb::Kill { host } => Lab::open(name)?.host(&host)?.power_off()?,
@@ -129,7 +135,7 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
             breakage::list()
         ))?,
         Verb::Heal => Lab::open(name)?.heal()?,
-        Verb::Inventory => print(&inventory::yaml())?,
+        Verb::Inventory => print(&inventory_of(name)?)?,
         Verb::Down { all } => down(name, all)?,
         Verb::Demo => return demo::run(),
         Verb::Faults(arguments) => return arguments.run(),
@@ -145,9 +151,21 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(name: &str) -> Result<()> {
-    let lab = Lab::up(Options::for_people(name))?;
-    lab.write_inventory(&inventory::yaml())?;
+/// The inventory of the lab of that name, or of the usual one while none is up.
+fn inventory_of(name: &str) -> Result<String> {
+    Ok(if Place::new(name)?.exists() {
+        Lab::open(name)?.inventory_yaml()
+    } else {
+        inventory::yaml()
+    })
+}
+
+fn up(name: &str, flavour: Flavour) -> Result<()> {
+    let lab = Lab::up(Options {
+        flavour,
+        ..Options::for_people(name)
+    })?;
+    lab.write_inventory(&lab.inventory_yaml())?;
     print(&lab::status::text(&lab))
 }
 

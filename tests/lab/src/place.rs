@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::flavour::Flavour;
 use crate::process::Identity;
 use crate::roster::{Entry, ROSTER, SECOND_PAIR};
 
@@ -120,6 +121,23 @@ impl Place {
     /// Makes this a lab that has the second pair, too; before anything else is put here.
     pub fn add_second_pair(&self) -> Result<()> {
         fs::write(self.second_pair_file(), "").context("cannot record that the lab has a second pair")
+    }
+
+    /// Records what the database hosts of this lab run; before anything else is put here.
+    pub fn write_flavour(&self, flavour: Flavour) -> Result<()> {
+        fs::write(self.flavour_file(), flavour.to_string()).context("cannot record the lab's flavour")
+    }
+
+    /// What the database hosts of this lab run.
+    pub fn flavour(&self) -> Result<Flavour> {
+        let path = self.flavour_file();
+        fs::read_to_string(&path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?
+            .parse()
+    }
+
+    fn flavour_file(&self) -> PathBuf {
+        self.state().join("flavour")
     }
 
     fn second_pair_file(&self) -> PathBuf {

@@ -82,6 +82,7 @@ fn perform(place: &Place, request: &str) -> Result<String> {
     let host = Host::new(
         place,
         find(name).with_context(|| format!("no host is called `{name}`"))?,
+        place.flavour()?,
     );
     match verb {
         "off" => host.power_off()?,

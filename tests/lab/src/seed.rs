@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 
 use crate::accounts::ACCOUNTS;
 use crate::command::tool;
-use crate::disk::user_ids;
+use crate::flavour::Server;
 use crate::place::Place;
-use crate::roster::{Entry, Mode, Purpose};
-use crate::service::{UNITS_FILE, Unit, restart_file};
+use crate::roster::{Entry, Purpose};
+use crate::server;
+use crate::service::{Readiness, UNITS_FILE, Unit, restart_file};
 use crate::sudo::{SSH_USER, sudoers};
 
 /// Where the box keeps the passwords of the accounts.
@@ -64,7 +65,7 @@ const TOP: [&str; 21] = [
 /// Makes what all hosts of a lab share: passwords, and a key for each host.
 pub fn secrets(place: &Place) -> Result<()> {
     for account in ACCOUNTS {
-        write(&place.secret(account.name), &(random_word()? + "\n"), 0o600)?;
+        write(&place.secret(account), &(random_word()? + "\n"), 0o600)?;
     }
     let keys = place.state().join("keys");
     crate::place::private_directory(&keys)?;
@@ -109,7 +110,11 @@ pub fn plant(place: &Place, entry: &Entry) -> Result<()> {
     let keys = place.state().join("keys");
     write(&root.join("etc/hostname"), &format!("{}\n", entry.name), 0o644)?;
     write(&root.join("etc/hosts"), &hosts_file(place), 0o644)?;
-    write(&root.join("etc/sudoers"), &sudoers(), 0o440)?;
+    write(
+        &root.join("etc/sudoers"),
+        &sudoers(place.flavour()?.server(entry).unit()),
+        0o440,
+    )?;
     write(
         &root.join("usr/bin/systemctl"),
         "#!/bin/sh\nexec /usr/local/bin/mmm-lab systemctl \"$@\"\n",
@@ -120,12 +125,15 @@ pub fn plant(place: &Place, entry: &Entry) -> Result<()> {
     let mut units = vec![ssh_unit()];
     match entry.purpose {
         Purpose::Database { server_id, mode, .. } => {
-            units.push(database_unit()?);
+            let flavour = place.flavour()?;
+            let database = flavour.server(entry);
+            units.push(server::unit(database)?);
             write(
                 &root.join("etc/mysql/my.cnf"),
-                &database_settings(entry, server_id, mode),
+                &server::settings(flavour, entry, server_id, mode),
                 0o644,
             )?;
+            own_programs(&root, database)?;
         }
         Purpose::Monitor => {
             for account in ["monitor", "agent", "replication"] {
@@ -260,6 +268,18 @@ fn ssh(place: &Place, root: &Path, keys: &Path, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
+/// The server's programs at their usual places.
+fn own_programs(root: &Path, database: Server) -> Result<()> {
+    for (usual, real) in server::programs(database) {
+        write(
+            &root.join(&usual[1..]),
+            &format!("#!/bin/sh\nexec {real} \"$@\"\n"),
+            0o755,
+        )?;
+    }
+    Ok(())
+}
+
 fn ssh_unit() -> Unit {
     Unit {
         name: "ssh.service".to_owned(),
@@ -267,62 +287,8 @@ fn ssh_unit() -> Unit {
         user: 0,
         group: 0,
         exec: vec!["/usr/sbin/sshd".to_owned(), "-D".to_owned()],
+        ready: Readiness::Notify,
     }
-}
-
-fn database_unit() -> Result<Unit> {
-    let (user, group) = user_ids("mysql")?;
-    Ok(Unit {
-        name: "mariadb.service".to_owned(),
-        aliases: vec!["mysql.service".to_owned(), "mysqld.service".to_owned()],
-        user,
-        group,
-        exec: vec!["/usr/sbin/mariadbd".to_owned()],
-    })
-}
-
-fn database_settings(entry: &Entry, server_id: u32, mode: Mode) -> String {
-    let offset = match mode {
-        // The one has the odd numbers, the other the even ones.
-        Mode::Master { .. } => (server_id + 1) % 2 + 1,
-        Mode::Slave => 1,
-    };
-    format!(
-        "[client-server]
-socket = /run/mysqld/mysqld.sock
-[mysqld]
-user = mysql
-datadir = /var/lib/mysql
-pid_file = /run/mysqld/mysqld.pid
-log_error = /var/lib/mysql/error.log
-bind_address = 0.0.0.0
-port = 3306
-skip_name_resolve = ON
-max_connections = 200
-event_scheduler = ON
-server_id = {server_id}
-report_host = {host}
-# A server that comes back from a crash must not come back as a writer.
-read_only = ON
-log_bin = mariadb-bin
-relay_log = mariadb-relay-bin
-log_slave_updates = ON
-binlog_format = ROW
-sync_binlog = 1
-innodb_flush_log_at_trx_commit = 1
-relay_log_recovery = ON
-auto_increment_increment = 2
-auto_increment_offset = {offset}
-gtid_strict_mode = OFF
-slave_net_timeout = 10
-innodb_buffer_pool_size = 16M
-innodb_log_file_size = 16M
-performance_schema = OFF
-key_buffer_size = 1M
-aria_pagecache_buffer_size = 1M
-",
-        host = entry.name
-    )
 }
 
 /// Writes a file of a seed with its mode, whatever the umask is; directories on the way are made.

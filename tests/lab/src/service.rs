@@ -29,8 +29,18 @@ pub struct Unit {
     /// The user it runs as, by number.
     pub user: u32,
     pub group: u32,
-    /// The program and its arguments; it must report its readiness as `Type=notify` services do.
+    /// The program and its arguments.
     pub exec: Vec<String>,
+    pub ready: Readiness,
+}
+
+/// How a service tells that it is ready.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Readiness {
+    /// As services of `Type=notify` do.
+    Notify,
+    /// It writes its process id into this file, as services of `Type=forking` do.
+    PidFile(PathBuf),
 }
 
 /// The file that says after how many milliseconds a crashed service is started again; `never` is a word of it too.

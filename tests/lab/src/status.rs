@@ -42,7 +42,7 @@ fn row(host: &Host) -> [String; 6] {
     let asked = power == "on" && host.is_database();
     let dash = || "-".to_owned();
     let server = if asked {
-        host.unit_state("mariadb").unwrap_or_else(|_| "?".to_owned())
+        host.unit_state(host.unit()).unwrap_or_else(|_| "?".to_owned())
     } else {
         dash()
     };

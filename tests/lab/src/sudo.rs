@@ -6,7 +6,7 @@ use crate::host::PATH;
 pub const SSH_USER: &str = "mmm";
 
 /// Commands that need no password, in the words of sudoers.
-pub const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 9] = [
     "/usr/sbin/ip address *",
     "/sbin/ip address *",
     "/usr/bin/ip address *",
@@ -16,19 +16,24 @@ pub const COMMANDS: [&str; 15] = [
     "/usr/bin/ndisc6 *",
     "/usr/sbin/sysctl -q -w net/ipv6/conf/*",
     "/sbin/sysctl -q -w net/ipv6/conf/*",
-    "/usr/bin/systemctl start mariadb.service",
-    "/usr/bin/systemctl stop mariadb.service",
-    "/usr/bin/systemctl mask --runtime mariadb.service",
-    "/usr/bin/systemctl mask --runtime --now mariadb.service",
-    "/usr/bin/systemctl unmask --runtime mariadb.service",
-    "/usr/bin/systemctl kill --signal=KILL mariadb.service",
 ];
 
-/// The whole `/etc/sudoers` of a host.
-pub fn sudoers() -> String {
+/// What may be done with the unit of the database server.
+const VERBS: [&str; 6] = [
+    "start",
+    "stop",
+    "mask --runtime",
+    "mask --runtime --now",
+    "unmask --runtime",
+    "kill --signal=KILL",
+];
+
+/// The whole `/etc/sudoers` of a host whose database server runs in this unit.
+pub fn sudoers(unit: &str) -> String {
     let mut text =
         format!("Defaults env_reset, !lecture, !syslog, secure_path=\"{PATH}\"\nroot ALL=(ALL:ALL) ALL\n");
-    for command in COMMANDS {
+    let verbs = VERBS.map(|verb| format!("/usr/bin/systemctl {verb} {unit}"));
+    for command in COMMANDS.into_iter().map(str::to_owned).chain(verbs) {
         text.push_str(&format!("{SSH_USER} ALL=(root) NOPASSWD: {command}\n"));
     }
     text

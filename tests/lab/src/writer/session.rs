@@ -68,9 +68,9 @@ impl Session {
     }
 }
 
-/// Shutdown in progress, query interrupted, connection killed: the session is over or may be, and the server
+/// Shutdown in progress, query interrupted, connection killed (MariaDB's word, MySQL's), disconnected: the session is over or may be, and the server
 /// may give these after the row was committed.
-const ENDS_A_SESSION: [u16; 3] = [1053, 1317, 1927];
+const ENDS_A_SESSION: [u16; 5] = [1053, 1317, 1927, 3169, 4031];
 
 fn code_of(error: &Error) -> u16 {
     match error {
