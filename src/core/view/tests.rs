@@ -4,6 +4,7 @@ use super::*;
 use crate::core::engine::Input;
 use crate::core::evidence::Means;
 use crate::core::facts::{HostFacts, MysqlFacts, Reach, SqlThread};
+use crate::core::guard::Guard;
 use crate::core::samples::{self, WRITER_ADDRESS};
 use crate::core::standing::Standing;
 
