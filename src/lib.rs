@@ -35,7 +35,7 @@
 //!   - [`core::rule`] the monitor's table of rules · [`core::evidence`] is the writer dead, and what may be done about it
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
 //!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over
-//!   - [`core::readiness`] would a failover work now
+//!   - [`core::readiness`] would a failover work now · [`core::losses`] what it would lose, and what it has lost
 //!   - [`core::release`] out of service and back in, on a person's word
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
 //!   - [`core::settlement`] what becomes of a run that was cut off
@@ -50,6 +50,7 @@
 //!   - [`io::fleet`] a cluster's hosts within reach · [`io::inquest`] gathers evidence
 //!   - [`io::operation`] an operation from lock to memory · [`io::conductor`] performs a run through one small trait
 //!   - [`io::settle`] ends runs that were cut off · [`io::tending`] repairs, and the return of replaced writers
+//!   - [`io::surplus`] what only a replaced writer has: saved, and discarded on a person's word
 //!   - [`io::release`] a host out of service and back in
 //!   - [`io::catching_up`] lets a host catch up before a forced move · [`io::doubles`] asks who else answers for an address
 //!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands

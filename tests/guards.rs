@@ -45,6 +45,7 @@ fn seen_in(guard: Guard) -> String {
         Guard::G37 => {
             "lab roles::a_forced_move_of_the_writer_lets_the_host_catch_up_first_or_says_what_would_be_lost".to_owned()
         }
+        Guard::G38 => "unit core/losses/tests::what_somebody_wrote_on_a_standby_keeps_it_from_promotion".to_owned(),
         Guard::G40 | Guard::G41 | Guard::G42 | Guard::G43 => core("what_keeps_a_replaced_writer_from_following"),
         Guard::G44 => "test mysql/starting::a_replaced_writer_that_cannot_be_made_harmless_is_not_taken_back".to_owned(),
         Guard::G45 | Guard::G46 | Guard::G47 | Guard::G48 => RELEASE.to_owned(),

@@ -81,6 +81,20 @@ const DANGERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "acknowledged transactions were lost without a word, and what a replica had more was thrown away",
+        &[
+            "story standby-that-somebody-wrote-on",
+            "story standby-received-more-than-was-seen",
+            "lab losses::what_only_a_replica_received_is_handed_over_before_anybody_is_promoted",
+            "lab losses::a_handover_that_fails_is_taken_back_and_a_person_may_go_on_without",
+            "lab losses::a_replica_that_cannot_hand_over_is_named_and_stays_apart",
+            "lab losses::what_was_received_and_cannot_be_applied_needs_a_persons_word",
+            "lab losses::what_only_the_old_writer_has_is_saved_as_rows_and_discarded_by_a_rebuild",
+            "lab losses::whoever_acts_next_makes_a_returned_writer_harmless_first",
+            "lab losses::a_standby_that_somebody_wrote_on_is_named_and_never_promoted",
+        ],
+    ),
+    (
         "the slowest replica delayed everybody, and a lagging preferred host took the writer's role",
         &[
             "story roles-replica-follows-another",

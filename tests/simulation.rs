@@ -228,13 +228,16 @@ impl Hands for World {
         }
     }
 
-    async fn rival(&self, host: &HostName) -> Option<HostName> {
-        self.model
-            .borrow()
-            .writable
-            .iter()
-            .find(|other| *other != host)
-            .cloned()
+    async fn lost_lock(&self) -> Option<String> {
+        self.passes();
+        let is_lost = self.model.borrow_mut().dice.roll(32) == 31;
+        is_lost.then(|| "the lock is lost".to_owned())
+    }
+
+    async fn rival(&self, host: &HostName) -> Option<String> {
+        let model = self.model.borrow();
+        let rival = model.writable.iter().find(|other| *other != host)?;
+        Some(format!("{rival} accepts writes meanwhile"))
     }
 
     fn note(&self, entry: Entry) {
@@ -242,7 +245,7 @@ impl Hands for World {
         match entry {
             Entry::Step(happening) => model.journal.push(happening),
             Entry::Value(name, value) => drop(model.registered.insert(name, value)),
-            Entry::Open(_) | Entry::Shell(..) | Entry::End(_) => {}
+            Entry::Open(_) | Entry::Shell(..) | Entry::Lost(_) | Entry::End(_) => {}
         }
     }
 
@@ -263,11 +266,15 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         outgoing: (operation != "reopen").then(|| OUTGOING.into()),
         incoming: Some(INCOMING.into()),
         replicas: vec!["db3".into()],
+        donor: rung.map(|_| "db3".into()),
     };
     let mut context = template::Context::default();
     context.set("replication", serde_json::json!({ "gtid": gtid }));
     context.set("switchover", serde_json::json!({ "read_lock": true }));
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
+    context
+        .set("donor", rung.map_or("", |_| "db3"))
+        .set("allow_loss", "no");
     let keep = |step: &mmm::core::playbook::OperationStep| {
         step.when
             .as_deref()
@@ -328,7 +335,7 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
             // Nobody else acts in this world, so only the incoming host can have been opened, and only by this run.
             panic!("overtaken: {because}\n{}", world.model.borrow().story.join("\n"))
         }
-        Verdict::Stuck(_) => None,
+        Verdict::Stuck(..) => None,
         Verdict::GoOn(happenings) => {
             for happening in happenings {
                 world.note(Entry::Step(happening.clone()));

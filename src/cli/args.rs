@@ -187,6 +187,9 @@ pub struct PlanArguments {
     /// The host that takes the role.
     #[arg(long, value_name = "HOST")]
     pub to: Option<String>,
+    /// As with `failover --allow-loss`.
+    #[arg(long)]
+    pub allow_loss: bool,
 }
 
 /// Operations that can be planned.
@@ -228,6 +231,10 @@ pub struct FailoverArguments {
     /// and what it acknowledges will be lost.
     #[arg(long)]
     pub allow_unfenced: bool,
+    /// Go on although transactions are known that the new writer has received and cannot apply, or that a replica has
+    /// and cannot hand over. They will be lost; `mmm plan failover` says which.
+    #[arg(long)]
+    pub allow_loss: bool,
 }
 
 /// Arguments of `move-role`.
@@ -261,6 +268,10 @@ pub struct SetIpArguments {
 pub struct RejoinArguments {
     /// The replaced writer.
     pub host: String,
+    /// If it has transactions that the writer has not: rebuild it by the `rebuild` duty of the inventory, and lose them.
+    /// Their rows are saved in a file before, as far as they can be decoded.
+    #[arg(long)]
+    pub discard: bool,
 }
 
 /// Arguments of `explain`.

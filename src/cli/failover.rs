@@ -74,6 +74,8 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         incoming,
         rung,
         events: None,
+        seen: None,
+        allow_loss: what.allow_loss,
     };
     let performed = performer.perform(&request).await;
     drop(performer);

@@ -69,10 +69,7 @@ pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Troub
         "operations may act again".to_owned(),
         "nothing to do: operations may act already".to_owned(),
     ];
-    let code = change(settings, named, &words, |standing| {
-        standing.hands_off.take().is_some()
-    })
-    .await?;
+    let code = change(settings, named, &words, |standing| standing.get_unstuck()).await?;
     let inventory = setting::inventory(settings)?;
     let entry = setting::cluster(settings, &inventory, named)?;
     let fleet = setting::fleet(entry).await?;

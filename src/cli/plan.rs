@@ -8,13 +8,16 @@ use serde_json::json;
 use super::args::{PlanArguments, Planned, Settings};
 use super::setting;
 use crate::config::{duration, template};
+use crate::core::election::Barred;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Guard};
+use crate::core::losses::{self, Outlook, Seen};
 use crate::core::plan::Seats;
 use crate::core::playbook::Section;
 use crate::core::run::Stage;
 use crate::core::script::{Act, Script, ScriptStep};
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::journal::Opening;
@@ -32,6 +35,9 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     let facts = fleet.look_everywhere().await;
     if standing.writer.is_none() {
         standing.writer = guard::observed_writer(cluster, &facts);
+        if what.operation == Planned::Failover && standing.writer.is_none() {
+            standing.writer = guard::holder_of_writer_address(cluster, &facts);
+        }
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let Some(outgoing) = standing.writer.clone().filter(|writer| *writer != incoming) else {
@@ -48,31 +54,64 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
             guard::switchover(cluster, &standing, &facts, &outgoing, &incoming).err(),
         ),
         Planned::Failover => {
-            let refusal = guard::failover(cluster, &standing, &facts, Some(&outgoing), &incoming).err();
+            let accepted = what.allow_loss.then(|| losses::as_if_applied(&facts, &incoming));
+            let judged = accepted.as_ref().unwrap_or(&facts);
+            let refusal = guard::failover(cluster, &standing, judged, Some(&outgoing), &incoming).err();
             ("failover", Some(Rung::Demote), refusal)
         }
     };
     let (teller, reporting) = setting::telling(settings, &cluster.name);
     let performer = setting::performer(&inventory, &fleet, teller, Duration::ZERO);
+    let outlook = match what.operation {
+        Planned::Switchover => Outlook::default(),
+        Planned::Failover => {
+            // A writer that answers is asked itself; otherwise the last monitor may have seen it.
+            let seen = match facts.get(&outgoing).and_then(|facts| facts.mysql.up()) {
+                Some(mysql) => Some(Seen::of(&outgoing, clock::now(), mysql)),
+                None => performer.seen_by_monitor(),
+            };
+            losses::outlook(
+                cluster,
+                &standing,
+                &facts,
+                Some(&outgoing),
+                &incoming,
+                seen.as_ref(),
+            )
+        }
+    };
+    let strayed = outlook.strayed.clone().filter(|_| !what.allow_loss);
+    let refusal = refusal.or_else(|| {
+        let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
+        strayed.map(|last| Barred::Strayed(last).refusal(what, &incoming))
+    });
+    let notes = outlook.sentences(Some(&outgoing), &incoming);
     let replicas = cluster
         .hosts
         .iter()
         .map(|host| host.name.clone())
         .filter(|host| *host != outgoing && *host != incoming && !standing.owed.contains_key(host))
         .filter(|host| !standing.offline.contains_key(host))
+        .filter(|host| outlook.apart.iter().all(|ahead| ahead.host != *host))
         .collect();
     let seats = Seats {
         outgoing: Some(outgoing),
         incoming: Some(incoming),
         replicas,
+        donor: outlook.donor.as_ref().map(|donor| donor.host.clone()),
     };
-    let prepared = performer.prepare(performer.operation(name)?, &seats, rung, &facts, standing.events)?;
+    let operation = performer.operation(name)?;
+    let prepared = performer.prepare(operation, &seats, rung, &facts, standing.events, what.allow_loss)?;
     let scripts = render(&fleet, &prepared).await?;
     drop(performer);
     setting::all_told(reporting).await;
     match settings.output {
-        Output::Text => out(&text(&prepared, &scripts, refusal.as_ref())),
-        Output::Json => out(&setting::json(&as_json(&prepared, &scripts, refusal.as_ref()))),
+        Output::Text => out(&text(&prepared, &scripts, &notes, refusal.as_ref())),
+        Output::Json => {
+            let mut told = as_json(&prepared, &scripts, refusal.as_ref());
+            told["transactions"] = json!({ "outlook": outlook, "sentences": notes });
+            out(&setting::json(&told));
+        }
     }
     Ok(if refusal.is_some() {
         Kind::Refused.exit_code()
@@ -112,7 +151,12 @@ async fn render(fleet: &Fleet, prepared: &Prepared) -> Result<Vec<Option<Script>
     Ok(scripts)
 }
 
-fn text(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Trouble>) -> String {
+fn text(
+    prepared: &Prepared,
+    scripts: &[Option<Script>],
+    notes: &[String],
+    refusal: Option<&Trouble>,
+) -> String {
     let opening = &prepared.opening;
     let name = |host: &Option<crate::core::cluster::HostName>| {
         host.as_ref().map(ToString::to_string).unwrap_or_default()
@@ -136,6 +180,9 @@ fn text(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Troubl
             "\nwrites are refused for at most {}\n",
             duration::format(refused_at_most(opening))
         ));
+    }
+    if !notes.is_empty() {
+        text.push_str(&format!("\ntransactions: {}\n", notes.join("\n              ")));
     }
     if let Some(refusal) = refusal {
         text.push_str(&format!("\nit would be refused now: {}", refusal.reason()));

@@ -11,7 +11,7 @@ use crate::core::trouble::{Kind, Trouble};
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Performs it; the exit code says how it ended.
-pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
+pub async fn run(settings: &Settings, host: &str, discard: bool) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
     let entry = setting::cluster(settings, &inventory, None)?;
     let name = HostName::from(host);
@@ -25,7 +25,11 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
-    let performed = performer.take_back(&name).await;
+    let performed = if discard {
+        performer.discard(&name).await
+    } else {
+        performer.take_back(&name).await
+    };
     drop(performer);
     setting::all_told(reporting).await;
     setting::concluded(&inventory, entry, performed).await

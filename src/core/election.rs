@@ -8,6 +8,7 @@ use super::cluster::HostName;
 use super::facts::{HostFacts, Reach, SqlThread};
 use super::guard::Guard;
 use super::hosts::HostState;
+use super::losses;
 use super::standing::Standing;
 use super::trouble::Trouble;
 
@@ -22,6 +23,8 @@ pub enum Barred {
     Owed,
     /// It is kept out because of what only it has.
     KeptOut(String),
+    /// Somebody wrote on it what the writer never had.
+    Strayed(String),
     /// It replicates from nobody, so nothing says that it has the writer's data.
     NotReplicating,
     /// It does not apply what it received.
@@ -54,6 +57,7 @@ impl Barred {
             Barred::OutOfService => Guard::G21,
             Barred::Owed => Guard::G22,
             Barred::KeptOut(_) => Guard::G23,
+            Barred::Strayed(_) => Guard::G38,
             Barred::Unanswered(_) => Guard::G24,
             Barred::NotReplicating => Guard::G25,
             Barred::SqlThreadStopped(_) => Guard::G26,
@@ -86,6 +90,7 @@ impl fmt::Display for Barred {
             Barred::Unanswered(why) => write!(f, "its server does not answer: {why}"),
             Barred::Owed => f.write_str("it was replaced as writer and has not been compared since"),
             Barred::KeptOut(surplus) => write!(f, "it has transactions that the writer has not: {surplus}"),
+            Barred::Strayed(last) => f.write_str(&losses::strayed_words(last)),
             Barred::NotReplicating => f.write_str("it replicates from nobody"),
             Barred::SqlThreadStopped(why) if why.is_empty() => f.write_str("its SQL thread is stopped"),
             Barred::SqlThreadStopped(why) => write!(f, "its SQL thread is stopped: {why}"),
@@ -112,7 +117,7 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
     }
     if let Some(owed) = standing.owed.get(host) {
         return Some(match &owed.progress {
-            super::standing::Return::KeptOut { surplus } => Barred::KeptOut(surplus.clone()),
+            super::standing::Return::KeptOut { surplus, .. } => Barred::KeptOut(surplus.clone()),
             _ => Barred::Owed,
         });
     }
@@ -124,16 +129,21 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
     if !mysql.log_bin {
         return Some(Barred::NoBinaryLog);
     }
+    let writer = standing.writer.as_ref();
+    if let Some(last) = writer.and_then(|writer| losses::strayed_from(facts, writer, host)) {
+        return Some(Barred::Strayed(last));
+    }
     let Some(channel) = mysql.replicas.first() else {
         return Some(Barred::NotReplicating);
     };
     if channel.sql == SqlThread::No {
-        let why = channel
-            .sql_error
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        return Some(Barred::SqlThreadStopped(why));
+        let error = channel.sql_error.as_ref().map(ToString::to_string);
+        let waiting = losses::unapplied(mysql, channel).map(|surplus| {
+            let some = losses::transactions(&surplus);
+            format!("it has received {some} that it has not applied ({surplus})")
+        });
+        let why: Vec<String> = error.into_iter().chain(waiting).collect();
+        return Some(Barred::SqlThreadStopped(why.join("; ")));
     }
     None
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::cluster::HostName;
+use super::losses::Loss;
 use super::mode::Mode;
 use super::moment::Moment;
 use super::playbook::Section;
@@ -158,6 +159,31 @@ pub enum Event {
         /// What was done.
         what: String,
     },
+    /// What the new writer lacks of the one it replaced, as far as it is known: right after a failover, and exactly once
+    /// the old writer is back.
+    Lost {
+        /// The run that replaced it.
+        run: String,
+        /// The replaced writer.
+        host: HostName,
+        /// The writer now.
+        writer: HostName,
+        /// Whether the old writer itself was asked; otherwise more may be missing.
+        exact: bool,
+        /// How many transactions, at least where it is not exact; none when that is not known.
+        count: Option<u64>,
+        /// Which.
+        transactions: Option<String>,
+        /// When the old writer was looked at; none when nobody had.
+        seen_at: Option<Moment>,
+        /// All of that in words.
+        sentence: String,
+    },
+    /// Something worth knowing about what is being done.
+    Noted {
+        /// What.
+        what: String,
+    },
     /// Something is wrong that people should look at.
     Alarm {
         /// What is wrong.
@@ -186,6 +212,20 @@ pub enum StepEnd {
 }
 
 impl Event {
+    /// What is known to be lost of `host`, which `run` replaced by `writer`.
+    pub fn lost(run: &str, host: &HostName, writer: &HostName, loss: &Loss) -> Event {
+        Event::Lost {
+            run: run.to_owned(),
+            host: host.clone(),
+            writer: writer.clone(),
+            exact: loss.is_exact,
+            count: loss.count(),
+            transactions: loss.transactions(),
+            seen_at: loss.seen_at,
+            sentence: loss.sentence(host, writer),
+        }
+    }
+
     /// How loud it is.
     pub fn loudness(&self) -> Loudness {
         match self {
@@ -198,6 +238,7 @@ impl Event {
             }
             | Event::NetworkChanged { answers: false }
             | Event::Alarm { .. } => Loudness::Alarm,
+            Event::Lost { count, .. } if *count != Some(0) => Loudness::Alarm,
             Event::RunEnded { .. }
             | Event::StateChanged { .. }
             | Event::CheckChanged { .. }
@@ -205,6 +246,8 @@ impl Event {
             | Event::WriterChanged { .. }
             | Event::ModeChanged { .. }
             | Event::NetworkChanged { answers: true }
+            | Event::Lost { .. }
+            | Event::Noted { .. }
             | Event::Repaired { .. } => Loudness::Notice,
         }
     }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::reach::{Reach, Refusal};
 
+use super::sign::Sign;
+
 use super::gtid::{BinlogPosition, History, MariaPosition, MariaState, MysqlSet, Uuid};
 
 /// Everything known about one host at one moment.
@@ -378,6 +380,9 @@ pub struct ShellFacts {
     pub addresses: Vec<AddressFact>,
     /// Since its kernel started.
     pub uptime: Duration,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<Sign>,
 }
 
 impl ShellFacts {

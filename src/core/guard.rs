@@ -385,6 +385,16 @@ pub fn hands_off(cluster: &Cluster, standing: &Standing) -> Result<(), Trouble> 
     }
 }
 
+/// Whether the hosts that a stuck run waits for all answer, so that it can be settled without a person.
+pub fn may_be_settled(standing: &Standing, facts: &Facts) -> bool {
+    let obeys = |host: &HostName| {
+        facts
+            .get(host)
+            .is_some_and(|facts| facts.mysql.up().is_some() && facts.ssh.up().is_some())
+    };
+    !standing.hands_off_awaits.is_empty() && standing.hands_off_awaits.iter().all(obeys)
+}
+
 /// A host other than `writer` that accepts writes.
 pub fn another_writable(facts: &Facts, writer: &HostName) -> Option<HostName> {
     facts

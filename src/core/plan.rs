@@ -17,6 +17,8 @@ pub struct Seats {
     pub incoming: Option<HostName>,
     /// Every other host that is to follow.
     pub replicas: Vec<HostName>,
+    /// The one of them that has more than the incoming host, and hands it over first.
+    pub donor: Option<HostName>,
 }
 
 impl Seats {
@@ -26,6 +28,7 @@ impl Seats {
             Seat::Outgoing => self.outgoing.iter().cloned().collect(),
             Seat::Incoming => self.incoming.iter().cloned().collect(),
             Seat::Replicas => self.replicas.clone(),
+            Seat::Donor => self.donor.iter().cloned().collect(),
             Seat::Monitor => self
                 .outgoing
                 .iter()

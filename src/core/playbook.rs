@@ -229,13 +229,21 @@ pub enum Seat {
     Incoming,
     /// Every other host that is to follow; the duty runs on all of them at once.
     Replicas,
+    /// The one of the replicas that has more than the incoming host, and hands it over first.
+    Donor,
     /// The box itself.
     Monitor,
 }
 
 impl Seat {
     /// Every seat.
-    pub const ALL: [Seat; 4] = [Seat::Outgoing, Seat::Incoming, Seat::Replicas, Seat::Monitor];
+    pub const ALL: [Seat; 5] = [
+        Seat::Outgoing,
+        Seat::Incoming,
+        Seat::Replicas,
+        Seat::Donor,
+        Seat::Monitor,
+    ];
 }
 
 impl fmt::Display for Seat {
@@ -244,6 +252,7 @@ impl fmt::Display for Seat {
             Seat::Outgoing => "outgoing",
             Seat::Incoming => "incoming",
             Seat::Replicas => "replicas",
+            Seat::Donor => "donor",
             Seat::Monitor => "monitor",
         })
     }

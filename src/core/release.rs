@@ -265,7 +265,7 @@ mod tests {
     use crate::core::gtid::{MariaPosition, MariaState};
     use crate::core::moment::Moment;
     use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
-    use crate::core::standing::{Owed, Return};
+    use crate::core::standing::Owed;
 
     fn standing() -> Standing {
         Standing {
@@ -282,12 +282,7 @@ mod tests {
 
     fn owed(host: &str) -> Standing {
         let mut standing = standing();
-        let owed = Owed {
-            since: Moment(1),
-            run: "r".into(),
-            rung: Rung::Silence,
-            progress: Return::Awaited,
-        };
+        let owed = Owed::now(Moment(1), "r", Rung::Silence);
         standing.owed.insert(host.into(), owed);
         standing
     }

@@ -4,7 +4,7 @@
 //! true and is retried, `finish` is best effort. The fold says what to do next; it never does anything, so the same
 //! value serves a live run, a run found open in the journal, and a test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -115,10 +115,14 @@ pub enum Ending {
         #[serde(default)]
         untouched: bool,
     },
-    /// It can go neither forward nor back; a person is needed.
+    /// It can go neither forward nor back for now.
     Stuck {
         /// What could not be made true, in words.
         because: String,
+        /// The hosts that could not be asked or did not obey: once they answer, the run can be settled. None when
+        /// something was found that only a person can judge.
+        #[serde(default)]
+        awaits: Vec<HostName>,
     },
 }
 
@@ -141,6 +145,9 @@ pub struct Run {
     tries: u32,
     failure: Option<String>,
     insecure: Vec<String>,
+    /// The hosts at which something could not be made to come true, unless a person must judge what was found.
+    insecure_at: BTreeSet<HostName>,
+    needs_judgement: bool,
     warnings: Vec<String>,
 }
 
@@ -156,6 +163,8 @@ impl Run {
             tries: 0,
             failure: None,
             insecure: Vec::new(),
+            insecure_at: BTreeSet::new(),
+            needs_judgement: false,
             warnings: Vec::new(),
         };
         run.next = run.advance_to(0);
@@ -268,6 +277,7 @@ impl Run {
             (Section::Secure, Outcome::Failed(why)) if self.stages[stage].only_asks => {
                 let sentence = self.sentence(stage, why);
                 self.insecure.push(sentence);
+                self.needs_judgement = true;
                 self.advance_to(stage + 1)
             }
             (Section::Secure, Outcome::Failed(why) | Outcome::Unknown(why)) => {
@@ -277,6 +287,7 @@ impl Run {
                 }
                 let sentence = self.sentence(stage, why);
                 self.insecure.push(sentence);
+                self.insecure_at.extend(self.stages[stage].hosts.iter().cloned());
                 self.advance_to(stage + 1)
             }
             (Section::Finish, Outcome::Failed(why) | Outcome::Unknown(why)) => {
@@ -297,18 +308,14 @@ impl Run {
     fn after_looking(&mut self, stage: usize, settled: Settled) -> Next {
         let section = self.stages[stage].section;
         match settled {
-            Settled::CannotTell => Next::End(Ending::Stuck {
-                because: self.because(),
-            }),
+            Settled::CannotTell => self.stuck_at(stage, self.because()),
             Settled::Happened if section == Section::Commit => self.after_done(stage),
             Settled::DidNotHappen if section == Section::Commit && self.committed => {
                 self.tries += 1;
                 if self.tries < TRIES_TO_SECURE {
                     Next::Do(stage)
                 } else {
-                    Next::End(Ending::Stuck {
-                        because: self.because(),
-                    })
+                    self.stuck_at(stage, self.because())
                 }
             }
             Settled::Happened | Settled::DidNotHappen => self.undo_newest(),
@@ -332,7 +339,7 @@ impl Run {
                     self.because(),
                     self.stages[stage].name
                 );
-                Next::End(Ending::Stuck { because })
+                self.stuck_at(stage, because)
             }
         }
     }
@@ -347,8 +354,21 @@ impl Run {
             }),
             None => Next::End(Ending::Stuck {
                 because: self.insecure.join("; "),
+                awaits: if self.needs_judgement {
+                    Vec::new()
+                } else {
+                    self.insecure_at.iter().cloned().collect()
+                },
             }),
         }
+    }
+
+    /// Stuck until the hosts of that stage answer.
+    fn stuck_at(&self, stage: usize, because: String) -> Next {
+        Next::End(Ending::Stuck {
+            because,
+            awaits: self.stages[stage].hosts.clone(),
+        })
     }
 
     /// The newest touched stage that has something to take back, or the end.

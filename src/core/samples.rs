@@ -114,6 +114,7 @@ pub(crate) fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
                 })
                 .collect(),
             uptime: Duration::from_secs(1000),
+            signs: Vec::new(),
         }),
     }
 }

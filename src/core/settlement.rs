@@ -40,8 +40,9 @@ pub enum Verdict {
     GoOn(Vec<Happening>),
     /// Somebody has moved the role since: close it and touch nothing.
     Overtaken(String),
-    /// Nothing can be concluded: close it, and nobody may act.
-    Stuck(String),
+    /// Nothing can be concluded: close it, and nobody may act until these hosts answer, or, without any, until a person
+    /// has judged.
+    Stuck(String, Vec<HostName>),
 }
 
 /// Settles a run that was cut off. Nothing is taken back, and so nobody opened, unless the incoming host is seen to
@@ -74,21 +75,26 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
         }
         [] | [_] => match (commit, incoming) {
             (Commit::NotBegun, _) | (Commit::InDoubt, Sight::ReadOnly) => Verdict::GoOn(giving_up(cut.run)),
-            (Commit::InDoubt, Sight::Unseen | Sight::Writable) => Verdict::Stuck(format!(
-                "{} was told to take writes, and it cannot be asked whether it does",
-                cut.incoming.map_or("the incoming host", HostName::as_str)
-            )),
+            (Commit::InDoubt, Sight::Unseen | Sight::Writable) => Verdict::Stuck(
+                format!(
+                    "{} was told to take writes, and it cannot be asked whether it does",
+                    cut.incoming.map_or("the incoming host", HostName::as_str)
+                ),
+                cut.incoming.into_iter().cloned().collect(),
+            ),
             (Commit::Done, _) => match writable.first() {
                 None => Verdict::GoOn(Vec::new()),
                 Some(outgoing) if cut.is_failover => {
-                    Verdict::Stuck(format!("{outgoing}, which was replaced, takes writes again"))
+                    let because = format!("{outgoing}, which was replaced, takes writes again");
+                    Verdict::Stuck(because, Vec::new())
                 }
                 Some(outgoing) => Verdict::Overtaken(format!("{outgoing} takes writes again")),
             },
         },
         several => {
             let names: Vec<&str> = several.iter().map(|host| host.as_str()).collect();
-            Verdict::Stuck(format!("several hosts accept writes: {}", names.join(", ")))
+            let because = format!("several hosts accept writes: {}", names.join(", "));
+            Verdict::Stuck(because, Vec::new())
         }
     }
 }
@@ -213,7 +219,7 @@ mod tests {
         for outgoing in [Sight::ReadOnly, Sight::Unseen, Sight::Writable] {
             assert!(matches!(
                 verdict(&begun, outgoing, Sight::Unseen),
-                Verdict::Stuck(_)
+                Verdict::Stuck(..)
             ));
         }
     }
@@ -244,7 +250,7 @@ mod tests {
     fn two_writers_are_never_judged() {
         assert!(matches!(
             verdict(&DENIED, Sight::Writable, Sight::Writable),
-            Verdict::Stuck(_)
+            Verdict::Stuck(..)
         ));
     }
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, HostName};
 use super::evidence::Rung;
+use super::gtid::MariaPosition;
+use super::losses::Loss;
 use super::moment::Moment;
 
 pub use super::mode::Mode;
@@ -37,6 +39,10 @@ pub struct Standing {
     pub owed: BTreeMap<HostName, Owed>,
     /// Why nobody may act on the cluster until a person has looked; set by a stuck run.
     pub hands_off: Option<String>,
+    /// Hosts that the stuck run waits for: once all of them answer it is settled without a person. None when only a
+    /// person can judge what was found.
+    #[serde(default)]
+    pub hands_off_awaits: BTreeSet<HostName>,
     /// Why the mode is what it is, where a monitor chose it: one line a cause.
     #[serde(default)]
     pub mode_because: Vec<String>,
@@ -67,6 +73,7 @@ impl Default for Standing {
             events: None,
             owed: BTreeMap::new(),
             hands_off: None,
+            hands_off_awaits: BTreeSet::new(),
             mode_because: Vec::new(),
             mode_by: String::new(),
             to_follow: BTreeSet::new(),
@@ -89,6 +96,26 @@ pub struct Owed {
     pub rung: Rung,
     /// How far its return has come.
     pub progress: Return,
+    /// The last transactions that it and the new writer had in common; none where the numbers of a server do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork: Option<MariaPosition>,
+    /// What the new writer lacks of it, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+}
+
+impl Owed {
+    /// A writer that has just been replaced by a run, or by a person.
+    pub fn now(since: Moment, run: &str, rung: Rung) -> Owed {
+        Owed {
+            since,
+            run: run.to_owned(),
+            rung,
+            progress: Return::Awaited,
+            fork: None,
+            loss: None,
+        }
+    }
 }
 
 /// How far the return of a replaced writer has come.
@@ -103,10 +130,25 @@ pub enum Return {
     KeptOut {
         /// Those transactions, in words.
         surplus: String,
+        /// The file on this box that holds their rows; none while they could not be decoded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<String>,
     },
 }
 
 impl Standing {
+    /// Nobody may act until the hosts that a stuck run waits for answer or, without any, until a person has looked.
+    pub fn get_stuck(&mut self, because: String, awaits: &[HostName]) {
+        self.hands_off = Some(because);
+        self.hands_off_awaits = awaits.iter().cloned().collect();
+    }
+
+    /// The stuck run may be settled; whether there was one.
+    pub fn get_unstuck(&mut self) -> bool {
+        self.hands_off_awaits.clear();
+        self.hands_off.take().is_some()
+    }
+
     /// Changes the mode; whether it was another one. What an earlier mode rested on does not outlive it.
     pub fn enter(&mut self, mode: Mode, by: &str, because: Vec<String>) -> bool {
         if self.mode == mode {
@@ -131,12 +173,9 @@ impl Standing {
             .map(|host| &host.name)
             .filter(|host| *host != writer)
         {
-            self.owed.entry(host.clone()).or_insert_with(|| Owed {
-                since: now,
-                run: NAMED.to_owned(),
-                rung: Rung::Silence,
-                progress: Return::Awaited,
-            });
+            self.owed
+                .entry(host.clone())
+                .or_insert_with(|| Owed::now(now, NAMED, Rung::Silence));
         }
     }
 

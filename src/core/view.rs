@@ -12,11 +12,14 @@ use super::gtid::Compared;
 use super::guard::Guard;
 use super::hosts::{HostRule, HostState};
 use super::latch::{CheckResult, Verdict};
+use super::losses;
 use super::moment::Moment;
 use super::readiness::Obstacle;
 use super::repair;
 use super::rule::Rule;
+use super::sign;
 use super::standing::{Mode, NAMED, Return};
+use super::trouble::Trouble;
 
 /// One cluster as `show` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,11 +41,33 @@ pub struct ClusterView {
     pub writer: Option<HostName>,
     /// Everything that is wrong, and what lifts it.
     pub warnings: Vec<Warning>,
+    /// What replaced writers had and the writer has not, as far as it is known.
+    #[serde(default)]
+    pub losses: Vec<LossView>,
     /// Its hosts by name.
     pub hosts: Vec<HostView>,
     /// Where the roles that prefer a host are.
     #[serde(default)]
     pub preferences: Vec<Preference>,
+}
+
+/// What a replaced writer had and the writer has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossView {
+    /// The replaced writer.
+    pub host: HostName,
+    /// The run that replaced it.
+    pub run: String,
+    /// Whether the old writer itself was asked; otherwise more may be missing.
+    pub exact: bool,
+    /// How many transactions, at least where it is not exact; none when that is not known.
+    pub count: Option<u64>,
+    /// Which.
+    pub transactions: Option<String>,
+    /// When the old writer was looked at; none when nobody had.
+    pub seen_at: Option<Moment>,
+    /// All of that in words.
+    pub sentence: String,
 }
 
 /// A role that prefers a host, and where it is.
@@ -128,9 +153,30 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
         sentence: engine.rule().sentence().to_owned(),
         writer: standing.writer.clone(),
         warnings: warnings(engine),
+        losses: known_losses(engine),
         hosts,
         preferences: preferences(engine),
     }
+}
+
+fn known_losses(engine: &Engine) -> Vec<LossView> {
+    let standing = engine.standing();
+    let Some(writer) = &standing.writer else {
+        return Vec::new();
+    };
+    let known = standing.owed.iter().filter_map(|(host, owed)| {
+        let loss = owed.loss.as_ref()?;
+        Some(LossView {
+            host: host.clone(),
+            run: owed.run.clone(),
+            exact: loss.is_exact,
+            count: loss.count(),
+            transactions: loss.transactions(),
+            seen_at: loss.seen_at,
+            sentence: loss.sentence(host, writer),
+        })
+    });
+    known.collect()
 }
 
 fn preferences(engine: &Engine) -> Vec<Preference> {
@@ -217,14 +263,26 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         })
     };
     if let Some(because) = &standing.hands_off {
-        warn(format!("hands off: {because}"), Rule::R02.lifted_by());
+        let awaited: Vec<&str> = standing.hands_off_awaits.iter().map(HostName::as_str).collect();
+        let by_itself = format!(
+            "it is settled by a monitor or the next command once these answer: {}; or {}",
+            awaited.join(", "),
+            Rule::R02.lifted_by()
+        );
+        let hint = if awaited.is_empty() {
+            Rule::R02.lifted_by()
+        } else {
+            &by_itself
+        };
+        warn(format!("hands off: {because}"), hint);
     }
     if let Some(guard) = engine.guard() {
         let what = format!(
-            "{} holds failover back: {}: {}",
+            "{} holds failover back: {}: {}{}",
             guard.rule,
             guard.suspect,
-            guard.rule.sentence()
+            guard.rule.sentence(),
+            sign::said(&guard.signs)
         );
         warn(what, guard.rule.lifted_by());
     } else if !engine.rule().lifted_by().is_empty() && engine.rule() != Rule::R02 {
@@ -292,10 +350,25 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 ),
                 "it is made read-only and compared as soon as it answers; a monitor tries all the time",
             ),
-            Return::Quarantined => warn(format!("{host} is back and being compared with the writer"), ""),
-            Return::KeptOut { surplus } => warn(
+            Return::Quarantined => {
+                let about = |trouble: &&Trouble| trouble.what.contains(&format!("`{host}`"));
+                let (why, hint) = engine
+                    .complaint()
+                    .filter(about)
+                    .map_or_else(Default::default, |trouble| {
+                        (
+                            format!("; the last try came to nothing: {}", trouble.reason()),
+                            trouble.hint.clone(),
+                        )
+                    });
+                warn(
+                    format!("{host} is back and being compared with the writer{why}"),
+                    &hint,
+                );
+            }
+            Return::KeptOut { surplus, rows } => warn(
                 format!("{host} is kept out: it has transactions that the writer has not: {surplus}"),
-                "save what you need from it, rebuild it from the writer, then `mmm rejoin`",
+                &losses::ways_out(host, rows.as_deref()),
             ),
         }
     }
@@ -327,6 +400,9 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
                 "a monitor closes it; find out who opened it",
             );
         }
+        for sign in facts.ssh.up().into_iter().flat_map(|shell| &shell.signs) {
+            warn(format!("{host}: {sign}"), sign.lifted_by());
+        }
         if let Some(trouble) = facts.ssh.trouble() {
             warn(
                 format!("{host} cannot be managed over SSH: {trouble}"),
@@ -353,6 +429,12 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
             );
         }
     }
+    for (host, last) in strayed(engine) {
+        warn(
+            format!("{host} {}", losses::strayed_words(&last)),
+            "save what you need of them, then rebuild it from the writer; it never takes over like that",
+        );
+    }
     for (address, hosts) in duplicates(engine) {
         let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
         warn(
@@ -367,6 +449,23 @@ fn warnings(engine: &Engine) -> Vec<Warning> {
         );
     }
     warnings
+}
+
+/// Hosts that somebody wrote on although they are not the writer, both looked at since the last change. What a replaced
+/// writer has is compared by itself, and so is who follows somebody else.
+fn strayed(engine: &Engine) -> Vec<(HostName, String)> {
+    let (standing, facts) = (engine.standing(), engine.facts());
+    let Some(writer) = standing.writer.as_ref().filter(|writer| engine.is_fresh(writer)) else {
+        return Vec::new();
+    };
+    let hosts = facts.keys().filter(|host| {
+        let is_told_elsewhere = standing.owed.contains_key(*host)
+            || repair::follows_another(engine.cluster(), writer, host, facts).is_some();
+        engine.is_fresh(host) && !is_told_elsewhere
+    });
+    hosts
+        .filter_map(|host| Some((host.clone(), losses::strayed_from(facts, writer, host)?)))
+        .collect()
 }
 
 /// While nothing is wrong with the writer, or nothing could take over from it: the guards that block a failover, in one
@@ -407,7 +506,12 @@ fn no_fail_back(engine: &Engine) -> Option<(String, String)> {
     // These are told of by themselves.
     let is_told = matches!(
         barred,
-        Barred::OutOfService | Barred::Owed | Barred::KeptOut(_) | Barred::Unanswered(_) | Barred::State(_)
+        Barred::OutOfService
+            | Barred::Owed
+            | Barred::KeptOut(_)
+            | Barred::Strayed(_)
+            | Barred::Unanswered(_)
+            | Barred::State(_)
     );
     (!is_told && engine.has_looked_everywhere() && engine.rule() == Rule::R03).then(|| {
         (
@@ -424,3 +528,6 @@ fn duplicates(engine: &Engine) -> Vec<(IpAddr, Vec<HostName>)> {
     let held = repair::held(engine.cluster(), engine.facts());
     held.into_iter().filter(|(_, hosts)| hosts.len() > 1).collect()
 }
+
+#[cfg(test)]
+mod tests;

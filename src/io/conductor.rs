@@ -40,8 +40,10 @@ pub trait Hands {
     fn perform(&self, errand: Errand<'_>) -> impl Future<Output = DutyReport>;
     /// Verifies that whatever an earlier attempt left running is gone, then looks whether the duty's end holds.
     fn look(&self, errand: Errand<'_>) -> impl Future<Output = Settled>;
-    /// Looks, with the lock held, for a host other than this one that accepts writes.
-    fn rival(&self, host: &HostName) -> impl Future<Output = Option<HostName>>;
+    /// Why a host must not be opened now: a lock of the operation is lost, so somebody else may act.
+    fn lost_lock(&self) -> impl Future<Output = Option<String>>;
+    /// Why this host must not take writes again: looks, with the lock held or had back, for another that accepts them.
+    fn rival(&self, host: &HostName) -> impl Future<Output = Option<String>>;
     /// Writes down, synced, before anything follows from it.
     fn note(&self, entry: Entry);
     /// Tells people.
@@ -175,8 +177,16 @@ impl<H: Hands> Conduct<'_, H> {
         if stage.duty == REFUSES_WRITES {
             self.refused_at.get_or_insert(began);
         }
-        let reports = self.everywhere(&stage, &stage.duty).await;
-        let outcome = worst(&reports);
+        let opens = stage.section == Section::Commit && !self.run.is_committed();
+        let lost = if opens { self.hands.lost_lock().await } else { None };
+        let (reports, outcome) = match lost {
+            Some(why) => (Vec::new(), Outcome::Failed(why)),
+            None => {
+                let reports = self.everywhere(&stage, &stage.duty).await;
+                let outcome = worst(&reports);
+                (reports, outcome)
+            }
+        };
         self.register(&reports);
         if stage.section == Section::Finish && stage.source.is_some() {
             let failed = reports
@@ -260,7 +270,7 @@ impl<H: Hands> Conduct<'_, H> {
         let opens = stage.duty == REFUSES_WRITES;
         let rival = if opens { self.rival(&stage).await } else { None };
         let outcome = match rival {
-            Some(rival) => Outcome::Failed(format!("{rival} accepts writes meanwhile")),
+            Some(why) => Outcome::Failed(why),
             None => worst(&self.everywhere(&stage, &duty).await),
         };
         if opens && outcome == Outcome::Done {
@@ -277,8 +287,8 @@ impl<H: Hands> Conduct<'_, H> {
         self.tell_end(number, &stage, ended, began, note);
     }
 
-    /// Another host than the stage's own that accepts writes now, so that its own must not be opened again.
-    async fn rival(&self, stage: &Stage) -> Option<HostName> {
+    /// Why the stage's own host must not be opened again.
+    async fn rival(&self, stage: &Stage) -> Option<String> {
         let rivals = join_all(stage.hosts.iter().map(|host| self.hands.rival(host)));
         rivals.await.into_iter().flatten().next()
     }

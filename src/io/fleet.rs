@@ -2,12 +2,14 @@
 //!
 //! Looking and acting use separate shells, so that a look that hangs never stands in the way of an operation.
 
+mod locks;
 mod looking;
+mod printing;
 mod settling;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -21,15 +23,16 @@ use crate::core::cluster::HostName;
 use crate::core::facts::Version;
 use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
-use crate::core::reach::Failure as ReachFailure;
 use crate::core::script::{DutyReport, Script};
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::wire::{self, SqlLogin};
 use crate::io::context::{self, Errands};
-use crate::io::mysql::{Lock, Server, Taking};
+use crate::io::mysql::Server;
 use crate::io::shell::{Shell, Trace};
 use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
+
+pub use printing::Printed;
 
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);
@@ -37,6 +40,8 @@ const GRACE: Duration = Duration::from_millis(500);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Closing a shell may take so long.
 const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
+pub use locks::HeldLocks;
 
 /// A shell on a host, over its SSH connection.
 pub type HostShell = Shell<crate::io::ssh::Stream>;
@@ -48,6 +53,8 @@ pub struct Fleet {
     links: Links,
     vault: Vault,
     hosts: BTreeMap<HostName, Reached>,
+    /// The locks of the operation that is under way.
+    held: std::sync::Mutex<Weak<HeldLocks>>,
 }
 
 /// What is kept open to one host.
@@ -107,6 +114,7 @@ impl Fleet {
             playbook,
             vault,
             hosts,
+            held: std::sync::Mutex::default(),
         })
     }
 }
@@ -220,19 +228,6 @@ impl Fleet {
         }
     }
 
-    /// Takes a named lock on a server; `None` when there is no such host.
-    pub async fn take_lock(
-        &self,
-        host: &HostName,
-        name: &str,
-        wait: Duration,
-        within: Duration,
-    ) -> Option<Result<Taking, ReachFailure>> {
-        let entry = self.entry.hosts.get(host)?;
-        let login = self.vault.logins(host)?.agent.clone();
-        Some(Lock::take(entry.address, entry.mysql.port, login, name, wait, within).await)
-    }
-
     /// A usable shell in `slot`: the one that is there, or a new one.
     async fn open_in<'s>(
         &self,
@@ -340,7 +335,12 @@ impl Fleet {
     /// Usage: there is no such host.
     pub fn context(&self, host: &HostName, errand: &Errands<'_>) -> Result<Context, Trouble> {
         let entry = self.host_entry(host)?;
-        Ok(context::context(&self.entry, &self.vault, entry, errand))
+        let mut context = context::context(&self.entry, &self.vault, entry, errand);
+        context.set(
+            "lock",
+            serde_json::json!({ "name": self.lock_name(), "connection": self.lock_connection(host) }),
+        );
+        Ok(context)
     }
 
     async fn render(

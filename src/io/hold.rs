@@ -1,25 +1,26 @@
 //! The lock of an operation: the file on this box, and GET_LOCK on every server that answers, in inventory order, so that
-//! two boxes that begin at the same instant cannot both get all of them.
+//! two boxes that begin at the same instant cannot both get all of them. Whoever waits holds only locks that come before
+//! the one he waits for, so nobody waits for ever.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::cluster::HostName;
 use crate::core::guard::Guard;
-use crate::core::reach::Failure;
 use crate::core::trouble::Trouble;
-use crate::io::fleet::Fleet;
+use crate::io::fleet::{Fleet, HeldLocks};
 use crate::io::lock::LocalLock;
-use crate::io::mysql::{FORGOTTEN_AFTER_S, Lock, Taking};
+use crate::io::mysql::{FORGOTTEN_AFTER_S, Holder, Taking};
 use crate::io::standing::StateDir;
 
 /// How long one server may take to grant its lock, besides waiting for a holder.
 const GRANT_WITHIN: Duration = Duration::from_secs(2);
 /// The same for one that was silent when it was last looked at.
 const GRANT_SILENT_WITHIN: Duration = Duration::from_millis(300);
-/// How long another box's lock on a server is waited for.
-const REMOTE_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a lock is waited for that an earlier run on this box left behind: it holds the local lock no more, so it is
-/// gone, and the server has only not noticed yet.
+/// A holder uses its connection every 2 s. One that has been silent for so long has lost its power or its way here.
+const SILENT_HOLDER: Duration = Duration::from_secs(4);
+/// How long a lock is waited for that nobody holds any more, while the server has only not noticed yet: of an earlier run
+/// on this box, which holds the local lock no more, or of a box that has fallen silent.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(FORGOTTEN_AFTER_S as u64 + 2);
 /// How long giving one back may take.
 const RELEASE_WITHIN: Duration = Duration::from_millis(500);
@@ -29,7 +30,7 @@ const RELEASE_WITHIN: Duration = Duration::from_millis(500);
 pub struct Hold {
     /// `None` when the state directory cannot be written and a failover goes on all the same.
     _local: Option<LocalLock>,
-    remote: Vec<Lock>,
+    remote: Arc<HeldLocks>,
 }
 
 impl Hold {
@@ -44,7 +45,7 @@ impl Hold {
         patience: Duration,
     ) -> Result<Hold, Trouble> {
         let local = LocalLock::take(dir, purpose, patience).await?;
-        let remote = take_remote(fleet, &[], true).await?;
+        let remote = take_remote(fleet, &[], true, patience).await?;
         Ok(Hold {
             _local: Some(local),
             remote,
@@ -71,7 +72,7 @@ impl Hold {
                 None
             }
         };
-        let remote = take_remote(fleet, absent, local.is_some()).await?;
+        let remote = take_remote(fleet, absent, local.is_some(), patience).await?;
         Ok(Hold {
             _local: local,
             remote,
@@ -80,59 +81,76 @@ impl Hold {
 
     /// Gives everything back.
     pub async fn release(self) {
-        for lock in self.remote {
-            lock.release(RELEASE_WITHIN).await;
-        }
+        self.remote.release(RELEASE_WITHIN).await;
     }
 }
 
-async fn take_remote(fleet: &Fleet, absent: &[HostName], is_held_here: bool) -> Result<Vec<Lock>, Trouble> {
-    let name = format!("mmm.{}", fleet.entry().cluster.name);
-    let mut held = Vec::new();
-    for host in fleet
-        .entry()
-        .cluster
-        .hosts
-        .iter()
-        .filter(|host| !absent.contains(&host.name))
-    {
-        let within = if fleet.is_silent(&host.name) {
-            GRANT_SILENT_WITHIN
-        } else {
-            GRANT_WITHIN
-        };
-        let mut taking = fleet.take_lock(&host.name, &name, REMOTE_PATIENCE, within).await;
-        let is_left_over = |taking: &Option<Result<Taking, Failure>>| {
-            is_held_here && matches!(taking, Some(Ok(Taking::Held(Some(holder)))) if holder.is_from_here)
-        };
-        if is_left_over(&taking) {
-            tracing::info!(
-                "an earlier run left its lock on `{}`; the server gives it back soon",
-                host.name
-            );
-            taking = fleet
-                .take_lock(&host.name, &name, LEFTOVER_PATIENCE, within)
-                .await;
-        }
-        match taking {
-            Some(Ok(Taking::Taken(lock))) => held.push(lock),
-            Some(Ok(Taking::Held(holder))) => {
-                for lock in held {
-                    lock.release(RELEASE_WITHIN).await;
-                }
-                let who = holder
-                    .and_then(|holder| holder.client)
-                    .unwrap_or_else(|| "another box".to_owned());
-                return Err(Trouble::refused(
-                    Guard::G04,
-                    "another operation holds the cluster's lock",
-                    format!("{who} holds it on `{}`", host.name),
-                ));
-            }
-            // A server that does not answer cannot be held, and cannot be opened either.
-            Some(Err(failure)) => tracing::debug!("no lock on {}: {}", host.name, failure.text),
-            None => {}
+async fn take_remote(
+    fleet: &Fleet,
+    absent: &[HostName],
+    is_held_here: bool,
+    patience: Duration,
+) -> Result<Arc<HeldLocks>, Trouble> {
+    let held = Arc::new(HeldLocks::default());
+    let hosts = fleet.entry().cluster.hosts.iter().map(|host| &host.name);
+    for host in hosts.filter(|host| !absent.contains(host)) {
+        if let Err(trouble) = take_one(fleet, host, is_held_here, patience, &held).await {
+            held.release(RELEASE_WITHIN).await;
+            return Err(trouble);
         }
     }
+    fleet.act_under(&held);
     Ok(held)
+}
+
+/// Takes the lock of one server. One that does not answer cannot be locked by anybody, and cannot be opened either.
+async fn take_one(
+    fleet: &Fleet,
+    host: &HostName,
+    is_held_here: bool,
+    patience: Duration,
+    held: &HeldLocks,
+) -> Result<(), Trouble> {
+    let within = if fleet.is_silent(host) {
+        GRANT_SILENT_WITHIN
+    } else {
+        GRANT_WITHIN
+    };
+    let mut waited = patience;
+    let mut taking = fleet.take_lock(host, patience, within).await;
+    if let Some(Ok(Taking::Held(Some(holder)))) = &taking {
+        let is_left_over = is_held_here && holder.is_from_here;
+        let has_fallen_silent = holder.silent_for >= SILENT_HOLDER && !patience.is_zero();
+        if is_left_over || has_fallen_silent {
+            tracing::info!("whoever held the lock on `{host}` is gone; the server gives it back soon");
+            waited += LEFTOVER_PATIENCE;
+            taking = fleet.take_lock(host, LEFTOVER_PATIENCE, within).await;
+        }
+    }
+    match taking {
+        Some(Ok(Taking::Taken(lock))) => held.add(host.clone(), lock),
+        Some(Ok(Taking::Held(holder))) => return Err(taken_by(host, holder.as_ref(), waited)),
+        Some(Err(failure)) => tracing::debug!("no lock on {host}: {}", failure.text),
+        None => {}
+    }
+    Ok(())
+}
+
+fn taken_by(host: &HostName, holder: Option<&Holder>, waited: Duration) -> Trouble {
+    let who = holder
+        .and_then(|holder| holder.client.as_deref())
+        .unwrap_or("another box");
+    let silent = holder
+        .map(|holder| holder.silent_for)
+        .filter(|silent_for| *silent_for >= SILENT_HOLDER)
+        .map(|silent_for| format!(", and has been silent for {} s", silent_for.as_secs()))
+        .unwrap_or_default();
+    Trouble::refused(
+        Guard::G04,
+        "another operation holds the cluster's lock",
+        format!(
+            "{who} holds it on `{host}`{silent}; it was waited for {} s",
+            waited.as_secs()
+        ),
+    )
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::config::inventory::Service;
 use crate::core::checks::Echo;
 use crate::core::cluster::HostName;
 use crate::core::evidence::{Evidence, HostView, MysqlView, PingView, WitnessView};
 use crate::core::facts::Reach;
 use crate::core::script::{DutyOutcome, DutyReport};
+use crate::core::sign::Sign;
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::ping::ping;
@@ -37,6 +39,24 @@ pub async fn gather(fleet: &Fleet, suspect: &HostName) -> Evidence {
     };
     tracing::info!(%suspect, ?evidence, "evidence gathered");
     evidence
+}
+
+/// What the host itself shows of why its server is in trouble; nothing when it cannot be asked.
+pub async fn signs(fleet: &Fleet, suspect: &HostName) -> Vec<Sign> {
+    let nothing = Errands::default();
+    let looked = fleet.look_over_ssh(suspect).await;
+    let Some(seen) = looked.up() else {
+        return Vec::new();
+    };
+    let mut signs = seen.signs.clone();
+    let host = fleet.entry().hosts.get(suspect);
+    if host.is_some_and(|host| matches!(host.service, Service::Systemd { .. }))
+        && let Ok(report) = fleet.glance(suspect, "unit-signs", &nothing, HOST_WITHIN).await
+        && let Some(text) = report.registered.get("unit_signs")
+    {
+        signs.extend(Sign::read(text));
+    }
+    signs
 }
 
 async fn mysql_view(fleet: &Fleet, suspect: &HostName) -> MysqlView {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::cluster::HostName;
 use crate::core::evidence::Rung;
+use crate::core::losses::Loss;
 use crate::core::moment::Moment;
 use crate::core::run::{Ending, Happening, Stage};
 use crate::io::clock;
@@ -70,7 +71,9 @@ pub enum Entry {
     Step(Happening),
     /// A value was registered that later stages use.
     Value(String, String),
-    /// The last line.
+    /// What the new writer lacks of the one it replaced; behind the end, and once more when it is known exactly.
+    Lost(Loss),
+    /// The last line of the run itself.
     End(Ending),
 }
 
@@ -118,6 +121,14 @@ impl Journal {
             file: Some((path.to_owned(), file)),
             trouble: None,
         })
+    }
+
+    /// Opens the journal of a run of that name, to add what became known later.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn of_run(dir: &StateDir, run: &str) -> std::io::Result<Journal> {
+        Journal::reopen(&dir.path().join("runs").join(format!("{run}.jsonl")))
     }
 
     /// Writes one line and syncs it. A failure is remembered and told at the end of the run: stopping in the middle
@@ -211,6 +222,7 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
             Entry::Value(name, value) => {
                 registered.insert(name, value);
             }
+            Entry::Lost(_) => {}
             Entry::End(Ending::Stuck { .. }) => stuck = true,
             Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return Ok(None),
         }
@@ -285,7 +297,13 @@ mod tests {
         };
         let because = String::from("no answer");
         assert_eq!(
-            stuck(&mut journal, Entry::End(Ending::Stuck { because })),
+            stuck(
+                &mut journal,
+                Entry::End(Ending::Stuck {
+                    because,
+                    awaits: Vec::new()
+                })
+            ),
             Some(true)
         );
         assert_eq!(stuck(&mut journal, Entry::Step(Happening::Cleared)), Some(false));

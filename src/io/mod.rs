@@ -30,6 +30,7 @@ pub mod socket;
 pub mod ssh;
 pub mod standing;
 pub mod startup;
+pub mod surplus;
 pub mod teller;
 pub mod tending;
 pub mod vault;

@@ -18,12 +18,13 @@ use crate::core::checks;
 use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
-use crate::core::evidence::Means;
+use crate::core::evidence::{HostView, Means};
 use crate::core::guard::Guard;
 use crate::core::hosts::Records;
 use crate::core::latch::CheckResult;
 use crate::core::roles::Eligible;
-use crate::core::trouble::Trouble;
+use crate::core::run::Ending;
+use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView};
 use crate::io::beginning::begin;
 use crate::io::clock;
@@ -320,7 +321,16 @@ async fn carry_out(
         Effect::Tell(_) | Effect::Remember(_) => return,
         Effect::AskEvidence(suspect) => {
             let evidence = inquest::gather(performer.fleet, &suspect).await;
-            say(&inputs, Input::Evidence { suspect, evidence }).await;
+            let signs = match evidence.host {
+                HostView::NotReached => Vec::new(),
+                _ => inquest::signs(performer.fleet, &suspect).await,
+            };
+            let gathered = Input::Evidence {
+                suspect,
+                evidence,
+                signs,
+            };
+            say(&inputs, gathered).await;
             return;
         }
         Effect::FailOver {
@@ -328,12 +338,15 @@ async fn carry_out(
             incoming,
             rung,
             events,
+            seen,
         } => performer
             .perform(&Request::Failover {
                 outgoing: Some(outgoing),
                 incoming,
                 rung,
                 events,
+                seen,
+                allow_loss: false,
             })
             .await
             .map(drop)
@@ -347,7 +360,10 @@ async fn carry_out(
             .map(drop)
             .err(),
         Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
-        Effect::Rejoin(host) => performer.take_back(&host).await.map(drop).err(),
+        Effect::Rejoin(host) => match performer.take_back(&host).await {
+            Ok(performed) => not_rejoined(&host, &performed.report.ending),
+            Err(trouble) => Some(trouble),
+        },
         Effect::Adopt => performer.adopt().await.map(drop).err(),
         Effect::Activate { because } => performer.activate(&because).await.err(),
         Effect::Quarantine(host) => performer.quarantine_met(&host).await.err(),
@@ -364,6 +380,19 @@ async fn carry_out(
         Err(trouble) => alarm(&performer.teller, &trouble),
     }
     say(&inputs, Input::Finished).await;
+}
+
+/// Why a host that was let in does not follow: it is tried again and again, and people should know what it waits for.
+fn not_rejoined(host: &HostName, ending: &Ending) -> Option<Trouble> {
+    let Ending::Undone { because, .. } = ending else {
+        return None;
+    };
+    let trouble = Trouble::new(
+        Kind::Undone,
+        format!("`{host}` cannot be made to follow"),
+        because,
+    );
+    Some(trouble.hint("mend that on the host; it is tried again all the time"))
 }
 
 async fn say(inputs: &mpsc::Sender<Input>, input: Input) {

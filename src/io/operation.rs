@@ -2,6 +2,7 @@
 
 mod hands;
 mod preparing;
+mod reckoning;
 mod seating;
 
 use std::net::IpAddr;
@@ -11,11 +12,12 @@ use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Guard};
+use crate::core::losses::Seen;
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
 use crate::core::playbook::Operation;
 use crate::core::run::{Ending, Run};
-use crate::core::standing::{Owed, Return, Standing};
+use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::{self, Registered, RunReport};
@@ -51,6 +53,10 @@ pub enum Request {
         rung: Rung,
         /// Whether events ran on it when it last answered; none leaves it to what is on disk.
         events: Option<bool>,
+        /// What it had when it last answered; none leaves it to what the last monitor wrote down.
+        seen: Option<Box<Seen>>,
+        /// A person has said to go on without what cannot be applied or handed over.
+        allow_loss: bool,
     },
     /// Let the writer, found read-only, take writes again.
     Reopen,
@@ -86,6 +92,11 @@ impl Request {
             Request::MoveAddress { .. } if seats.outgoing.is_none() => "place-address",
             _ => self.operation(),
         }
+    }
+
+    /// Whether a person accepts that transactions are lost that could be had.
+    fn allows_loss(&self) -> bool {
+        matches!(self, Request::Failover { allow_loss: true, .. })
     }
 
     /// The address it moves, when that is not the writer's.
@@ -180,10 +191,20 @@ impl Performer<'_> {
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
-        let (seats, rung) = self.guarded(request, &standing, &facts)?;
+        let reckoning = self.reckon(request, &standing, &facts);
+        let (seats, rung) = self.guarded(request, &standing, &facts, &reckoning.outlook)?;
+        self.tell_price(request, &reckoning.outlook);
+        self.require_lock_of_opened(request, &seats)?;
         standing.events = events_ran(request, &standing, &facts);
         let operation = self.operation(request.operation_with(&seats))?;
-        let mut prepared = self.prepare(operation, &seats, rung, &facts, standing.events)?;
+        let mut prepared = self.prepare(
+            operation,
+            &seats,
+            rung,
+            &facts,
+            standing.events,
+            request.allows_loss(),
+        )?;
         if let Request::Switchover {
             write_refused_max: Some(longest),
             ..
@@ -197,20 +218,40 @@ impl Performer<'_> {
         }
         prepared.shells = self.warm_seats(&seats, rung, request, &facts).await?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
-            let owed = Owed {
-                since: clock::now(),
-                run: prepared.opening.run.clone(),
-                rung,
-                progress: Return::Awaited,
-            };
+            let owed = Owed::now(clock::now(), &prepared.opening.run, rung);
             standing.owed.insert(outgoing.clone(), owed);
             self.remember(&mut standing);
         }
         let run = Run::new(prepared.opening.stages.clone());
         let report = self.conduct(&prepared, run, prepared.given.clone()).await?;
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
+        if rung.is_some() {
+            let seen = reckoning.seen.as_ref();
+            self.tell_loss(&prepared.opening, &report, seen, &mut standing)
+                .await;
+        }
         self.remember(&mut standing);
         Ok(Performed { report, standing })
+    }
+
+    /// The host to be opened must be ours: another box that reaches it could otherwise act on it at the same time.
+    fn require_lock_of_opened(&self, request: &Request, seats: &Seats) -> Result<(), Trouble> {
+        let opens = matches!(
+            request,
+            Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen
+        );
+        match &seats.incoming {
+            Some(host) if opens && !self.fleet.holds_lock_of(host) => Err(Trouble::refused(
+                Guard::G19,
+                format!(
+                    "{} of `{}` was not begun",
+                    request.operation(),
+                    self.fleet.entry().cluster.name
+                ),
+                format!("the cluster's lock on `{host}` could not be had"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Performs a prepared run from where it stands.
@@ -297,8 +338,8 @@ impl Performer<'_> {
             standing.writer = None;
         }
         match (&report.ending, request) {
-            (Ending::Stuck { because }, _) => {
-                standing.hands_off = Some(format!("run {}: {because}", opening.run))
+            (Ending::Stuck { because, awaits }, _) => {
+                standing.get_stuck(format!("run {}: {because}", opening.run), awaits)
             }
             (Ending::Undone { .. }, Request::Failover { .. }) => {
                 if let Some(outgoing) = &seats.outgoing {

@@ -123,6 +123,7 @@ mod tests {
             version: RECORDS_VERSION,
             writer: Some(writer.into()),
             writer_since: Some(Moment(3)),
+            seen: None,
             hosts: BTreeMap::from([("db1".into(), memory)]),
         }
     }

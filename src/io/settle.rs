@@ -11,7 +11,7 @@ use crate::core::event::Event;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::run::{Ending, Happening, Next, Run};
 use crate::core::settlement::{self, CutOff, Sight, Verdict};
-use crate::core::standing::{Owed, Return, Standing};
+use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::RunReport;
@@ -19,7 +19,8 @@ use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
-/// After a run got stuck nothing is settled until a person has looked.
+/// After a run got stuck nothing is settled until the hosts that it waits for answer, or a person has looked. Whoever acts
+/// makes replaced writers harmless that have come back since, first of all: perhaps nobody else waits for them.
 ///
 /// # Errors
 /// Stuck, when a run cannot be settled; the standing then says hands off.
@@ -28,8 +29,12 @@ pub async fn open_runs(
     standing: &mut Standing,
     facts: Facts,
 ) -> Result<Facts, Trouble> {
+    let facts = performer.close_returned(standing, facts).await;
     if standing.hands_off.is_some() {
-        return Ok(facts);
+        if !guard::may_be_settled(standing, &facts) {
+            return Ok(facts);
+        }
+        standing.get_unstuck();
     }
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
@@ -108,14 +113,15 @@ async fn settle(
             performer.remember(standing);
             return Ok(());
         }
-        Verdict::Stuck(because) => {
+        Verdict::Stuck(because, awaits) => {
             journal.append(Entry::End(Ending::Stuck {
                 because: because.clone(),
+                awaits: awaits.clone(),
             }));
             if run.is_in_doubt() {
                 standing.writer = None;
             }
-            standing.hands_off = Some(format!("run {name}: {because}"));
+            standing.get_stuck(format!("run {name}: {because}"), &awaits);
             performer.remember(standing);
             return Err(
                 Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
@@ -133,9 +139,15 @@ async fn settle(
         .conduct_with(&prepared, run, open.registered.clone(), journal)
         .await;
     conclude(&open, &report, standing);
+    if open.opening.rung.is_some() {
+        let seen = performer.seen_by_monitor();
+        performer
+            .tell_loss(&open.opening, &report, seen.as_ref(), standing)
+            .await;
+    }
     performer.remember(standing);
     match report.ending {
-        Ending::Stuck { because } => {
+        Ending::Stuck { because, .. } => {
             Err(
                 Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
                     .hint("make sure by hand that one host at most takes writes, then `mmm clear`"),
@@ -150,7 +162,7 @@ async fn settle(
 async fn verdict(performer: &Performer<'_>, open: &OpenRun, run: &Run, facts: &Facts) -> Verdict {
     let haunted = match bury(performer, open, facts).await {
         Ok(haunted) => haunted,
-        Err(because) => return Verdict::Stuck(because),
+        Err((because, host)) => return Verdict::Stuck(because, vec![host]),
     };
     wait_for_expiry(open, run).await;
     let facts = performer.fleet.look_everywhere().await;
@@ -208,18 +220,21 @@ fn close_untouched(
 }
 
 /// Verifies that the shells of the cut-off run are gone from every host that answers, and gives the hosts that do not.
-async fn bury(performer: &Performer<'_>, open: &OpenRun, facts: &Facts) -> Result<Vec<HostName>, String> {
+async fn bury(
+    performer: &Performer<'_>,
+    open: &OpenRun,
+    facts: &Facts,
+) -> Result<Vec<HostName>, (String, HostName)> {
     let mut haunted = Vec::new();
     for (host, trace) in &open.shells {
         if facts.get(host).is_none_or(|facts| facts.ssh.up().is_none()) {
             haunted.push(host.clone());
             continue;
         }
-        performer
-            .fleet
-            .bury(host, trace)
-            .await
-            .map_err(|why| format!("what it left running on {host} is not known to be gone: {why}"))?;
+        performer.fleet.bury(host, trace).await.map_err(|why| {
+            let because = format!("what it left running on {host} is not known to be gone: {why}");
+            (because, host.clone())
+        })?;
     }
     Ok(haunted)
 }
@@ -252,12 +267,10 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     }
     if let (Some(rung), Some(outgoing)) = (opening.rung, &opening.outgoing) {
         if committed {
-            standing.owed.entry(outgoing.clone()).or_insert_with(|| Owed {
-                since: clock::now(),
-                run: opening.run.clone(),
-                rung,
-                progress: Return::Awaited,
-            });
+            standing
+                .owed
+                .entry(outgoing.clone())
+                .or_insert_with(|| Owed::now(clock::now(), &opening.run, rung));
         } else if matches!(ending, Ending::Undone { .. }) {
             standing.owed.remove(outgoing);
         }
@@ -269,7 +282,7 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     {
         standing.owed.remove(host);
     }
-    if let Ending::Stuck { because } = ending {
-        standing.hands_off = Some(format!("run {}: {because}", opening.run));
+    if let Ending::Stuck { because, awaits } = ending {
+        standing.get_stuck(format!("run {}: {because}", opening.run), awaits);
     }
 }

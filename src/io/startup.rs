@@ -6,7 +6,7 @@ use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::mode::{Deed, Mode};
-use crate::core::standing::{Owed, Return, Standing};
+use crate::core::standing::{Owed, Standing};
 use crate::core::startup::{self, StartRule, Verdict};
 use crate::core::trouble::Trouble;
 use crate::io::clock;
@@ -91,11 +91,12 @@ impl Performer<'_> {
         let is_news = standing.writer.as_ref() != Some(writer);
         for host in startup::to_compare(&self.fleet.entry().cluster, standing, facts, writer) {
             let answers = facts.get(&host).is_some_and(|seen| seen.mysql.up().is_some());
-            standing.owed.entry(host).or_insert_with(|| Owed {
-                since: clock::now(),
-                run: START.to_owned(),
-                rung: if answers { Rung::Demote } else { Rung::Silence },
-                progress: Return::Awaited,
+            standing.owed.entry(host).or_insert_with(|| {
+                Owed::now(
+                    clock::now(),
+                    START,
+                    if answers { Rung::Demote } else { Rung::Silence },
+                )
             });
         }
         if rule == StartRule::S08 {

@@ -6,14 +6,18 @@ use std::time::Duration;
 use crate::config::inventory::Service;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
+use crate::core::evidence::Rung;
+use crate::core::facts::HostFacts;
 use crate::core::gtid::{self, Compared, Surplus};
-use crate::core::guard::{self, Guard};
+use crate::core::guard::{self, Facts, Guard};
+use crate::core::losses;
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
 use crate::core::roles::Eligible;
 use crate::core::script::{DutyOutcome, DutyReport};
-use crate::core::standing::{Return, Standing};
+use crate::core::standing::{NAMED, Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::hold::Hold;
@@ -148,6 +152,15 @@ impl Performer<'_> {
         if !repair::must_be_quarantined(&standing, host, &seen) {
             return Ok(());
         }
+        self.close_met(&mut standing, host, &seen).await
+    }
+
+    async fn close_met(
+        &self,
+        standing: &mut Standing,
+        host: &HostName,
+        seen: &HostFacts,
+    ) -> Result<(), Trouble> {
         let mut fixes = vec![Fix::Quarantine(host.clone())];
         let cluster = &self.fleet.entry().cluster;
         let held = |ip: &IpAddr| seen.ssh.up().is_some_and(|shell| shell.holds(*ip));
@@ -173,9 +186,32 @@ impl Performer<'_> {
                 _ => None,
             })
             .collect();
-        let applied = self.apply_all(fixes, &mut standing).await;
+        let applied = self.apply_all(fixes, standing).await;
         self.announce_from_others(host, &taken).await;
         applied
+    }
+
+    /// Makes every replaced writer harmless that has come back since and was not met, and gives what is seen afterwards.
+    /// One that does not obey is told of, and keeps nobody from anything: what it could break is guarded by itself.
+    pub(super) async fn close_returned(&self, standing: &mut Standing, facts: Facts) -> Facts {
+        let mut facts = facts;
+        let met: Vec<HostName> = facts
+            .iter()
+            .filter(|(host, seen)| repair::must_be_quarantined(standing, host, seen))
+            .map(|(host, _)| host.clone())
+            .collect();
+        // In passive mode nobody but a person closes anything, and then by name.
+        if met.is_empty() || !standing.mode.allows(Deed::Quarantine) {
+            return facts;
+        }
+        for host in met {
+            if let Err(trouble) = self.close_met(standing, &host, &facts[&host]).await {
+                self.alarm(&trouble);
+            }
+            let seen = self.fleet.look(&host).await;
+            facts.insert(host, seen);
+        }
+        facts
     }
 
     /// After addresses were taken from a host that must not hold them: whoever else holds one says so, or clients would
@@ -293,6 +329,7 @@ impl Performer<'_> {
             facts.get(host).is_some_and(|facts| facts.mysql.up().is_some()),
         )
         .await?;
+        let owed_before = standing.owed.get(host).cloned();
         self.progress(&mut standing, host, Return::Quarantined);
         let taken: Vec<IpAddr> = repair::held(cluster, &facts)
             .into_iter()
@@ -306,16 +343,31 @@ impl Performer<'_> {
             .get(host)
             .and_then(|facts| facts.mysql.up())
             .zip(facts.get(&writer).and_then(|facts| facts.mysql.up()));
+        let fork = standing.owed.get(host).and_then(|owed| owed.fork.clone());
         let compared = match both {
             Some((returning, leading)) => {
                 let compared = gtid::compare(&returning.history(leading), &leading.history(returning));
-                Some(self.read_on(host, compared, leading.server_id).await)
+                let compared = self.read_on(host, compared, leading.server_id).await;
+                Some(compared.since(fork.as_ref()))
             }
             None => None,
         };
-        if let Some(Compared::Extra(surplus)) = &compared {
+        if let Some(compared) = &compared {
+            self.tell_exact_loss(&mut standing, host, &writer, compared);
+        }
+        let mut ways_out = None;
+        if let (Some(Compared::Extra(surplus)), Some((returning, _))) = (&compared, both) {
+            let owed = owed_before.unwrap_or_else(|| Owed::now(clock::now(), NAMED, Rung::Silence));
+            let rows = match self.saved_rows(host, returning, surplus, &owed).await {
+                Ok(file) => Some(file),
+                Err(why) => {
+                    tracing::warn!("the rows that only {host} has could not be saved: {why}");
+                    None
+                }
+            };
+            ways_out = Some(losses::ways_out(host, rows.as_deref()));
             let surplus = surplus.to_string();
-            self.progress(&mut standing, host, Return::KeptOut { surplus });
+            self.progress(&mut standing, host, Return::KeptOut { surplus, rows });
         }
         // One of a pair that followed the other before knows its place in the other's log.
         let address = cluster.host(&writer).map(|writer| writer.address.to_string());
@@ -326,7 +378,12 @@ impl Performer<'_> {
                 .is_some_and(|channel| Some(&channel.source_host) == address.as_ref())
         });
         let knows_its_place = goes_on || has_gtids(&facts);
-        guard::follow_again(cluster, host, &writer, compared.as_ref(), knows_its_place)?;
+        guard::follow_again(cluster, host, &writer, compared.as_ref(), knows_its_place).map_err(
+            |refusal| match ways_out {
+                Some(ways_out) => refusal.hint(ways_out),
+                None => refusal,
+            },
+        )?;
         self.perform_held(&Request::Rejoin { host: host.clone() }, &[])
             .await
     }

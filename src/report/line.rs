@@ -90,6 +90,11 @@ pub fn words(told: &Told) -> Option<String> {
                 .to_owned(),
         ),
         Event::Repaired { host, what } => Some(format!("{host}: {what}")),
+        Event::Lost { count: Some(0), exact: true, sentence, .. } => Some(format!("{:>10} {sentence}", "Whole")),
+        Event::Lost { count: Some(0), sentence, .. } => Some(format!("{:>10} {sentence}", "Known")),
+        Event::Lost { count: None, sentence, .. } => Some(format!("{:>10} {sentence}", "Unknown")),
+        Event::Lost { sentence, .. } => Some(format!("{:>10} {sentence}", "LOST")),
+        Event::Noted { what } => Some(what.clone()),
         Event::Alarm { what, hint } if hint.is_empty() => Some(format!("ALARM {what}")),
         Event::Alarm { what, hint } => Some(format!("ALARM {what}; hint: {hint}")),
     }
@@ -122,15 +127,28 @@ fn ended(
                 ),
             )
         }
-        (Ending::Stuck { because }, writer) => {
+        (Ending::Stuck { because, awaits }, writer) => {
             let who = writer.map_or("no host is known to take writes".to_owned(), |writer| {
                 format!("{writer} takes writes")
             });
+            let names: Vec<&str> = awaits.iter().map(HostName::as_str).collect();
+            let (what, hint) = if names.is_empty() {
+                (
+                    "a person is needed".to_owned(),
+                    "make sure by hand that one host at most takes writes, then `mmm clear`".to_owned(),
+                )
+            } else {
+                let names = names.join(" and ");
+                (
+                    format!("nothing more is done until {names} can be asked"),
+                    format!(
+                        "a monitor, or the next command, settles it once {names} can be asked; or make sure by hand that one host at most takes writes, then `mmm clear`"
+                    ),
+                )
+            };
             (
                 "STUCK",
-                format!(
-                    "{who}{refused}; a person is needed\nbecause: {because}\nhint: make sure by hand that one host at most takes writes, then `mmm clear`"
-                ),
+                format!("{who}{refused}; {what}\nbecause: {because}\nhint: {hint}"),
             )
         }
     };
@@ -160,7 +178,7 @@ fn moved(
                 "{address} is {on}, as before\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
             ),
         ),
-        Ending::Stuck { because } => (
+        Ending::Stuck { because, .. } => (
             "STUCK",
             format!(
                 "{address} may be on two hosts or on none\nbecause: {because}\nhint: a monitor takes it where it belongs; `mmm show` says where it is"
@@ -214,6 +232,8 @@ fn route(outgoing: &Option<HostName>, incoming: &Option<HostName>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::gtid::{Compared, MariaRange, Surplus};
+    use crate::core::losses::Loss;
     use crate::core::moment::Moment;
     use crate::core::playbook::Section;
 
@@ -264,5 +284,46 @@ mod tests {
             took_ms: 90,
         });
         assert_eq!(moved, "     Moved [ 0.09s] 10.0.0.101 is on db3");
+    }
+
+    #[test]
+    fn a_loss_says_at_once_whether_there_is_one() {
+        let lost = |is_exact, found| {
+            let seen_at = Some(Moment(0));
+            let loss = Loss {
+                is_exact,
+                seen_at,
+                found,
+            };
+            say(Event::lost("r", &"db1".into(), &"db2".into(), &loss))
+        };
+        let three = || {
+            Compared::Extra(Surplus::Mariadb(vec![MariaRange {
+                domain: 0,
+                server: 1,
+                from: 103,
+                to: 105,
+            }]))
+        };
+        assert_eq!(
+            lost(true, three()),
+            "      LOST db2 lacks 3 transactions of db1: 0-1-103..105"
+        );
+        let some = lost(false, three());
+        assert!(
+            some.starts_with(
+                "      LOST db2 lacks at least 3 transactions that db1 was seen to have at 1970"
+            ),
+            "{some}"
+        );
+        assert!(lost(true, Compared::Nothing).starts_with("     Whole nothing was lost"));
+        assert!(
+            lost(false, Compared::Nothing).starts_with("     Known db2 has all that db1 was seen to have")
+        );
+        let untold = lost(false, Compared::Unknown("nobody looked".into()));
+        assert_eq!(
+            untold,
+            "   Unknown what db2 lacks of db1 is not known: nobody looked"
+        );
     }
 }

@@ -123,6 +123,8 @@ pub fn told(told: &Told) {
 fn level(event: &Event) -> Level {
     match event {
         Event::Alarm { .. } => Level::ERROR,
+        Event::Lost { count: Some(0), .. } => Level::INFO,
+        Event::Lost { .. } => Level::ERROR,
         Event::StateChanged { to, .. } if to == "HARD_OFFLINE" || to == "REPLICATION_FAIL" => Level::ERROR,
         Event::StateChanged { .. } => Level::WARN,
         Event::CheckChanged { ok: false, .. } => Level::ERROR,

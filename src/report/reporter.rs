@@ -65,7 +65,7 @@ fn text(told: &Told, bar: Option<&ProgressBar>) {
         bar.set_message(format!("{} {name}", hosts.join(",")));
     }
     let Some(words) = line::words(told) else { return };
-    let is_last_word = matches!(told.event, Event::RunEnded { .. });
+    let is_last_word = matches!(told.event, Event::RunEnded { .. } | Event::Lost { .. });
     let say = || if is_last_word { out(&words) } else { talk(&words) };
     match bar {
         Some(bar) => bar.suspend(say),

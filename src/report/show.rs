@@ -26,6 +26,9 @@ pub fn cluster(view: &ClusterView) -> String {
             text.push_str(&format!("#   hint: {}\n", warning.hint));
         }
     }
+    for loss in &view.losses {
+        text.push_str(&format!("# Loss: {}\n", loss.sentence));
+    }
     for host in &view.hosts {
         text.push_str(&host_line(host));
     }
@@ -138,7 +141,7 @@ mod tests {
     use crate::core::hosts::HostState;
     use crate::core::latch::Verdict;
     use crate::core::trouble::Kind;
-    use crate::core::view::{HeldRole, Warning};
+    use crate::core::view::{HeldRole, LossView, Warning};
 
     fn host(name: &str, last: u8, mode: HostMode, state: HostState, roles: &[(&str, &str)]) -> HostView {
         HostView {
@@ -169,6 +172,7 @@ mod tests {
             sentence: "the writer serves and a standby could take over".to_owned(),
             writer: Some("cluster01".into()),
             warnings: Vec::new(),
+            losses: Vec::new(),
             hosts: vec![
                 host(
                     "cluster01",
@@ -211,6 +215,15 @@ mod tests {
                 hint: String::new(),
             },
         ];
+        troubled.losses = vec![LossView {
+            host: "cluster01".into(),
+            run: "failover-20261122-174654-921".to_owned(),
+            exact: true,
+            count: Some(3),
+            transactions: Some("0-1-103..105".to_owned()),
+            seen_at: Some(Moment(0)),
+            sentence: "cluster02 lacks 3 transactions of cluster01: 0-1-103..105".to_owned(),
+        }];
         troubled.hosts[2].state = HostState::ReplicationFail;
         let holders = [Some("cluster01"), Some("cluster02"), None];
         troubled.preferences = holders

@@ -1,5 +1,6 @@
 //! Read-only probes of a server, and the parsing of their answers. Strings only.
 
+pub mod filters;
 pub mod preflight;
 pub mod probe;
 pub mod replication;

@@ -1,13 +1,11 @@
 //! What is asked of a server to know its facts, and how the answers are read. Nothing here changes a server.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::core::facts::{
-    EventScheduler, Filters, Flavour, GtidFacts, GtidMode, MysqlFacts, SemiSync, Version,
-};
+use crate::core::facts::{EventScheduler, Flavour, GtidFacts, GtidMode, MysqlFacts, SemiSync, Version};
 use crate::core::gtid::MysqlSet;
 
+use super::filters;
 use super::replication;
 use super::row::{Misread, Row};
 use super::version;
@@ -19,20 +17,6 @@ pub const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('serv
     'rpl_semi_sync_slave_enabled', 'rpl_semi_sync_replica_enabled', \
     'replicate_do_db', 'replicate_ignore_db', 'replicate_do_table', 'replicate_ignore_table', \
     'replicate_wild_do_table', 'replicate_wild_ignore_table', 'replicate_rewrite_db')";
-
-/// What a server may leave out of what it applies: MariaDB's variables, MySQL's columns of a channel.
-const APPLIED: [&str; 7] = [
-    "replicate_do_db",
-    "replicate_ignore_db",
-    "replicate_do_table",
-    "replicate_ignore_table",
-    "replicate_wild_do_table",
-    "replicate_wild_ignore_table",
-    "replicate_rewrite_db",
-];
-
-/// What a server may leave out of what it logs: columns of the end of its binary log.
-const LOGGED: [&str; 2] = ["binlog_do_db", "binlog_ignore_db"];
 
 /// The counters that facts need.
 pub const STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', \
@@ -114,13 +98,12 @@ pub fn facts(version: Version, answers: &Answers) -> Result<MysqlFacts, Misread>
         event_scheduler: event_scheduler(&variables)?,
         semi_sync: semi_sync(&variables, &status)?,
         prepared_xa: answers.prepared_xa.as_ref().map(|rows| rows.len() as u64),
-        filters: Some(Filters {
-            applied: match version.flavour {
-                Flavour::Mariadb => filters(Some(&variables), &APPLIED),
-                Flavour::Mysql => filters(answers.replicas.first(), &APPLIED),
-            },
-            logged: filters(binlog, &LOGGED),
-        }),
+        filters: Some(filters::filters(
+            version,
+            &variables,
+            answers.replicas.first(),
+            binlog,
+        )),
     })
 }
 
@@ -131,24 +114,6 @@ pub fn pivot(rows: &[Row]) -> Row {
         _ => None,
     });
     Row(pairs.collect())
-}
-
-/// The filters among a row's columns; `None` when it has none of these columns, or there is no row.
-fn filters(row: Option<&Row>, names: &[&str]) -> Option<BTreeMap<String, String>> {
-    let row = row?;
-    let told: Vec<(&str, &str)> = names
-        .iter()
-        .filter_map(|name| Some((*name, row.get(&[name])?)))
-        .collect();
-    let set = |(name, value): &(&str, &str)| (!value.is_empty()).then(|| ((*name).to_owned(), sorted(value)));
-    (!told.is_empty()).then(|| told.iter().filter_map(set).collect())
-}
-
-/// A list whose order says nothing.
-fn sorted(list: &str) -> String {
-    let mut items: Vec<&str> = list.split(',').map(str::trim).collect();
-    items.sort_unstable();
-    items.join(",")
 }
 
 /// `None` where the server has no such variable. MariaDB 12's degrees of `read_only` all count as on.

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::core::facts::{AddressFact, ShellFacts};
+use crate::core::sign::Sign;
 
-/// Reads the registered values `addresses` (`ip -o address show`) and `uptime` (seconds).
+/// Reads the registered values `addresses` (`ip -o address show`), `uptime` (seconds), and `signs` if it is there.
 ///
 /// # Errors
 /// Which of them is missing or cannot be read.
@@ -25,6 +26,10 @@ pub fn parse(registered: &BTreeMap<String, String>) -> Result<ShellFacts, String
     Ok(ShellFacts {
         addresses,
         uptime: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        signs: registered
+            .get("signs")
+            .map(|text| Sign::read(text))
+            .unwrap_or_default(),
     })
 }
 
@@ -68,11 +73,13 @@ mod tests {
         let registered = BTreeMap::from([
             ("addresses".to_owned(), addresses.to_owned()),
             ("uptime".to_owned(), "351.07".to_owned()),
+            ("signs".to_owned(), "disk_full\n".to_owned()),
         ]);
         let facts = parse(&registered).unwrap();
         assert_eq!(facts.addresses.len(), 4);
         assert!(facts.holds("10.77.0.100".parse().unwrap()));
         assert_eq!(facts.addresses[2].expires_in, Some(Duration::from_secs(58)));
         assert_eq!(facts.uptime.as_millis(), 351_070);
+        assert_eq!(facts.signs, [Sign::DiskFull]);
     }
 }

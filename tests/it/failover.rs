@@ -225,6 +225,16 @@ fn what_the_standby_had_not_received_is_named_and_keeps_the_old_writer_out() {
             (lost..=lost + unknown as u64).contains(&named),
             "{named} named\n{report}"
         );
+        let [loss] = view.losses.as_slice() else {
+            panic!("{view:#?}");
+        };
+        assert_eq!((loss.exact, loss.count), (true, Some(named)), "{loss:?}");
+        // At the failover at least as many were told as had been seen, and never more than there were.
+        let said = watch.said();
+        let at_least = said.split("lacks at least ").nth(1);
+        let told: u64 = at_least.map_or(0, |rest| rest.split(' ').next().unwrap().parse().unwrap());
+        assert!(told <= named, "{told} told, {named} lost\n{said}");
+        eprintln!("lost: at least {told} told at the failover, {named} once the old writer was back");
         // Whoever has them too is no sound replica, and that is shown.
         if *both {
             lab.wait_for_equal_tables("app.writes", &["db2", "db3"], SOON)

@@ -40,7 +40,7 @@ fn host_at(seat: Seat) -> &'static str {
     match seat {
         Seat::Outgoing => "db1",
         Seat::Incoming => "db2",
-        Seat::Replicas => "db3",
+        Seat::Replicas | Seat::Donor => "db3",
         Seat::Monitor => "box",
     }
 }

@@ -271,4 +271,10 @@ fn what_slips_past_read_only_after_the_commit_is_reported_exactly() {
     );
     assert_eq!(lab.writable_hosts(), ["db2"]);
     nothing_is_lost(&lab);
+
+    // Only a person can judge that.
+    let refused = mmm(&lab, &["switchover", "--to", "db1"], 4);
+    assert!(refused.stderr.contains("mmm clear"), "{refused:?}");
+    mmm(&lab, &["clear"], 0);
+    mmm(&lab, &["switchover", "--to", "db1"], 0);
 }

@@ -300,12 +300,7 @@ async fn nothing_is_begun_while_no_ping_address_answers() {
 async fn a_replaced_writer_that_cannot_be_made_harmless_is_not_taken_back() {
     let servers = [Mariadbd::start(1).await, Mariadbd::start(2).await];
     let stage = Stage::new([&servers[0], &servers[1]], "{}").await;
-    let owed = Owed {
-        since: Moment(1),
-        run: "r".into(),
-        rung: Rung::Silence,
-        progress: Return::Awaited,
-    };
+    let owed = Owed::now(Moment(1), "r", Rung::Silence);
     let standing = Standing {
         owed: [("db2".into(), owed)].into(),
         ..on_record("db1", Mode::Active)

@@ -4,7 +4,7 @@ use mmm::core::cluster::{HostName, StartMode};
 use mmm::core::engine::{Effect, Engine};
 use mmm::core::evidence::Rung;
 use mmm::core::mode::Deed;
-use mmm::core::standing::{Mode, Owed, Return};
+use mmm::core::standing::{Mode, Owed};
 use mmm::core::startup::{self, Verdict};
 
 use crate::hosts::Stage;
@@ -61,12 +61,7 @@ impl Story {
                 lines.push(format!("{rule}: {writer} is taken for the writer"));
                 for host in startup::to_compare(cluster, &self.standing, &seen, &writer) {
                     lines.push(format!("{host} must be compared"));
-                    let owed = Owed {
-                        since: self.now,
-                        run: "start".to_owned(),
-                        rung: Rung::Demote,
-                        progress: Return::Awaited,
-                    };
+                    let owed = Owed::now(self.now, "start", Rung::Demote);
                     self.standing.owed.insert(host, owed);
                 }
                 self.standing.writer = Some(writer);

@@ -60,6 +60,7 @@ impl Story {
             &host,
             Return::KeptOut {
                 surplus: surplus.clone(),
+                rows: None,
             },
         );
         if let Some(stage) = self.hosts.get_mut(&host) {
@@ -181,12 +182,7 @@ impl Story {
         new.server.read_only = false;
         new.holds.push(address);
         self.standing.writer = Some(incoming.clone());
-        let owed = Owed {
-            since: self.now,
-            run: "run".to_owned(),
-            rung,
-            progress: Return::Awaited,
-        };
+        let owed = Owed::now(self.now, "run", rung);
         self.standing.owed.insert(outgoing.clone(), owed);
         let well = |stage: &Stage| stage.mute.is_none() && stage.deaf.is_none();
         let others = self

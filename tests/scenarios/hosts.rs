@@ -101,6 +101,7 @@ impl Stage {
                 None => Reach::Up(ShellFacts {
                     addresses: self.holds.iter().map(address).collect(),
                     uptime: now.since(self.booted),
+                    signs: Vec::new(),
                 }),
             },
         }

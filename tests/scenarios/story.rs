@@ -328,7 +328,13 @@ impl Story {
             .collect();
         let evidence: Evidence = serde_json::from_value(json!(views)).map_err(|error| error.to_string())?;
         self.under_way = None;
-        self.give(Input::Evidence { suspect, evidence }, lines, None);
+        let signs = Vec::new();
+        let gathered = Input::Evidence {
+            suspect,
+            evidence,
+            signs,
+        };
+        self.give(gathered, lines, None);
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mmm::config::playbook::{self, AddressScene, HostScene, ReplicationScene, Scene, SourceScene, Speaks};
+use mmm::config::playbook::{
+    self, AddressScene, HostScene, LockScene, ReplicationScene, Scene, SourceScene, Speaks,
+};
 use mmm::core::playbook::Release;
 use mmm::core::script::{DutyOutcome, DutyReport, Failure, StepOutcome};
 use mmm::core::wire;
@@ -60,6 +62,7 @@ async fn perform_for(shell: &mut Local, duty: &str, address: &str) -> DutyReport
             gtid: true,
         },
         unit: None,
+        lock: LockScene::default(),
         max_write_s: 2,
         spared_users: Vec::new(),
         old: None,

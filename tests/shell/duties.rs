@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mmm::config::playbook::{self, HostScene, OldShell, ReplicationScene, Scene, SourceScene, Speaks};
+use mmm::config::playbook::{
+    self, HostScene, LockScene, OldShell, ReplicationScene, Scene, SourceScene, Speaks,
+};
 use mmm::core::playbook::{Playbook, Release};
 use mmm::core::script::{DutyOutcome, DutyReport, Failure, Script};
 use tokio::process::Child;
@@ -73,6 +75,7 @@ impl Host {
                 gtid: true,
             },
             unit: None,
+            lock: LockScene::default(),
             max_write_s: 2,
             spared_users: ["agent", "repl", "monitor"].map(str::to_owned).to_vec(),
             old: self.old.clone(),

@@ -12,6 +12,7 @@ pub fn unknown_key_hint(key: &str, path: &str, asked: &BTreeSet<&'static str>) -
     let in_cluster = [
         "service",
         "fence",
+        "rebuild",
         "vars",
         "checks",
         "failover",

@@ -203,7 +203,8 @@ fn host(
     let monitor = missing.account(settings.monitor, "credentials.monitor", &name, broken);
     let agent = missing.account(settings.agent, "credentials.agent", &name, broken);
     let replication = missing.account(settings.replication, "credentials.replication", &name, broken);
-    let fence = fence(r, settings.fence);
+    let rebuild = fence(r, settings.rebuild, "rebuild", "rebuilds the host");
+    let fence = fence(r, settings.fence, "fence", "cuts the host off");
 
     let (address, mode): (_, HostMode) = (said.address?.value, said.mode?.value);
     let host = Host {
@@ -231,6 +232,7 @@ fn host(
         },
         service: service?,
         fence,
+        rebuild,
         vars: settings.vars,
     };
     Some((host, entry))
@@ -262,7 +264,7 @@ fn ssh(said: said::Ssh, address: String) -> SshSettings {
     }
 }
 
-fn fence(r: &mut Reader<'_>, said: said::Fence) -> Option<Fence> {
+fn fence(r: &mut Reader<'_>, said: said::Fence, key: &str, does: &str) -> Option<Fence> {
     match (said.duty, said.given) {
         (Some(Some(duty)), _) => Some(Fence {
             duty: duty.value,
@@ -271,9 +273,9 @@ fn fence(r: &mut Reader<'_>, said: said::Fence) -> Option<Fence> {
         (None, Some(at)) => {
             r.error(
                 &at.span,
-                "this fence names no duty",
-                "its values belong to a duty that cuts the host off",
-                "add `duty: …` here or to the cluster's `fence`, or write `fence: none`",
+                format!("this {key} names no duty"),
+                format!("its values belong to a duty that {does}"),
+                format!("add `duty: …` here or to the cluster's `{key}`, or write `{key}: none`"),
             );
             None
         }

@@ -99,6 +99,8 @@ pub struct HostEntry {
     pub service: Service,
     /// How to cut it off for certain; `None` when there is no way.
     pub fence: Option<Fence>,
+    /// How to make it a copy of the writer; `None` when that is left to people.
+    pub rebuild: Option<Fence>,
     /// Values for playbook templates: the cluster's, overridden by the host's own.
     pub vars: BTreeMap<String, String>,
 }
@@ -195,7 +197,7 @@ pub enum Service {
     None,
 }
 
-/// How to cut a host off for certain: a duty that runs on this box.
+/// How to cut a host off for certain, by a duty that runs on this box; or how to rebuild it, by one that runs on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {
     /// The duty's name.

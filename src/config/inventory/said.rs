@@ -35,9 +35,9 @@ pub struct ClusterWide {
     pub checks: Checks,
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
+    pub switchover: Switchover,
     pub max_behind: Option<Given<Duration>>,
     pub mixed_versions: Option<Given<MixedVersions>>,
-    pub switchover: Switchover,
     pub start: Start,
     pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
@@ -109,6 +109,7 @@ pub struct Settings {
     pub replication: Account,
     pub service: Option<Given<Service>>,
     pub fence: Fence,
+    pub rebuild: Fence,
     pub vars: BTreeMap<String, String>,
     /// What was given but is unusable, for instance `credentials.agent.user`: reported, hence not missing.
     pub broken: BTreeSet<String>,
@@ -143,13 +144,13 @@ pub struct Account {
     pub password: Option<Given<SecretSource>>,
 }
 
-/// The duty may be named once for a cluster, and what differs from host to host be given with the hosts.
+/// A fence, or a rebuild. The duty may be named once for a cluster, and what differs from host to host be given with the hosts.
 #[derive(Debug, Default, Clone)]
 pub struct Fence {
-    /// `Some(None)` is `fence: none`.
+    /// `Some(None)` is `none`.
     pub duty: Option<Option<Given<String>>>,
     pub with: BTreeMap<String, String>,
-    /// Where `fence` was given, when it was.
+    /// Where it was given, when it was.
     pub given: Option<Given<()>>,
 }
 
@@ -189,6 +190,7 @@ impl Settings {
             replication: self.replication.over(below.replication),
             service: self.service.or(below.service),
             fence: self.fence.over(below.fence),
+            rebuild: self.rebuild.over(below.rebuild),
             vars,
             broken,
         }

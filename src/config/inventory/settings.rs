@@ -42,7 +42,10 @@ pub fn duties(r: &mut Reader<'_>, section: &mut Section<'_>, settings: &mut Sett
     let service = section.get("service").and_then(|node| service(r, node, section));
     settings.service = settings.kept(service, section, "service");
     if let Some(node) = section.get("fence") {
-        settings.fence = fence(r, node, section);
+        settings.fence = fence(r, node, section, "fence");
+    }
+    if let Some(node) = section.get("rebuild") {
+        settings.rebuild = fence(r, node, section, "rebuild");
     }
     settings.vars = r.text_map(section, "vars");
 }
@@ -257,7 +260,7 @@ fn service(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>) -> Option<Give
     service.and_then(given)
 }
 
-fn fence(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>) -> Fence {
+fn fence(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>, key: &'static str) -> Fence {
     let given = Some(Given {
         value: (),
         span: node.span.clone(),
@@ -272,13 +275,13 @@ fn fence(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>) -> Fence {
         }
         r.error(
             &node.span,
-            format!("`{text}` is no fence"),
-            "a fence is a duty with its values",
+            format!("`{text}` is no {key}"),
+            format!("a {key} is a duty with its values"),
             format!("write `{{ duty: {text} }}`, or `none`"),
         );
         return Fence::default();
     }
-    let Some(mut section) = r.section_at(node, parent, "fence") else {
+    let Some(mut section) = r.section_at(node, parent, key) else {
         return Fence::default();
     };
     let duty = section.get("duty").and_then(|node| r.name(node)).map(Some);

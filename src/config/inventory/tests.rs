@@ -46,6 +46,11 @@ fn the_example_is_valid_and_means_what_it_says() {
     assert_eq!(fence.with.get("port").unwrap(), "7");
     assert_eq!(fence.with.get("switch").unwrap(), "sw1.example.com");
     assert_eq!(db3.fence, None);
+    let rebuild = db3.rebuild.as_ref().unwrap();
+    assert_eq!(
+        (rebuild.duty.as_str(), rebuild.with["parallel"].as_str()),
+        ("copy-from-writer", "4")
+    );
     assert!(matches!(&db3.service, Service::Duties { keep_stopped, .. } if keep_stopped == "stop-by-script"));
     assert_eq!(db1.vars.len(), 2);
     assert_eq!(cluster.cluster.checks.rep_backlog.max_backlog.as_secs(), 150);
@@ -146,6 +151,7 @@ fn the_example_shows_every_key() {
         "credentials.agent.password",
         "service",
         "fence",
+        "rebuild",
         "checks.ping",
         "failover",
         "recovery",

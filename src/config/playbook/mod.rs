@@ -19,7 +19,7 @@ use crate::core::playbook::Playbook;
 pub use render::{RenderError, Speaks, render, session};
 pub use rights::root_commands;
 pub use rules::missing_words;
-pub use scene::{AddressScene, HostScene, OldShell, ReplicationScene, Scene, SourceScene};
+pub use scene::{AddressScene, HostScene, LockScene, OldShell, ReplicationScene, Scene, SourceScene};
 pub use shipped::FILES;
 
 /// The three folders of a playbook directory.

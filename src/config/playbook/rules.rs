@@ -10,13 +10,15 @@ use crate::config::template;
 use crate::core::playbook::{Dialect, Duty, Playbook, Section, Undo};
 
 /// What every template can name.
-pub const ALWAYS: [&str; 16] = [
+pub const ALWAYS: [&str; 18] = [
     "cluster.name",
     "dialect",
     "host.address",
     "host.interface",
     "host.name",
     "host.port",
+    "lock.connection",
+    "lock.name",
     "replication.gtid",
     "replication.password",
     "replication.user",

@@ -25,6 +25,8 @@ pub struct Scene {
     pub replication: ReplicationScene,
     /// The unit that runs the database server; `None` when nothing would restart it.
     pub unit: Option<String>,
+    /// The cluster's lock on this host's server, as an operation holds it.
+    pub lock: LockScene,
     /// Accounts whose sessions are never ended: the monitor's, the agent's, replication's.
     pub spared_users: Vec<String>,
     /// A transaction that has been writing for more seconds is not interrupted.
@@ -72,6 +74,15 @@ impl AddressScene {
             version: if ip.is_ipv4() { 4 } else { 6 },
         }
     }
+}
+
+/// The cluster's lock on a server.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LockScene {
+    /// Its name.
+    pub name: String,
+    /// The number of the connection that holds it for us; 0, which no connection has, when none does.
+    pub connection: u64,
 }
 
 /// Another host.
@@ -125,6 +136,7 @@ impl Scene {
             .set("cluster", BTreeMap::from([("name", &self.cluster)]))
             .set("role", &self.role)
             .set("host", &self.host)
+            .set("lock", &self.lock)
             .set("spared_users", &self.spared_users)
             .set(
                 "switchover",

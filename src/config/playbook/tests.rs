@@ -343,6 +343,7 @@ fn every_duty_renders_for_every_dialect() {
                 gtid: true,
             },
             unit: Some("mariadb.service".to_owned()),
+            lock: LockScene::default(),
             max_write_s: 2,
             spared_users: vec!["a".to_owned()],
             old: Some(OldShell {
@@ -355,10 +356,19 @@ fn every_duty_renders_for_every_dialect() {
                 .map(|name| ((*name).to_owned(), "7".to_owned()))
                 .collect(),
             vars: BTreeMap::new(),
-            with: ["controller", "user", "password_file", "programs", "commands"]
-                .iter()
-                .map(|name| ((*name).to_owned(), "x".to_owned()))
-                .collect(),
+            with: [
+                "controller",
+                "user",
+                "password_file",
+                "programs",
+                "commands",
+                "servers",
+                "start",
+                "file",
+            ]
+            .iter()
+            .map(|name| ((*name).to_owned(), "x".to_owned()))
+            .collect(),
         };
         for (dialect, release) in [
             ("mariadb", Release(10, 3, 1)),

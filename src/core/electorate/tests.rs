@@ -132,8 +132,11 @@ impl Case {
     }
 }
 
+/// How a case comes about.
+type Change = fn(&mut Case);
+
 /// What is the case, whether the writer answers, and how it comes about.
-const CASES: &[(&str, bool, fn(&mut Case))] = &[
+const CASES: &[(&str, bool, Change)] = &[
     ("all is well: the role's order decides", false, |_| {}),
     ("the role prefers db3", false, |case| {
         case.cluster.roles[0].prefer = Some("db3".into());

@@ -4,13 +4,28 @@ use super::Engine;
 use crate::core::cluster::HostName;
 use crate::core::electorate::{Candidate, Electorate};
 use crate::core::facts::HostFacts;
+use crate::core::hosts::HostState;
+use crate::core::losses;
 use crate::core::readiness::{self, Readiness};
 
 impl Engine {
     /// Who could take over. What keeps a host from it is more than its facts of this moment: a standby whose replication
     /// was broken before does not become fit because the writer died.
     pub(super) fn successor(&self, outgoing: Option<&HostName>) -> Option<HostName> {
-        self.electorate(outgoing).successor(|host| self.state_of(host))
+        // What somebody wrote on a standby shows only beside what the writer had.
+        let seen = self.seen.as_ref().filter(|seen| Some(&seen.host) == outgoing);
+        let has_strayed = |host: &HostName| {
+            let mysql = self.facts.get(host).and_then(|facts| facts.mysql.up());
+            seen.zip(mysql)
+                .is_some_and(|(seen, mysql)| losses::strayed(mysql, &seen.history).is_some())
+        };
+        self.electorate(outgoing).successor(|host| {
+            if has_strayed(host) {
+                HostState::AwaitingRecovery
+            } else {
+                self.state_of(host)
+            }
+        })
     }
 
     /// What an election rests on, with what is remembered of hosts that cannot be asked now.

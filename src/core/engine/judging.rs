@@ -330,7 +330,7 @@ impl Engine {
             HostRule::H13 => says(CheckKind::RepThreads),
             HostRule::H14 => says(CheckKind::RepBacklog),
             HostRule::H06 => match self.standing.owed.get(host).map(|owed| &owed.progress) {
-                Some(Return::KeptOut { surplus }) => Some(format!(
+                Some(Return::KeptOut { surplus, .. }) => Some(format!(
                     "kept out: it has transactions that the writer has not ({surplus})"
                 )),
                 Some(Return::Awaited | Return::Quarantined) | None => None,

@@ -1,6 +1,7 @@
 //! One cluster's monitor as a value: inputs with their moment go in, effects come out. It keeps no secrets from
 //! `show` and never waits.
 
+mod complaining;
 mod electing;
 mod judging;
 mod placing;
@@ -25,8 +26,10 @@ use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
 use crate::core::latch::{CheckResult, Latch, Verdict};
+use crate::core::losses::Seen;
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
+use crate::core::sign::Sign;
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
 
@@ -34,6 +37,8 @@ use crate::core::trouble::Trouble;
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Pause between attempts to settle a stuck run whose hosts answer again.
+const SETTLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Pause between attempts to make a replaced writer harmless; other work gets its turn in between.
 const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
@@ -59,6 +64,8 @@ pub enum Input {
         suspect: HostName,
         /// The evidence.
         evidence: Evidence,
+        /// What the host shows of why.
+        signs: Vec<Sign>,
     },
     /// The network of a host that holds an address was asked who else does.
     Heard {
@@ -98,6 +105,8 @@ pub enum Effect {
         rung: Rung,
         /// Whether events ran on it when it last answered.
         events: Option<bool>,
+        /// What it had when it last answered.
+        seen: Option<Box<Seen>>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -157,8 +166,10 @@ pub struct Engine {
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
+    /// What the writer had when it last answered.
+    seen: Option<Seen>,
     /// The last trouble that was alarmed about.
-    complaint: Option<String>,
+    complaint: Option<Trouble>,
     /// Whether what is under way has failed already.
     has_failed: bool,
     ask_again_at: Moment,
@@ -202,6 +213,7 @@ impl Engine {
             told_rule: Rule::R09,
             guard: None,
             events: None,
+            seen: None,
             complaint: None,
             has_failed: false,
             ask_again_at: Moment(0),
@@ -233,6 +245,7 @@ impl Engine {
                     && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
                 {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
+                    self.seen = Some(Seen::of(&host, now, mysql));
                 }
                 self.remember_addresses(&host, &facts);
                 self.remember_for_elections(&host, &facts);
@@ -265,7 +278,11 @@ impl Engine {
                 }
                 self.standing = standing;
             }
-            Input::Evidence { suspect, evidence } => self.weigh(now, suspect, evidence, &mut effects),
+            Input::Evidence {
+                suspect,
+                evidence,
+                signs,
+            } => self.weigh(now, suspect, evidence, signs, &mut effects),
             Input::Heard {
                 host,
                 address,
@@ -347,19 +364,6 @@ impl Engine {
             .map_or(HostState::Unknown, |record| record.state)
     }
 
-    /// Alarms once about the same trouble, however often it comes back.
-    fn complain(&mut self, trouble: &Trouble, effects: &mut Vec<Effect>) {
-        self.has_failed = true;
-        let what = format!("{}: {}", trouble.what, trouble.reason());
-        if self.complaint.as_ref() != Some(&what) {
-            self.complaint = Some(what.clone());
-            effects.push(Effect::Tell(Event::Alarm {
-                what,
-                hint: trouble.hint.clone(),
-            }));
-        }
-    }
-
     /// Draws the picture, finds the rule, and asks for what it says.
     fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let rule = rule::decide(&self.picture());
@@ -390,6 +394,12 @@ impl Engine {
         if let Some(because) = self.awaited(now, rule) {
             self.try_again_at = now.after(TRY_AGAIN_AFTER);
             self.start(Effect::Activate { because }, effects);
+            return;
+        }
+        if rule == Rule::R02 && !self.busy && now >= self.try_again_at && self.may_settle() {
+            self.try_again_at = now.after(SETTLE_AGAIN_AFTER);
+            // Repairs settle first of all what was cut off or got stuck.
+            self.start(Effect::Repair, effects);
             return;
         }
         match rule.verb() {
@@ -454,7 +464,7 @@ impl Engine {
     }
 
     /// Whether a host was looked at since the last effect ended.
-    fn is_fresh(&self, host: &HostName) -> bool {
+    pub(crate) fn is_fresh(&self, host: &HostName) -> bool {
         self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
     }
 

@@ -32,6 +32,7 @@ impl Engine {
         }
         self.known_writer.clone_from(&records.writer);
         self.writer_since = records.writer_since;
+        self.seen.clone_from(&records.seen);
         self.remembered = Some(records);
         self
     }
@@ -51,6 +52,7 @@ impl Engine {
             version: RECORDS_VERSION,
             writer: self.known_writer.clone(),
             writer_since: self.writer_since,
+            seen: self.seen.clone(),
             hosts: self
                 .records
                 .iter()

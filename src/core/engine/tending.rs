@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Effect, Engine, TRY_AGAIN_AFTER};
 use crate::core::cluster::HostName;
+use crate::core::guard;
 use crate::core::mode::Deed;
 use crate::core::moment::Moment;
 use crate::core::repair::{self, Fix};
@@ -28,6 +29,14 @@ impl Engine {
             seen.is_some_and(|seen| repair::must_be_quarantined(&self.standing, host, seen))
         })
         .cloned()
+    }
+
+    /// Whether the hosts that a stuck run waits for have been seen to answer since.
+    pub(super) fn may_settle(&self) -> bool {
+        let standing = &self.standing;
+        standing.mode.allows(Deed::Settle)
+            && standing.hands_off_awaits.iter().all(|host| self.is_fresh(host))
+            && guard::may_be_settled(standing, &self.facts)
     }
 
     /// With the writer in place: mend what is out of place, then bring replaced writers in.

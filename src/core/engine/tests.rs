@@ -91,6 +91,7 @@ impl Story {
             witnesses,
         };
         self.give(Input::Evidence {
+            signs: Vec::new(),
             suspect: "db1".into(),
             evidence,
         })
@@ -110,15 +111,24 @@ fn a_dead_writer_on_an_obeying_host_is_replaced_after_the_trap_period() {
     let mut story = Story::healthy();
     assert_eq!(deeds(story.writer_dies()), [Effect::AskEvidence("db1".into())]);
     let asked = deeds(story.evidence(MysqlView::PortClosed, HostView::ServerGone, WitnessView::Seen));
-    let (outgoing, incoming) = ("db1".into(), "db2".into());
-    assert_eq!(
-        asked,
-        [Effect::FailOver {
+    let [
+        Effect::FailOver {
             outgoing,
             incoming,
-            rung: Rung::Demote,
-            events: Some(true)
-        }]
+            rung,
+            events,
+            seen,
+        },
+    ] = asked.as_slice()
+    else {
+        unreachable!("{asked:?}");
+    };
+    assert_eq!((outgoing.as_str(), incoming.as_str()), ("db1", "db2"));
+    assert_eq!((*rung, *events), (Rung::Demote, Some(true)));
+    assert_eq!(
+        seen.as_ref().map(|seen| seen.host.as_str()),
+        Some("db1"),
+        "the last that was seen of it"
     );
     assert_eq!(deeds(story.pass(60)), [], "one thing at a time");
 }
@@ -263,12 +273,7 @@ fn manual_mode_repairs_but_leaves_a_failover_to_a_person() {
 #[test]
 fn a_replaced_writer_is_quarantined_first_and_then_compared() {
     let mut story = Story::healthy();
-    let owed = Owed {
-        since: Moment(1),
-        run: "r".into(),
-        rung: Rung::Silence,
-        progress: Return::Awaited,
-    };
+    let owed = Owed::now(Moment(1), "r", Rung::Silence);
     let mut standing = Standing {
         writer: Some("db2".into()),
         generation: 2,
@@ -311,12 +316,7 @@ fn a_replaced_writer_is_quarantined_first_and_then_compared() {
 
 #[test]
 fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itself_never() {
-    let owed = Owed {
-        since: Moment(1),
-        run: "r".into(),
-        rung: Rung::Silence,
-        progress: Return::Awaited,
-    };
+    let owed = Owed::now(Moment(1), "r", Rung::Silence);
     let mut standing = Standing {
         writer: Some("db2".into()),
         generation: 2,
@@ -350,6 +350,33 @@ fn a_replaced_writer_is_made_harmless_whatever_else_is_wrong_and_the_writer_itse
     standing.owed.remove(&HostName::from("db1"));
     let mut story = Story::new(standing);
     assert_eq!(deeds(story.look("db2", facts(true, &[WRITER_ADDRESS]))), []);
+}
+
+#[test]
+fn a_stuck_run_is_settled_once_the_hosts_that_it_waits_for_answer() {
+    let mut stuck = Standing {
+        writer: Some("db1".into()),
+        ..Standing::default()
+    };
+    stuck.get_stuck("run r".to_owned(), &["db2".into()]);
+    let mut story = Story::new(stuck.clone());
+    assert_eq!(deeds(story.look("db1", facts(true, &[WRITER_ADDRESS]))), []);
+    assert_eq!(story.engine.rule(), Rule::R02);
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), [Effect::Repair]);
+    // It did not work out: not again at once, and only after another look.
+    story.give(Input::Finished);
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), []);
+    assert_eq!(deeds(story.pass(5)), [Effect::Repair]);
+
+    // In passive mode, or where a person must judge, it stays.
+    stuck.mode = Mode::Passive;
+    let mut story = Story::new(stuck.clone());
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), []);
+    stuck.mode = Mode::Active;
+    stuck.hands_off_awaits.clear();
+    let mut story = Story::new(stuck);
+    assert_eq!(deeds(story.look("db2", facts(false, &[]))), []);
+    assert_eq!(deeds(story.pass(20)), []);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, Evidence, EvidenceRule};
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Rule};
+use crate::core::sign::{self, Sign};
 
 /// Why nothing is done about a writer that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Guard {
     pub suspect: HostName,
     /// The evidence it rests on.
     pub evidence: Evidence,
+    /// What the host shows of why.
+    pub signs: Vec<Sign>,
     /// Since when.
     pub since: Moment,
 }
@@ -27,6 +30,7 @@ impl Engine {
         now: Moment,
         suspect: HostName,
         evidence: Evidence,
+        signs: Vec<Sign>,
         effects: &mut Vec<Effect>,
     ) {
         self.busy = false;
@@ -45,15 +49,21 @@ impl Engine {
                 self.guard = None;
                 effects.push(Effect::Tell(Event::RuleChanged {
                     rule: rule.to_string(),
-                    sentence: rule.sentence().to_owned(),
+                    sentence: format!("{}{}", rule.sentence(), sign::said(&signs)),
                 }));
                 let events = self.events;
+                let seen = self
+                    .seen
+                    .clone()
+                    .filter(|seen| seen.host == suspect)
+                    .map(Box::new);
                 self.start(
                     Effect::FailOver {
                         outgoing: suspect,
                         incoming,
                         rung,
                         events,
+                        seen,
                     },
                     effects,
                 );
@@ -61,11 +71,12 @@ impl Engine {
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {
                 if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
-                    effects.push(Effect::Tell(held_back(rule, &suspect)));
+                    effects.push(Effect::Tell(held_back(rule, &suspect, &signs)));
                     self.guard = Some(Guard {
                         rule,
                         suspect,
                         evidence,
+                        signs,
                         since: now,
                     });
                 }
@@ -75,7 +86,7 @@ impl Engine {
 }
 
 /// What people are told about a failed writer that keeps its role. One that answers again wakes nobody.
-fn held_back(rule: EvidenceRule, suspect: &HostName) -> Event {
+fn held_back(rule: EvidenceRule, suspect: &HostName, signs: &[Sign]) -> Event {
     if rule == EvidenceRule::R20 {
         return Event::RuleChanged {
             rule: rule.to_string(),
@@ -83,7 +94,7 @@ fn held_back(rule: EvidenceRule, suspect: &HostName) -> Event {
         };
     }
     Event::Alarm {
-        what: format!("{rule}: {suspect}: {}", rule.sentence()),
+        what: format!("{rule}: {suspect}: {}{}", rule.sentence(), sign::said(signs)),
         hint: rule.lifted_by().to_owned(),
     }
 }

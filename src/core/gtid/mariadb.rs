@@ -133,6 +133,28 @@ impl MariaState {
             .map(|(&(domain, server), &seq)| MariaGtid { domain, server, seq })
     }
 
+    /// The same with these transactions in it, and so with all before them of the same server.
+    #[must_use]
+    pub fn with(mut self, gtids: impl IntoIterator<Item = MariaGtid>) -> MariaState {
+        for gtid in gtids {
+            let seq = self.0.entry((gtid.domain, gtid.server)).or_insert(0);
+            *seq = gtid.seq.max(*seq);
+        }
+        self
+    }
+
+    /// The last transaction of each domain, whoever wrote it.
+    pub fn newest(&self) -> MariaPosition {
+        let mut newest: BTreeMap<u32, MariaGtid> = BTreeMap::new();
+        for gtid in self.gtids() {
+            let last = newest.entry(gtid.domain).or_insert(gtid);
+            if gtid.seq > last.seq {
+                *last = gtid;
+            }
+        }
+        MariaPosition(newest)
+    }
+
     /// Whether nothing was ever logged.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -207,6 +229,16 @@ mod tests {
         assert_eq!((state.seq(0, 1), state.seq(0, 2), state.seq(0, 3)), (100, 101, 0));
         assert_eq!(state.to_string(), "0-1-100,0-2-101");
         assert!("0-1-100,0-1-101".parse::<MariaState>().is_err());
+    }
+
+    #[test]
+    fn a_state_can_be_raised_and_has_a_newest_transaction_in_each_domain() {
+        let state: MariaState = "0-1-100,0-2-90,5-1-1".parse().unwrap();
+        assert_eq!(state.newest().to_string(), "0-1-100,5-1-1");
+        let more = "0-2-120,0-1-80".parse::<MariaState>().unwrap();
+        let state = state.with(more.gtids().collect::<Vec<_>>());
+        assert_eq!(state.to_string(), "0-1-100,0-2-120,5-1-1");
+        assert_eq!(state.newest().to_string(), "0-2-120,5-1-1");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod surplus;
 pub use binlog::BinlogPosition;
 pub use mariadb::{MariaGtid, MariaPosition, MariaState};
 pub use mysql::{Interval, MysqlSet, Tag, Uuid};
-pub use surplus::{Compared, History, MariaRange, Surplus, compare};
+pub use surplus::{Compared, History, MariaRange, Surplus, compare, lacking};
 
 use std::fmt;
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{BinlogPosition, MariaPosition, MariaState, MysqlSet, Uuid};
 
 /// What a server can say about the transactions it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum History {
     /// A MariaDB server.
     Mariadb {
@@ -119,6 +120,28 @@ pub enum Compared {
     Unknown(String),
 }
 
+impl Compared {
+    /// The same, when the two histories were one up to `fork`: on MariaDB numbers rise whoever writes, so those up to
+    /// there were written by others and both have them.
+    #[must_use]
+    pub fn since(self, fork: Option<&MariaPosition>) -> Compared {
+        let (Compared::Extra(Surplus::Mariadb(ranges)), Some(fork)) = (&self, fork) else {
+            return self;
+        };
+        let above = |range: &MariaRange| {
+            let known = fork.in_domain(range.domain).map_or(0, |gtid| gtid.seq);
+            // A range that ends below is none of one history; then nothing is left out.
+            let from = if known < range.to {
+                range.from.max(known + 1)
+            } else {
+                range.from
+            };
+            MariaRange { from, ..*range }
+        };
+        Compared::Extra(Surplus::Mariadb(ranges.iter().map(above).collect()))
+    }
+}
+
 /// What `returning` has that `writer` has not.
 pub fn compare(returning: &History, writer: &History) -> Compared {
     match (returning, writer) {
@@ -145,13 +168,40 @@ pub fn compare(returning: &History, writer: &History) -> Compared {
     }
 }
 
-fn compare_mariadb(
-    server: u32,
-    state: &MariaState,
-    applied: &MariaPosition,
-    written: &MariaState,
-    also: &MariaPosition,
-) -> Compared {
+/// What the writer lacks of transactions that another server was once seen to have. That the writer knows more of that
+/// server's own by now is no wonder, other than when a server itself returns.
+pub fn lacking(had: &History, writer: &History) -> Compared {
+    let extra = match (had, writer) {
+        (
+            History::Mariadb { state, .. },
+            History::Mariadb {
+                state: written,
+                applied,
+                ..
+            },
+        ) => {
+            let ranges = extra_mariadb(state, written, applied);
+            (!ranges.is_empty()).then_some(Surplus::Mariadb(ranges))
+        }
+        (History::Mysql { executed, .. }, History::Mysql { executed: have, .. }) => {
+            let extra = executed.difference(have);
+            (!extra.is_empty()).then_some(Surplus::Mysql(extra))
+        }
+        (
+            History::Files { end: Some(to), .. },
+            History::Files {
+                received: Some(from), ..
+            },
+        ) => (from < to).then(|| Surplus::Files {
+            from: from.clone(),
+            to: to.clone(),
+        }),
+        _ => return compare(had, writer),
+    };
+    extra.map_or(Compared::Nothing, Compared::Extra)
+}
+
+fn extra_mariadb(state: &MariaState, written: &MariaState, also: &MariaPosition) -> Vec<MariaRange> {
     let has = |domain, server| {
         let applied = also
             .in_domain(domain)
@@ -159,16 +209,26 @@ fn compare_mariadb(
             .map_or(0, |gtid| gtid.seq);
         written.seq(domain, server).max(applied)
     };
-    let ranges: Vec<MariaRange> = state
+    let extra = state
         .gtids()
-        .filter(|gtid| gtid.seq > has(gtid.domain, gtid.server))
-        .map(|gtid| MariaRange {
-            domain: gtid.domain,
-            server: gtid.server,
-            from: has(gtid.domain, gtid.server) + 1,
-            to: gtid.seq,
-        })
-        .collect();
+        .filter(|gtid| gtid.seq > has(gtid.domain, gtid.server));
+    let range = |gtid: super::MariaGtid| MariaRange {
+        domain: gtid.domain,
+        server: gtid.server,
+        from: has(gtid.domain, gtid.server) + 1,
+        to: gtid.seq,
+    };
+    extra.map(range).collect()
+}
+
+fn compare_mariadb(
+    server: u32,
+    state: &MariaState,
+    applied: &MariaPosition,
+    written: &MariaState,
+    also: &MariaPosition,
+) -> Compared {
+    let ranges = extra_mariadb(state, written, also);
     if !ranges.is_empty() {
         return Compared::Extra(Surplus::Mariadb(ranges));
     }
@@ -262,6 +322,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_earlier_may_be_behind_what_arrived_since() {
+        let writer = mariadb(2, "0-1-102", "0-1-102");
+        assert_eq!(lacking(&mariadb(1, "0-1-100", ""), &writer), Compared::Nothing);
+        assert_eq!(
+            extra(lacking(&mariadb(1, "0-1-105", ""), &writer)).to_string(),
+            "0-1-103..105"
+        );
+        let files = |end: &str, received: &str| History::Files {
+            end: end.parse().ok(),
+            received: received.parse().ok(),
+        };
+        let against = |end: &str, received: &str| lacking(&files(end, ""), &files("", received));
+        assert_eq!(against("bin.000009:90", "bin.000009:100"), Compared::Nothing);
+        assert!(matches!(
+            against("bin.000009:110", "bin.000009:100"),
+            Compared::Extra(_)
+        ));
+        assert!(matches!(against("bin.000009:110", ""), Compared::Unknown(_)));
+    }
+
+    #[test]
     fn a_server_that_only_lags_has_nothing_extra() {
         let writer = mariadb(2, "0-1-102,0-2-120", "0-1-102");
         assert_eq!(
@@ -306,6 +387,34 @@ mod tests {
             extra(compare(&mariadb(1, "0-1-102,7-1-2", ""), &writer)).to_string(),
             "7-1-1..2"
         );
+    }
+
+    #[test]
+    fn numbers_that_others_wrote_before_the_fork_are_not_counted() {
+        // db2 wrote up to 150, then db1 up to 160, of which 155 arrived.
+        let compared = compare(
+            &mariadb(1, "0-1-160,0-2-150", ""),
+            &mariadb(2, "0-1-100,0-2-170", ""),
+        );
+        assert_eq!(
+            extra(compared.clone()).at_most(),
+            Some(60),
+            "an upper bound without the fork"
+        );
+        let fork = "0-2-150".parse().unwrap();
+        assert_eq!(
+            extra(compared.clone().since(Some(&fork))).to_string(),
+            "0-1-151..160"
+        );
+        let elsewhere = "7-2-150".parse().unwrap();
+        assert_eq!(compared.clone().since(Some(&elsewhere)), compared);
+        let later = "0-2-165".parse().unwrap();
+        assert_eq!(
+            compared.clone().since(Some(&later)),
+            compared,
+            "never less than it may be"
+        );
+        assert_eq!(Compared::Nothing.since(Some(&fork)), Compared::Nothing);
     }
 
     #[test]

@@ -88,7 +88,7 @@ guards! {
     G25 "the host replicates from nobody, so nothing says that it has the writer's data"
         => "let it replicate from the writer";
     G26 "the SQL thread of the host is stopped, so it would be opened without what it received"
-        => "start its replication once what stopped it is mended";
+        => "start its replication once what stopped it is mended; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it has not applied";
     G27 "the binary log of the host is off, so nobody could follow it"
         => "switch `log_bin` on there and restart its server";
     G28 "the host does not log what it applies, so whoever follows it would miss that"
@@ -111,6 +111,8 @@ guards! {
         => "wait, or let it catch up first with `mmm move-role ROLE HOST --force`";
     G37 "the host could not catch up with the writer"
         => "mend its replication, or choose another host";
+    G38 "somebody wrote on the host what the writer never had"
+        => "save what you need of that, then rebuild HOST from the writer; where the writer is dead, `mmm failover --to HOST --allow-loss` takes it for true";
 
     // Hosts that leave and come back.
     G40 "nobody waits for the host to return: it was not replaced as writer, or it has come back already"

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::HostRecord;
 use crate::core::cluster::{CheckKind, HostName};
 use crate::core::latch::Latch;
+use crate::core::losses::Seen;
 use crate::core::moment::Moment;
 
 /// The version of the persisted form.
@@ -21,6 +22,9 @@ pub struct Records {
     pub writer: Option<HostName>,
     /// Since when, where a monitor saw it become one.
     pub writer_since: Option<Moment>,
+    /// What the writer had when it last answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
     /// Each host.
     pub hosts: BTreeMap<HostName, HostMemory>,
 }

@@ -267,7 +267,39 @@ fn a_question_is_not_asked_again_after_the_commit_and_what_is_only_tried_is_a_wa
     let mut run = run_until(stages.clone(), &[(0, Outcome::Done), (1, failed())]);
     assert_eq!(run.next(), &Next::Do(2));
     run.record(&Happening::Did(2, unknown()));
-    assert!(matches!(run.next(), Next::End(Ending::Stuck { because }) if because.contains("unmoved")));
+    assert!(
+        matches!(run.next(), Next::End(Ending::Stuck { because, awaits }) if because.contains("unmoved") && awaits.is_empty())
+    );
     let run = run_until(stages, &[(0, Outcome::Done), (1, Outcome::Done), (2, failed())]);
     assert!(matches!(run.next(), Next::End(Ending::Done { warnings }) if warnings.len() == 1));
+}
+
+#[test]
+fn who_could_not_be_asked_is_waited_for_and_what_was_found_wrong_is_not() {
+    let awaited = |run: &Run| match run.next() {
+        Next::End(Ending::Stuck { awaits, .. }) => awaits.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut run = run_until(switchover(), &[(0, unknown())]);
+    run.record(&Happening::Looked(0, Settled::CannotTell));
+    assert_eq!(awaited(&run), ["db1".into()]);
+
+    let mut run = run_until(switchover(), &[(0, failed())]);
+    for _ in 0..TRIES_TO_UNDO {
+        run.record(&Happening::Undid(0, unknown()));
+    }
+    assert_eq!(awaited(&run), ["db1".into()]);
+
+    // One that does not obey is waited for, unless something else was found that only a person can judge.
+    let does_not_obey = |stage: usize| vec![(stage, failed()); TRIES_TO_SECURE as usize];
+    let stages = vec![
+        stage(Section::Commit, "allow", None),
+        stage(Section::Secure, "take away", None),
+    ];
+    let done = vec![(0, Outcome::Done)];
+    let run = run_until(stages.clone(), &[done.clone(), does_not_obey(1)].concat());
+    assert_eq!(awaited(&run), ["db1".into()]);
+    let stages = [stages, vec![asks(Section::Secure, "unmoved")]].concat();
+    let run = run_until(stages, &[done, does_not_obey(1), vec![(2, failed())]].concat());
+    assert!(awaited(&run).is_empty());
 }

@@ -5,7 +5,7 @@ use crate::core::facts::{GtidFacts, HostFacts, Reach};
 use crate::core::gtid::{MariaPosition, MariaState};
 use crate::core::moment::Moment;
 use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
-use crate::core::standing::{Owed, Return};
+use crate::core::standing::Owed;
 
 fn claim(host: &str, writable: Option<bool>, address: Option<bool>) -> Claim {
     Claim {
@@ -100,12 +100,7 @@ fn a_replaced_writer_that_came_back_open_claims_nothing() {
     let mut standing = on_record(Some("db2"));
     standing.owed.insert(
         "db1".into(),
-        Owed {
-            since: Moment(1),
-            run: "r".into(),
-            rung: crate::core::evidence::Rung::Silence,
-            progress: Return::Awaited,
-        },
+        Owed::now(Moment(1), "r", crate::core::evidence::Rung::Silence),
     );
     let both_open = Facts::from([
         ("db1".into(), facts(true, &[WRITER_ADDRESS])),

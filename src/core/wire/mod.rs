@@ -99,6 +99,15 @@ fn option_value(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
+/// What a client reads as its options to sign in.
+pub fn login_options(user: &str, password: &str) -> String {
+    format!(
+        "[client]\nuser=\"{}\"\npassword=\"{}\"\n",
+        option_value(user),
+        option_value(password)
+    )
+}
+
 /// Opens the SQL client ahead of its first statement.
 pub fn warming(id: u64) -> Vec<u8> {
     let limit = u64::MAX / 4;

@@ -12,6 +12,8 @@ struct Slow {
     takes: BTreeMap<&'static str, Duration>,
     now: Cell<Duration>,
     performed: RefCell<Vec<String>>,
+    /// What became of the lock by the time of the commit.
+    lost: Option<String>,
 }
 
 impl Hands for Slow {
@@ -41,7 +43,11 @@ impl Hands for Slow {
         Settled::DidNotHappen
     }
 
-    async fn rival(&self, _: &HostName) -> Option<HostName> {
+    async fn lost_lock(&self) -> Option<String> {
+        self.lost.clone()
+    }
+
+    async fn rival(&self, _: &HostName) -> Option<String> {
         None
     }
 
@@ -75,6 +81,14 @@ fn stage(section: Section, duty: &str, undo: Option<&str>) -> Stage {
 }
 
 async fn move_with(longest: Duration, takes: &[(&'static str, Duration)]) -> (RunReport, Vec<String>) {
+    move_under(None, longest, takes).await
+}
+
+async fn move_under(
+    lost: Option<String>,
+    longest: Duration,
+    takes: &[(&'static str, Duration)],
+) -> (RunReport, Vec<String>) {
     let stages = vec![
         stage(Section::Prepare, "ask", None),
         stage(Section::Prepare, REFUSES_WRITES, Some("reopen")),
@@ -96,6 +110,7 @@ async fn move_with(longest: Duration, takes: &[(&'static str, Duration)]) -> (Ru
         takes: takes.iter().copied().collect(),
         now: Cell::default(),
         performed: RefCell::default(),
+        lost,
     };
     let report = conduct(&hands, &opening, Run::new(stages), Registered::new()).await;
     (report, hands.performed.into_inner())
@@ -119,6 +134,17 @@ async fn what_keeps_clients_from_writing_for_too_long_is_cut_short_and_undone() 
         Some(101 * MS),
         "with the millisecond that reopening takes"
     );
+}
+
+#[tokio::test]
+async fn nobody_is_opened_once_a_lock_is_lost() {
+    let lost = Some("the cluster's lock is lost on db3".to_owned());
+    let (report, performed) = move_under(lost, Duration::from_secs(60), &[]).await;
+    let Ending::Undone { because, .. } = &report.ending else {
+        panic!("{report:?}")
+    };
+    assert!(because.contains("lost on db3"), "{because}");
+    assert_eq!(performed, ["ask", "deny-writes", "catch-up", "reopen"]);
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ pub struct Holder {
     pub client: Option<String>,
     /// It comes from the address that we come from.
     pub is_from_here: bool,
+    /// How long it has not said a word; a living holder is never silent for long.
+    pub silent_for: Duration,
 }
 
 /// A lock held on a server for as long as this value lives and its connection with it.
@@ -47,6 +49,8 @@ pub struct Holder {
 pub struct Lock {
     name: LockName,
     address: SocketAddr,
+    /// The connection's number on the server.
+    connection: u64,
     /// `None` once the connection, and so the lock, is gone.
     session: Arc<Mutex<Option<Conversation>>>,
     pinging: JoinHandle<()>,
@@ -76,7 +80,11 @@ impl Lock {
         let take = format!("SELECT GET_LOCK({}, {})", name.quoted(), wait.as_secs());
         let (session, answer) = ask(session, &take, deadline).await?;
         match answer.as_deref() {
-            Some("1") => Ok(Taking::Taken(Lock::keep(name, address, session))),
+            Some("1") => {
+                let (session, number) = ask(session, "SELECT CONNECTION_ID()", deadline).await?;
+                let connection = number.and_then(|number| number.parse().ok()).unwrap_or_default();
+                Ok(Taking::Taken(Lock::keep(name, address, connection, session)))
+            }
             Some("0") => {
                 let mut asker = Server::carrying(address, login, session);
                 let holder = holder(&mut asker, &name.0, timeout).await.unwrap_or(None);
@@ -107,8 +115,13 @@ impl Lock {
         self.address
     }
 
+    /// The number of the connection that holds it.
+    pub fn connection(&self) -> u64 {
+        self.connection
+    }
+
     /// Gives it back. When that cannot be said in time the connection is closed, which tells the server the same.
-    pub async fn release(self, timeout: Duration) {
+    pub async fn release(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let Ok(mut session) = timeout_at(deadline, self.session.lock()).await else {
             return;
@@ -120,12 +133,13 @@ impl Lock {
         }
     }
 
-    fn keep(name: LockName, address: SocketAddr, session: Conversation) -> Self {
+    fn keep(name: LockName, address: SocketAddr, connection: u64, session: Conversation) -> Self {
         let session = Arc::new(Mutex::new(Some(session)));
         let pinging = tokio::spawn(keep_alive(Arc::clone(&session), name.clone(), address));
         Lock {
             name,
             address,
+            connection,
             session,
             pinging,
         }
@@ -153,7 +167,7 @@ pub(super) async fn holder(
         return Ok(None);
     };
     let find = format!(
-        "SELECT user, host, SUBSTRING_INDEX(USER(), '@', -1) AS here FROM information_schema.processlist \
+        "SELECT user, host, time, SUBSTRING_INDEX(USER(), '@', -1) AS here FROM information_schema.processlist \
          WHERE id = {connection}"
     );
     let rows = server.ask(&find, deadline).await?;
@@ -163,7 +177,11 @@ pub(super) async fn holder(
         .as_deref()
         .and_then(|client| client.rsplit_once(':'))
         .is_some_and(|(address, _port)| column("here").as_deref() == Some(address));
+    let silent_s = column("time")
+        .and_then(|time| time.parse().ok())
+        .unwrap_or_default();
     Ok(Some(Holder {
+        silent_for: Duration::from_secs(silent_s),
         connection,
         user: column("user"),
         client,

@@ -79,9 +79,17 @@ impl Hands for RealHands<'_> {
             .await
     }
 
-    async fn rival(&self, host: &HostName) -> Option<HostName> {
+    async fn lost_lock(&self) -> Option<String> {
+        self.fleet.lost_lock().await
+    }
+
+    async fn rival(&self, host: &HostName) -> Option<String> {
+        if let Some(why) = self.fleet.regain_lock(host).await {
+            return Some(why);
+        }
         let facts = self.fleet.look_except(std::slice::from_ref(host)).await;
-        guard::another_writable(&facts, host)
+        let rival = guard::another_writable(&facts, host)?;
+        Some(format!("{rival} accepts writes meanwhile"))
     }
 
     fn note(&self, entry: Entry) {

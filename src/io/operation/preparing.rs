@@ -76,8 +76,14 @@ pub(super) fn events_ran(request: &Request, standing: &Standing, facts: &Facts) 
 }
 
 /// What operations are given to start with: whether events ran on the host that was the writer, and whether that host
-/// obeyed when it was taken out of service.
-pub(super) fn known_before(rung: Option<Rung>, events: Option<bool>) -> Registered {
+/// obeyed when it was taken out of service; who hands over first what it has more, and whether a person goes on without
+/// what cannot be had.
+pub(super) fn known_before(
+    rung: Option<Rung>,
+    events: Option<bool>,
+    donor: Option<&HostName>,
+    allow_loss: bool,
+) -> Registered {
     let events = if events == Some(true) { "ON" } else { "OFF" };
     let obeyed = match rung {
         None | Some(Rung::Demote) => "yes",
@@ -86,6 +92,14 @@ pub(super) fn known_before(rung: Option<Rung>, events: Option<bool>) -> Register
     Registered::from([
         ("event_scheduler".to_owned(), events.to_owned()),
         ("outgoing_obeyed".to_owned(), obeyed.to_owned()),
+        (
+            "donor".to_owned(),
+            donor.map(ToString::to_string).unwrap_or_default(),
+        ),
+        (
+            "allow_loss".to_owned(),
+            if allow_loss { "yes" } else { "no" }.to_owned(),
+        ),
     ])
 }
 
@@ -108,6 +122,7 @@ impl Performer<'_> {
         rung: Option<Rung>,
         facts: &Facts,
         events: Option<bool>,
+        allow_loss: bool,
     ) -> Result<Prepared, Trouble> {
         let entry = self.fleet.entry();
         // Where nobody could note a position before, only GTIDs tell where a host must go on.
@@ -126,7 +141,7 @@ impl Performer<'_> {
                     with: fence.with.clone(),
                 })
             });
-        let given = known_before(rung, events);
+        let given = known_before(rung, events, seats.donor.as_ref(), allow_loss);
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
         let policy = &entry.cluster.switchover;

@@ -4,8 +4,10 @@ use futures_util::future::join_all;
 
 use super::{Performer, Request};
 use crate::core::cluster::{HostMode, HostName};
+use crate::core::election::Barred;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Facts, Guard};
+use crate::core::losses::{self, Outlook};
 use crate::core::plan::Seats;
 use crate::core::relocation;
 use crate::core::standing::Standing;
@@ -19,6 +21,7 @@ impl Performer<'_> {
         request: &Request,
         standing: &Standing,
         facts: &Facts,
+        outlook: &Outlook,
     ) -> Result<(Seats, Option<Rung>), Trouble> {
         let cluster = &self.fleet.entry().cluster;
         guard::hands_off(cluster, standing)?;
@@ -50,9 +53,17 @@ impl Performer<'_> {
                 outgoing,
                 incoming,
                 rung,
+                allow_loss,
                 ..
             } => {
+                let accepted = allow_loss.then(|| losses::as_if_applied(facts, incoming));
+                let facts = accepted.as_ref().unwrap_or(facts);
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
+                if let Some(last) = outlook.strayed.as_ref().filter(|_| !allow_loss) {
+                    let barred = Barred::Strayed(last.clone());
+                    let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
+                    return Err(barred.refusal(what, incoming));
+                }
                 let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
                 // One that is down would be waited for while the old writer returns, with the lock held.
                 seats.replicas.retain(|host| {
@@ -60,6 +71,10 @@ impl Performer<'_> {
                         .get(host)
                         .is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
                 });
+                // One that has more than the new writer would take up a history that is none.
+                let is_apart = |host: &HostName| outlook.apart.iter().any(|ahead| ahead.host == *host);
+                seats.replicas.retain(|host| !is_apart(host));
+                seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());
                 Ok((seats, Some(*rung)))
             }
             Request::Reopen => {
@@ -70,6 +85,7 @@ impl Performer<'_> {
                         outgoing: None,
                         incoming: Some(writer),
                         replicas: Vec::new(),
+                        donor: None,
                     },
                     None,
                 ))
@@ -82,6 +98,7 @@ impl Performer<'_> {
                         outgoing: Some(host.clone()),
                         incoming: Some(incoming),
                         replicas: Vec::new(),
+                        donor: None,
                     },
                     None,
                 ))
@@ -91,6 +108,7 @@ impl Performer<'_> {
                     outgoing: relocation::allowed(cluster, standing, facts, *address, to)?,
                     incoming: Some(to.clone()),
                     replicas: Vec::new(),
+                    donor: None,
                 },
                 None,
             )),
@@ -113,6 +131,7 @@ impl Performer<'_> {
             outgoing,
             incoming: Some(incoming),
             replicas,
+            donor: None,
         }
     }
 

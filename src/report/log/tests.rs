@@ -89,6 +89,7 @@ fn an_event_of_several_lines_is_one_line() {
             operation: "switchover".to_owned(),
             ending: Ending::Stuck {
                 because: "db2 died".to_owned(),
+                awaits: Vec::new(),
             },
             writer: None,
             address: None,

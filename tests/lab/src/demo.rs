@@ -13,7 +13,7 @@ use lab::roster::WRITER_ADDRESS;
 use lab::writer::Writers;
 use lab::{Background, Flavour, Host, Lab, Load, Options, leftovers, wait};
 
-use crate::test::{cargo, root};
+use crate::built;
 
 /// For the acts that wait for the monitor.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -28,13 +28,7 @@ const POOL: usize = 50;
 pub fn run() -> Result<ExitCode> {
     let started = Instant::now();
     act("mmm is built and installed on one box; the database hosts get nothing but an SSH user")?;
-    let built = cargo()
-        .args(["build", "--package", "mmm"])
-        .status()
-        .context("cannot start `cargo build`")?;
-    if !built.success() {
-        bail!("mmm could not be built");
-    }
+    let mmm = built::mmm()?;
     let name = format!("demo-{}", std::process::id());
     take_down_when_interrupted(&name);
     let lab = Lab::up(Options {
@@ -44,7 +38,7 @@ pub fn run() -> Result<ExitCode> {
         second_pair: false,
         flavour: Flavour::default(),
     })?;
-    lab.install_on_box(&program()?)?;
+    lab.install_on_box(&mmm)?;
     lab.write_inventory(&lab.inventory_yaml())?;
     let report = story(&lab)?;
     let verdict = conclude(&report)?;
@@ -230,18 +224,6 @@ impl Monitor {
         self.running.stop(COMMAND_LIMIT)?.ok()?;
         Ok(())
     }
-}
-
-/// The program that `cargo build` has just made.
-fn program() -> Result<std::path::PathBuf> {
-    // Beside this one, wherever cargo's target directory is.
-    let own = std::env::current_exe().context("cannot find this program's own file")?;
-    let beside = own.with_file_name("mmm");
-    let usual = root().join("target/debug/mmm");
-    [beside, usual]
-        .into_iter()
-        .find(|path| path.is_file())
-        .context("cargo built `mmm`, but it is not beside the lab's program")
 }
 
 /// A person who has seen enough leaves no lab behind either.

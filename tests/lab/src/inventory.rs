@@ -49,6 +49,11 @@ pub fn yaml_with(keys: &str) -> String {
     } else {
         "    recovery: { auto_set_online: 1s, flapping: { count: 0 } }\n"
     };
+    let checks = if keys.contains("    checks:") {
+        ""
+    } else {
+        "    checks: { default: { every: 1s, trap_after: 2s, timeout: 1s } }\n"
+    };
     format!(
         "defaults:
   ssh: {{ user: {SSH_USER}, identity_file: /root/.ssh/id_ed25519 }}
@@ -65,9 +70,7 @@ clusters:
 {hosts}    roles:
       writer: {{ mode: exclusive, hosts: [db1, db2], addresses: [{WRITER_ADDRESS}] }}
       reader: {{ mode: balanced, hosts: [db1, db2, db3], addresses: [{}] }}
-    checks:
-      default: {{ every: 1s, trap_after: 2s, timeout: 1s }}
-{recovery}    service: {{ manager: systemd, unit: mariadb.service }}
+{checks}{recovery}    service: {{ manager: systemd, unit: mariadb.service }}
 {keys}",
         READER_ADDRESSES.join(", ")
     )

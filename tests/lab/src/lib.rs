@@ -10,6 +10,7 @@
 //!   `server` is what each needs on its host.
 //! * `host` boots a host and runs programs in it (`background` for those that go on); `disk` and `seed` are what it
 //!   boots from; `service`, `keeper`, `unit_files` and `systemctl` are what runs its servers.
+//! * `faults` is the table of faults: scenarios, played against mmm and judged.
 //! * `network` is the switch, `fault` and `breakage` everything that can be broken and healed, `power` a power strip
 //!   for fencing.
 //! * `database` asks the servers, `accounts` and `sudo` are the lists of who may do what, `inventory` what mmm is told.
@@ -25,6 +26,7 @@ pub mod command;
 pub mod database;
 pub mod disk;
 pub mod fault;
+pub mod faults;
 pub mod flavour;
 pub mod host;
 pub mod inventory;

@@ -262,7 +262,7 @@ fn until_it_ends(mut sampler: Background, host: &Host, stop: &AtomicBool) -> Res
     } else {
         sampler.wait(END_LIMIT)?
     };
-    if output.code == 1 && host.is_on() {
+    if output.code == 1 && output.stderr.starts_with("error:") && host.is_on() {
         bail!(
             "the sampler of `{}` failed: {}",
             host.name(),

@@ -11,8 +11,10 @@ use lab::place::Place;
 use lab::progress::Progress;
 use lab::{Flavour, Lab, Options, breakage, inventory, leftovers, power, service, systemctl};
 
+mod built;
 mod demo;
 mod stories;
+mod table;
 mod test;
 
 /// Several real database hosts on one machine, for trying and testing mmm.
@@ -65,6 +67,8 @@ enum Verb {
     },
     /// Show what mmm does: a hand-over and a failover under load, in a lab of its own.
     Demo,
+    /// Play every scenario of the table of faults, each in a lab of its own, and write the table.
+    Faults(table::FaultsArgs),
     /// Run every test of the project, those in labs included.
     Test(test::TestArgs),
     /// Inside a host: run its services.
@@ -134,6 +138,7 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
         Verb::Inventory => print(&inventory_of(name)?)?,
         Verb::Down { all } => down(name, all)?,
         Verb::Demo => return demo::run(),
+        Verb::Faults(arguments) => return arguments.run(),
         Verb::Test(arguments) => return arguments.run(),
         Verb::ServeHost => service::serve()?,
         Verb::ServePower { lab } => power::serve(&lab)?,

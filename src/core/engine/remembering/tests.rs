@@ -230,12 +230,7 @@ proptest! {
     ) {
         let mut world = if begins_online { SETTLED.clone() } else { World::unseen(soon_online) };
         world.stands(|standing, now| {
-            let owed = Owed {
-                since: now,
-                run: "r".into(),
-                rung: Rung::Silence,
-                progress: Return::Quarantined,
-            };
+            let owed = Owed { progress: Return::Quarantined, ..Owed::now(now, "r", Rung::Silence) };
             standing.owed.insert("db1".into(), owed);
         });
         for turn in turns {

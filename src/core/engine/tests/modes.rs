@@ -15,10 +15,8 @@ fn standing(mode: Mode, writer: &str) -> Standing {
 fn owing(mode: Mode, progress: Return) -> Standing {
     let mut standing = standing(mode, "db2");
     let owed = Owed {
-        since: Moment(1),
-        run: "r".into(),
-        rung: Rung::Silence,
         progress,
+        ..Owed::now(Moment(1), "r", Rung::Silence)
     };
     standing.owed.insert("db1".into(), owed);
     standing

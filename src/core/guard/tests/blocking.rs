@@ -30,16 +30,16 @@ fn without_ssh(host: &str, writer_answers: bool) -> Facts {
 
 fn owed(progress: Return) -> Standing {
     let owed = Owed {
-        since: Moment(1),
-        run: "r".into(),
-        rung: Rung::Silence,
         progress,
+        ..Owed::now(Moment(1), "r", Rung::Silence)
     };
     Standing {
         owed: [("db2".into(), owed)].into(),
         ..standing()
     }
 }
+
+type Change = fn(&mut MysqlFacts);
 
 fn blocks<T: std::fmt::Debug>(answer: Result<T, Trouble>, guard: Guard) {
     let refused = answer.unwrap_err();
@@ -156,7 +156,7 @@ fn what_keeps_a_host_from_taking_over() {
     for (standing, guard) in [
         (standing_without("db2"), Guard::G21),
         (owed(Return::Quarantined), Guard::G22),
-        (owed(Return::KeptOut { surplus }), Guard::G23),
+        (owed(Return::KeptOut { surplus, rows: None }), Guard::G23),
     ] {
         blocks(over(&standing, &seen(true)), guard);
         blocks(fail(&standing, &seen(false)), guard);
@@ -164,7 +164,7 @@ fn what_keeps_a_host_from_taking_over() {
     let mut silent = seen(true);
     silent.insert("db2".into(), Default::default());
     blocks(over(&standing(), &silent), Guard::G24);
-    let cases: [(fn(&mut MysqlFacts), Guard); 3] = [
+    let cases: [(Change, Guard); 3] = [
         (|mysql| mysql.replicas.clear(), Guard::G25),
         (
             |mysql| mysql.replicas[0].sql = crate::core::facts::SqlThread::No,

@@ -1,0 +1,199 @@
+//! What a failover would lose, told before it; what it has lost, told after it and again once the old writer is back.
+
+use super::{Performer, Request};
+use crate::core::cluster::HostName;
+use crate::core::event::Event;
+use crate::core::facts::MysqlFacts;
+use crate::core::gtid::{self, MariaPosition};
+use crate::core::guard::Facts;
+use crate::core::losses::{self, Loss, Outlook, Seen};
+use crate::core::run::Ending;
+use crate::core::standing::Standing;
+use crate::io::conductor::{Registered, RunReport};
+use crate::io::journal::{Entry, Journal, Opening};
+use crate::io::records;
+
+/// What is known beforehand of the transactions that a request is about.
+#[derive(Debug, Default)]
+pub(super) struct Reckoning {
+    /// What the writer had when it last answered.
+    pub(super) seen: Option<Seen>,
+    /// What a failover would do to transactions; empty for other requests.
+    pub(super) outlook: Outlook,
+}
+
+impl Performer<'_> {
+    /// What is known beforehand.
+    pub(super) fn reckon(&self, request: &Request, standing: &Standing, facts: &Facts) -> Reckoning {
+        let Request::Failover {
+            outgoing,
+            incoming,
+            seen,
+            ..
+        } = request
+        else {
+            return Reckoning::default();
+        };
+        let seen = match seen {
+            Some(seen) => Some((**seen).clone()),
+            None => self.seen_by_monitor(),
+        };
+        let cluster = &self.fleet.entry().cluster;
+        let outlook = losses::outlook(
+            cluster,
+            standing,
+            facts,
+            outgoing.as_ref(),
+            incoming,
+            seen.as_ref(),
+        );
+        Reckoning { seen, outlook }
+    }
+
+    /// What the writer had when the last monitor saw it answer.
+    pub fn seen_by_monitor(&self) -> Option<Seen> {
+        match records::load(&self.dir) {
+            Ok(records) => records?.seen,
+            Err(trouble) => {
+                tracing::warn!("{}: {}", trouble.what, trouble.because);
+                None
+            }
+        }
+    }
+
+    /// Tells what a failover will do to transactions, before anything is touched. What a person has accepted is loud.
+    pub(super) fn tell_price(&self, request: &Request, outlook: &Outlook) {
+        let Request::Failover { incoming, .. } = request else {
+            return;
+        };
+        if let Some(surplus) = &outlook.unapplied {
+            let some = losses::transactions(surplus);
+            self.teller.tell(Event::Alarm {
+                what: format!(
+                    "going on as told by --allow-loss: {incoming} loses {some} that it received and cannot apply: {surplus}"
+                ),
+                hint: String::new(),
+            });
+        }
+        for ahead in &outlook.apart {
+            self.teller.tell(Event::Alarm {
+                what: ahead.sentence(incoming),
+                hint: format!(
+                    "save what you need from {}, then rebuild it from the writer",
+                    ahead.host
+                ),
+            });
+        }
+        if let Some(donor) = &outlook.donor {
+            self.teller.tell(Event::Noted {
+                what: donor.sentence(incoming),
+            });
+        }
+    }
+
+    /// After a failover: what the new writer lacks as far as it is known now, told and kept; and after one that came to
+    /// nothing, what going on would lose.
+    pub async fn tell_loss(
+        &self,
+        opening: &Opening,
+        report: &RunReport,
+        seen: Option<&Seen>,
+        standing: &mut Standing,
+    ) {
+        let (Some(outgoing), Some(incoming)) = (&opening.outgoing, &opening.incoming) else {
+            return;
+        };
+        let facts = self.fleet.look(incoming).await;
+        let Some(mysql) = facts.mysql.up() else {
+            return;
+        };
+        if !report.committed {
+            if matches!(report.ending, Ending::Undone { .. }) {
+                self.tell_unapplied(incoming, mysql);
+            }
+            return;
+        }
+        let fork = fork(&report.registered);
+        let seen = seen.filter(|seen| seen.host == *outgoing);
+        let loss = Loss::estimate(seen, &mysql.history(mysql), fork.as_ref());
+        if let Some(owed) = standing.owed.get_mut(outgoing) {
+            owed.fork = fork;
+            owed.loss = Some(loss.clone());
+        }
+        self.note_loss(&opening.run, outgoing, incoming, &loss);
+    }
+
+    /// What the incoming host received and has not applied, when that is why it was not opened.
+    fn tell_unapplied(&self, incoming: &HostName, mysql: &MysqlFacts) {
+        let waiting = mysql
+            .replicas
+            .iter()
+            .find_map(|channel| losses::unapplied(mysql, channel));
+        if let Some(surplus) = waiting {
+            let some = losses::transactions(&surplus);
+            self.teller.tell(Event::Alarm {
+                what: format!("{incoming} has received {some} that it has not applied: opened now, it would lose them: {surplus}"),
+                hint: format!(
+                    "let it apply them and try again; `mmm failover --to {incoming} --allow-loss` goes on without them"
+                ),
+            });
+        }
+    }
+
+    /// Once a replaced writer is back and has been compared: the exact loss, told and kept once.
+    pub(crate) fn tell_exact_loss(
+        &self,
+        standing: &mut Standing,
+        host: &HostName,
+        writer: &HostName,
+        found: &gtid::Compared,
+    ) {
+        let Some(owed) = standing.owed.get_mut(host) else {
+            return;
+        };
+        let loss = Loss {
+            is_exact: !matches!(found, gtid::Compared::Unknown(_)),
+            seen_at: Some(crate::io::clock::now()),
+            found: found.clone(),
+        };
+        // What was rebuilt since has lost its surplus for good, and has lost it all the same.
+        let was_lost = owed
+            .loss
+            .as_ref()
+            .is_some_and(|known| known.is_exact && matches!(known.found, gtid::Compared::Extra(_)));
+        if was_lost && matches!(found, gtid::Compared::Nothing) {
+            return;
+        }
+        let is_known = owed
+            .loss
+            .as_ref()
+            .is_some_and(|known| known.is_exact == loss.is_exact && known.found == loss.found);
+        if is_known {
+            return;
+        }
+        owed.loss = Some(loss.clone());
+        let run = owed.run.clone();
+        self.remember(standing);
+        self.note_loss(&run, host, writer, &loss);
+    }
+
+    /// Tells a loss, and writes it behind the end of the run that caused it.
+    fn note_loss(&self, run: &str, host: &HostName, writer: &HostName, loss: &Loss) {
+        self.teller.tell(Event::lost(run, host, writer, loss));
+        match Journal::of_run(&self.dir, run) {
+            Ok(mut journal) => {
+                journal.append(Entry::Lost(loss.clone()));
+                if let Some(trouble) = journal.trouble() {
+                    tracing::warn!("what {run} lost could not be added to its journal: {trouble}");
+                }
+            }
+            Err(error) => tracing::debug!("{run} has no journal to add to: {error}"),
+        }
+    }
+}
+
+/// The last transactions that the new writer has in common with the old one, noted before it was opened.
+fn fork(registered: &Registered) -> Option<MariaPosition> {
+    let noted = registered.get("start_gtid")?;
+    noted.parse().ok().filter(|fork: &MariaPosition| !fork.is_empty())
+}

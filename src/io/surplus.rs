@@ -1,0 +1,222 @@
+//! What only a replaced writer has: saved as rows in a file on this box, and discarded only on a person's word.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::cluster::HostName;
+use crate::core::event::Event;
+use crate::core::facts::MysqlFacts;
+use crate::core::gtid::{MariaPosition, Surplus};
+use crate::core::losses;
+use crate::core::script::DutyOutcome;
+use crate::core::standing::{Owed, Return};
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
+use crate::io::conductor::describe;
+use crate::io::context::Errands;
+use crate::io::fleet::Printed;
+use crate::io::operation::{Performed, Performer};
+
+/// The duty that decodes the rows.
+const DECODES: &str = "decode-surplus";
+/// Decoding may take so long; the cluster's lock is held meanwhile.
+const DECODE_WITHIN: Duration = Duration::from_secs(10);
+/// So much is kept of what was decoded.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// A rebuild may take so long; each of its steps has its own deadline.
+const REBUILD_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+impl Performer<'_> {
+    /// The file with the rows of a surplus, written now unless it was before. Nothing is left on the host.
+    ///
+    /// # Errors
+    /// Why the rows could not be had; that keeps nobody from anything.
+    pub(crate) async fn saved_rows(
+        &self,
+        host: &HostName,
+        returning: &MysqlFacts,
+        surplus: &Surplus,
+        owed: &Owed,
+    ) -> Result<String, String> {
+        if let Return::KeptOut {
+            surplus: known,
+            rows: Some(rows),
+        } = &owed.progress
+            && *known == surplus.to_string()
+            && PathBuf::from(rows).exists()
+        {
+            return Ok(rows.clone());
+        }
+        let (start, servers) = stretch(surplus, owed.fork.as_ref())?;
+        let file = returning
+            .binlog
+            .as_ref()
+            .ok_or("the end of its binary log is not told")?
+            .file();
+        let with = BTreeMap::from([
+            ("start".to_owned(), start),
+            ("servers".to_owned(), servers),
+            ("file".to_owned(), file),
+        ]);
+        let errand = Errands {
+            with: Some(&with),
+            ..Errands::default()
+        };
+        let printed = self
+            .fleet
+            .print(host, DECODES, &errand, DECODE_WITHIN, MOST_BYTES)
+            .await
+            .map_err(|trouble| format!("{}: {}", trouble.what, trouble.because))?;
+        self.write_rows(host, surplus, owed, &printed)
+            .map_err(|error| format!("they could not be written: {error}"))
+    }
+
+    fn write_rows(
+        &self,
+        host: &HostName,
+        surplus: &Surplus,
+        owed: &Owed,
+        printed: &Printed,
+    ) -> std::io::Result<String> {
+        let folder = self.dir.path().join("surplus");
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)?;
+        // Readable for its owner alone, from its first byte on.
+        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+        let some = losses::transactions(surplus);
+        writeln!(file, "-- {some} that only {host} has: {surplus}")?;
+        writeln!(
+            file,
+            "-- replaced by run {}; decoded at {}",
+            owed.run,
+            clock::now()
+        )?;
+        file.write_all(&printed.bytes)?;
+        if printed.is_cut {
+            writeln!(
+                file,
+                "\n-- CUT after {MOST_BYTES} bytes: the rest is on {host} alone"
+            )?;
+        }
+        file.as_file().sync_all()?;
+        let path = folder.join(format!("{host}-{}.sql", owed.run));
+        file.persist(&path)?;
+        Ok(path.display().to_string())
+    }
+
+    /// Rebuilds a host that was kept out, so that what only it has is gone; then it is compared like any other.
+    ///
+    /// # Errors
+    /// Usage: no rebuild is declared. Refused: it is not due, or has something extra even so. Wrong: the rebuild failed,
+    /// and the host stays out.
+    pub async fn discard(&self, host: &HostName) -> Result<Performed, Trouble> {
+        let rebuild = self
+            .fleet
+            .entry()
+            .hosts
+            .get(host)
+            .and_then(|entry| entry.rebuild.clone());
+        let rebuild = rebuild.ok_or_else(|| {
+            Trouble::new(
+                Kind::Usage,
+                format!("nothing of `{host}` is discarded"),
+                "the inventory declares no `rebuild` duty for it",
+            )
+            .hint("declare `rebuild: { duty: … }`, or rebuild it by hand and `mmm rejoin` it")
+        })?;
+        // First of all it is harmless and compared: one without surplus needs no rebuild.
+        let found = match self.take_back(host).await {
+            Ok(performed) => return Ok(performed),
+            Err(trouble) => trouble,
+        };
+        let standing = self.dir.load()?;
+        let kept_out = standing.owed.get(host).map(|owed| &owed.progress);
+        let (Some(Return::KeptOut { surplus, rows }), Some(writer)) = (kept_out, &standing.writer) else {
+            return Err(found);
+        };
+        let saved = rows
+            .as_ref()
+            .map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
+        self.teller.tell(Event::Alarm {
+            what: format!(
+                "{host} is rebuilt by `{}` as told by --discard; what only it has is gone then: {surplus}; its rows are {saved}",
+                rebuild.duty
+            ),
+            hint: String::new(),
+        });
+        // Without the lock: it takes long, and nobody gives a host anything that is kept out.
+        let errand = Errands {
+            source: Some(writer),
+            with: Some(&rebuild.with),
+            gtid: true,
+            ..Errands::default()
+        };
+        let report = self.fleet.act(host, &rebuild.duty, &errand, REBUILD_WITHIN).await;
+        self.fleet.cool().await;
+        let report = report?;
+        if report.outcome != DutyOutcome::Done {
+            return Err(Trouble::new(
+                Kind::Wrong,
+                format!("`{host}` was not rebuilt, and stays out"),
+                describe(&report),
+            )
+            .hint("mend that and try again"));
+        }
+        self.take_back(host).await
+    }
+}
+
+/// From where to decode, and of which servers.
+fn stretch(surplus: &Surplus, fork: Option<&MariaPosition>) -> Result<(String, String), String> {
+    let Surplus::Mariadb(ranges) = surplus else {
+        return Err("only MariaDB's binary logs are decoded".to_owned());
+    };
+    let mut servers: Vec<String> = ranges.iter().map(|range| range.server.to_string()).collect();
+    servers.dedup();
+    if let Some(fork) = fork {
+        return Ok((fork.to_string(), servers.join(",")));
+    }
+    let [range] = ranges.as_slice() else {
+        return Err("where the histories parted is not known".to_owned());
+    };
+    if range.from <= 1 {
+        return Err("the two servers have nothing in common".to_owned());
+    }
+    let start = format!("{}-{}-{}", range.domain, range.server, range.from - 1);
+    Ok((start, servers.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::gtid::MariaRange;
+
+    #[test]
+    fn decoding_begins_where_the_histories_parted() {
+        let range = |server, from, to| MariaRange {
+            domain: 0,
+            server,
+            from,
+            to,
+        };
+        let one = Surplus::Mariadb(vec![range(1, 103, 105)]);
+        assert_eq!(stretch(&one, None), Ok(("0-1-102".into(), "1".into())));
+        let fork = "0-2-102,7-1-3".parse().ok();
+        assert_eq!(
+            stretch(&one, fork.as_ref()),
+            Ok(("0-2-102,7-1-3".into(), "1".into()))
+        );
+        let two = Surplus::Mariadb(vec![range(1, 103, 105), range(3, 4, 5)]);
+        assert_eq!(
+            stretch(&two, fork.as_ref()),
+            Ok(("0-2-102,7-1-3".into(), "1,3".into()))
+        );
+        assert!(stretch(&two, None).is_err());
+        assert!(stretch(&Surplus::Mariadb(vec![range(1, 1, 5)]), None).is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! Two boxes at work on one cluster, each with its own state: the locks on the servers are all they share.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lab::judge::Expect;
+use lab::seed::PASSWORDS;
+use lab::writer::Writers;
+use lab::{Host, Lab};
+
+use super::cluster::{SOON, cluster, mmm};
+use super::halts::{Halt, cluster_halting, step};
+use super::order;
+use super::watch::{long, tell};
+
+/// Makes the client host a second box: the same keys, secrets and inventory, and a state of its own.
+fn second_box(lab: &Lab) -> &Host {
+    let (from, to) = (lab.box_(), lab.client());
+    to.install(Path::new(env!("CARGO_BIN_EXE_mmm")), "mmm").unwrap();
+    to.sh(&format!("mkdir -p -m 700 /root/.ssh /etc/mmm {PASSWORDS}"))
+        .unwrap()
+        .ok()
+        .unwrap();
+    let passwords =
+        ["monitor", "agent", "replication"].map(|account| format!("{PASSWORDS}/{account}.password"));
+    let files = ["/root/.ssh/id_ed25519", "/root/.ssh/known_hosts"];
+    for path in files.into_iter().chain(passwords.iter().map(String::as_str)) {
+        to.write(path, &from.read(path).unwrap()).unwrap();
+    }
+    // With shipped playbooks: what halts on the one box halts there alone.
+    let inventory = from.read("/etc/mmm/inventory.yaml").unwrap();
+    let shipped = inventory.lines().filter(|line| !line.contains(" playbooks:"));
+    let shipped: String = shipped.map(|line| format!("{line}\n")).collect();
+    to.write("/etc/mmm/inventory.yaml", &shipped).unwrap();
+    to
+}
+
+/// Forgets what a box remembers: one that remembers another writer than the servers show refuses to act.
+fn forget(at: &Host) {
+    at.sh("rm -rf /var/lib/mmm").unwrap().ok().unwrap();
+}
+
+/// Refused is clean: nothing was touched, and whoever holds the lock is named when it is that.
+fn is_clean(output: &lab::Output) -> bool {
+    output.code == 0 || output.code == 4
+}
+
+#[test]
+fn two_switchovers_to_different_targets_at_the_same_instant_never_make_two_writers() {
+    let rounds = if long() { 20 } else { 2 };
+    let lab = cluster();
+    let boxes = [lab.box_(), second_box(&lab)];
+    let load = lab.start_load(Writers::default()).unwrap();
+    let mut handovers = 0;
+    for round in 0..rounds {
+        // One that finds the lock taken gives up at once in every other round, and waits in the others.
+        let wait = ["0s", "10s"][round % 2];
+        let start = |at: usize| {
+            let asked = ["switchover", "--to", ["db2", "db1"][at], "--lock-wait", wait];
+            boxes[at].spawn_mmm(asked).unwrap()
+        };
+        let ended = [start(0), start(1)].map(|run| run.wait(Duration::from_secs(90)).unwrap());
+        for output in &ended {
+            assert!(is_clean(output), "round {round}: {output:?}");
+        }
+        let codes = ended.each_ref().map(|output| output.code);
+        handovers += codes.iter().filter(|code| **code == 0).count();
+        let writer = lab.writable_hosts();
+        eprintln!("round {round}, waiting {wait}: {codes:?}, then the writer is {writer:?}");
+        assert_eq!(writer.len(), 1, "{ended:?}");
+        order::is_the_writer(&lab, writer[0]);
+        load.until_acknowledged(writer[0], 700, SOON).unwrap();
+        boxes.into_iter().for_each(forget);
+    }
+    assert!(handovers > 0);
+    let hosts = [lab.db1(), lab.db2(), lab.db3()];
+    let expect = Expect {
+        handovers,
+        ..Expect::default()
+    };
+    let report = load.stop_and_judge(&hosts, expect).unwrap();
+    tell(
+        &format!("{rounds} rounds of two boxes at once, {handovers} switchovers"),
+        &report,
+    );
+    assert_eq!(report.verdict(), [], "{report}");
+}
+
+#[test]
+fn a_box_without_power_that_holds_the_lock_delays_another_by_15_s_at_most() {
+    let rounds = if long() { 5 } else { 2 };
+    for round in 0..rounds {
+        // Nothing has been refused yet; then writes are refused and nobody is opened.
+        let halt = match round % 2 {
+            0 => Halt::Before(step("deny-writes")),
+            _ => Halt::Within(step("catch-up")),
+        };
+        let lab = cluster_halting(&halt);
+        let other = second_box(&lab);
+        let load = lab.start_load(Writers::default()).unwrap();
+        let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
+        halt.until_reached(&lab);
+        let refused = other
+            .mmm(["switchover", "--to", "db2", "--lock-wait", "0s"])
+            .unwrap();
+        assert_eq!(refused.code, 4, "{refused:?}");
+        let holder = lab.address_of("box").unwrap();
+        assert!(
+            refused.stderr.contains(&format!("{holder}:")),
+            "who holds it is shown: {refused:?}"
+        );
+        lab.box_().power_off().unwrap();
+        let dark = Instant::now();
+        drop(run);
+        let was_writable = lab.writable_hosts() == ["db1"];
+        let verb = if was_writable {
+            ["switchover", "--to", "db2"]
+        } else {
+            ["failover", "--to", "db1"]
+        };
+        let output = other.mmm(verb).unwrap();
+        let took = dark.elapsed();
+        eprintln!(
+            "round {round}, {halt}: `mmm {}` took {:.1} s\n{}",
+            verb.join(" "),
+            took.as_secs_f64(),
+            output.stdout
+        );
+        assert_eq!(output.code, 0, "{output:?}");
+        assert!(took < Duration::from_secs(15), "{took:?}");
+        let writer = if was_writable { "db2" } else { "db1" };
+        order::is_the_writer(&lab, writer);
+        load.until_acknowledged(writer, 50, SOON).unwrap();
+        let expect = Expect {
+            handovers: usize::from(was_writable),
+            idle_within: None,
+            ..Expect::default()
+        };
+        let report = load
+            .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], expect)
+            .unwrap();
+        assert_eq!(report.verdict(), [], "{report}");
+        // The box comes back: what it had begun is settled, and nobody is opened beside the writer.
+        lab.box_().boot().unwrap();
+        super::halts::lift(&lab, &halt);
+        mmm(&lab, &["show"], 0);
+        let back = ["db1", "db2"][usize::from(writer == "db1")];
+        let settled = lab.box_().mmm(["switchover", "--to", back]).unwrap();
+        eprintln!("{settled:?}");
+        assert!(is_clean(&settled), "{settled:?}");
+        assert_eq!(lab.writable_hosts().len(), 1);
+    }
+}

@@ -1,0 +1,196 @@
+//! What mmm tells and writes down, read as a stranger would: `show --output json`, and the journals of its runs.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::inventory::CLUSTER;
+use crate::lab::Lab;
+
+/// What `mmm show` tells of the lab's cluster, as far as a scenario looks at it.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct View {
+    pub monitored: bool,
+    pub rule: String,
+    pub writer: Option<String>,
+    pub warnings: Vec<Warning>,
+    pub hosts: Vec<HostView>,
+}
+
+/// Something wrong, and what lifts it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Warning {
+    pub what: String,
+    pub hint: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct HostView {
+    pub name: String,
+    pub state: String,
+}
+
+impl View {
+    /// Asks `mmm show`.
+    pub fn of(lab: &Lab) -> Result<View> {
+        let output = lab.box_().mmm(["show", "--output", "json"])?;
+        let mut told: serde_json::Value = serde_json::from_str(&output.stdout)
+            .with_context(|| format!("`mmm show` says: {}{}", output.stdout, output.stderr))?;
+        serde_json::from_value(told["clusters"][0].take()).context("`mmm show` tells of no cluster")
+    }
+
+    pub fn is_well(&self) -> bool {
+        self.monitored
+            && self.rule == "R03"
+            && self.warnings.is_empty()
+            && self.hosts.iter().all(|host| host.state == "ONLINE")
+    }
+
+    pub fn warns(&self, words: &str) -> bool {
+        self.warnings.iter().any(|warning| warning.what.contains(words))
+    }
+
+    /// The rule that holds a failover back.
+    pub fn guard(&self) -> Option<&str> {
+        let found = self
+            .warnings
+            .iter()
+            .find(|warning| warning.what.contains(" holds failover back"));
+        found.and_then(|warning| warning.what.split(' ').next())
+    }
+
+    /// The transactions for which a host is kept out.
+    pub fn surplus_of(&self, name: &str) -> Option<&str> {
+        let words = format!("{name} is kept out: it has transactions that the writer has not: ");
+        self.warnings
+            .iter()
+            .find_map(|warning| warning.what.strip_prefix(&words))
+    }
+
+    /// A replaced writer that has not been met, or not been compared yet.
+    pub fn awaits_a_return(&self) -> bool {
+        self.warns("it has not been met since") || self.warns("is back and being compared")
+    }
+
+    pub fn is_online(&self, name: &str) -> bool {
+        self.hosts
+            .iter()
+            .any(|host| host.name == name && host.state == "ONLINE")
+    }
+}
+
+/// How many transactions a text like `0-1-103..105, 0-2-7` names.
+pub fn count_of(surplus: &str) -> Result<u64> {
+    let range = |range: &str| {
+        let numbers = range.rsplit('-').next().unwrap_or_default();
+        Some(match numbers.split_once("..") {
+            Some((from, to)) => to.parse::<u64>().ok()? - from.parse::<u64>().ok()? + 1,
+            None => 1,
+        })
+    };
+    let ranges: Option<Vec<u64>> = surplus.split(", ").map(range).collect();
+    Ok(ranges
+        .with_context(|| format!("`{surplus}` names no transactions"))?
+        .iter()
+        .sum())
+}
+
+/// A run, as its journal tells it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub operation: String,
+    pub rung: Option<String>,
+    /// The last stage that was begun, counted from 0.
+    pub began: Option<usize>,
+    /// `done`, `undone` or `stuck`; none while it is under way.
+    pub ending: Option<String>,
+}
+
+/// Every run that moved, or was to move, the writer on this box, the oldest first.
+pub fn runs(lab: &Lab) -> Result<Vec<Told>> {
+    let folder = lab.box_().path(&format!("/var/lib/mmm/{CLUSTER}/runs"))?;
+    let Ok(listed) = fs::read_dir(folder) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for entry in listed {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let moves = ["switchover-", "failover-", "reopen-"];
+        if !moves.iter().any(|operation| name.starts_with(operation)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        let lines = || {
+            text.lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        };
+        let Some(open) = lines().find_map(|mut line| line.get_mut("open").map(serde_json::Value::take))
+        else {
+            continue;
+        };
+        let began = lines()
+            .filter_map(|line| line.get("step")?.get("doing")?.as_u64())
+            .next_back();
+        let ending = lines().find_map(|line| line.get("end")?.as_object()?.keys().next().cloned());
+        found.push((
+            name.split_once('-').map(|(_, stamp)| stamp.to_owned()),
+            Told {
+                operation: open["operation"].as_str().unwrap_or_default().to_owned(),
+                rung: open["rung"].as_str().map(str::to_owned),
+                began: began.and_then(|stage| usize::try_from(stage).ok()),
+                ending,
+            },
+        ));
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(found.into_iter().map(|(_, run)| run).collect())
+}
+
+/// The last rule about a writer's death that a text names.
+pub fn last_evidence_rule(text: &str) -> Option<String> {
+    words(text).rfind(|word| word.starts_with("R2") || word.starts_with("R3"))
+}
+
+/// The guards that a text names.
+pub fn guards(text: &str) -> BTreeSet<String> {
+    words(text).filter(|word| word.starts_with('G')).collect()
+}
+
+/// Words like `R27` or `G07`.
+fn words(text: &str) -> impl DoubleEndedIterator<Item = String> {
+    let is_number = |word: &&str| {
+        word.len() == 3 && word.starts_with(['R', 'G']) && word[1..].bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let separate = |c: char| !c.is_ascii_alphanumeric();
+    text.split(separate).filter(is_number).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_are_counted_over_all_their_ranges() {
+        assert_eq!(count_of("0-1-103..105, 0-2-7").unwrap(), 4);
+        assert!(count_of("0-1-x..y").is_err());
+    }
+
+    #[test]
+    fn rules_are_found_among_other_words() {
+        let text = "warn test_mmm: R06 the writer failed\nR27: db1: silent; R3x, XR28";
+        assert_eq!(last_evidence_rule(text).as_deref(), Some("R27"));
+        assert_eq!(
+            guards("refused: G07, G7 and G123")
+                .into_iter()
+                .collect::<Vec<_>>(),
+            ["G07"]
+        );
+    }
+}
