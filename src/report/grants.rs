@@ -19,6 +19,10 @@ pub fn text(version: Version, user: impl Fn(AccountKind) -> String) -> String {
                 privileges.push(least);
             }
         }
+        // For `switchover.read_lock` alone, so its absence is nothing that `check` warns of.
+        if kind == AccountKind::Agent {
+            privileges.push("RELOAD");
+        }
         text.push_str(&format!(
             "CREATE USER {account} IDENTIFIED BY '<password of {kind}>';\nGRANT {} ON *.* TO {account};\n",
             privileges.join(", ")

@@ -2,6 +2,6 @@ SET SESSION sql_log_bin = 0;
 CREATE USER 'mmm_monitor'@'%' IDENTIFIED BY '<password of monitor>';
 GRANT REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO 'mmm_monitor'@'%';
 CREATE USER 'mmm_agent'@'%' IDENTIFIED BY '<password of agent>';
-GRANT SUPER, REPLICATION CLIENT, PROCESS ON *.* TO 'mmm_agent'@'%';
+GRANT SUPER, REPLICATION CLIENT, PROCESS, RELOAD ON *.* TO 'mmm_agent'@'%';
 CREATE USER 'mmm_repl'@'%' IDENTIFIED BY '<password of replication>';
 GRANT REPLICATION SLAVE ON *.* TO 'mmm_repl'@'%';
