@@ -191,6 +191,9 @@ impl Performer<'_> {
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
+        if matches!(request, Request::Switchover { .. } | Request::MoveAddress { .. }) {
+            self.believe_the_hosts(&mut standing, &facts);
+        }
         let reckoning = self.reckon(request, &standing, &facts);
         let (seats, rung) = self.guarded(request, &standing, &facts, &reckoning.outlook)?;
         self.tell_price(request, &reckoning.outlook);

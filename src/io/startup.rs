@@ -86,6 +86,15 @@ impl Performer<'_> {
         Ok(standing)
     }
 
+    /// Another box, or a person, may have moved the role since this box last looked: whoever takes writes and holds the
+    /// address, while the one on record has neither, is the writer.
+    pub(super) fn believe_the_hosts(&self, standing: &mut Standing, facts: &Facts) {
+        let claims = startup::claims(&self.fleet.entry().cluster, standing, facts);
+        if let (StartRule::S07, Verdict::Adopt(writer)) = startup::decide(&claims, true) {
+            self.take_for_writer(standing, facts, StartRule::S07, &writer);
+        }
+    }
+
     /// Writes down that `writer` is the writer, and that others must be compared before they serve again.
     fn take_for_writer(&self, standing: &mut Standing, facts: &Facts, rule: StartRule, writer: &HostName) {
         let is_news = standing.writer.as_ref() != Some(writer);
