@@ -1,5 +1,6 @@
 //! The writer is handed over while clients write, and while others write that `read_only` does not stop.
 
+use lab::faults::EVENT;
 use lab::judge::Expect;
 use lab::wait::until;
 use lab::writer::Writers;
@@ -64,20 +65,6 @@ fn hands_over_back_and_forth_under_load() {
 const SLIPS: &str = "CREATE DATABASE IF NOT EXISTS app; \
                      CREATE TABLE app.slips (id BIGINT AUTO_INCREMENT PRIMARY KEY, who VARCHAR(20), server INT)";
 
-/// An event whose definer is root: it writes a row about every 2 ms, and `read_only` does not stop it.
-const EVENT: &str = "SET GLOBAL event_scheduler = ON;
-DELIMITER //
-CREATE DEFINER = root@localhost EVENT app.tick ON SCHEDULE EVERY 1 SECOND DO
-BEGIN
-  DECLARE n INT DEFAULT 0;
-  WHILE n < 400 DO
-    INSERT INTO app.slips (who, server) VALUES ('event', @@server_id);
-    DO SLEEP(0.002);
-    SET n = n + 1;
-  END WHILE;
-END//
-DELIMITER ;";
-
 /// A root client on this host that connects anew for each row, as fast as it can.
 fn write_as_root(host: &Host) -> Background {
     let line =
@@ -96,6 +83,7 @@ fn a_root_client_and_an_event_that_go_on_writing_are_noticed() {
     let lab = cluster();
     let db1 = lab.db1();
     db1.sql(SLIPS).unwrap();
+    db1.sql("SET GLOBAL event_scheduler = ON").unwrap();
     db1.sql(EVENT).unwrap();
     let client = write_as_root(db1);
     let rows = |who: &str| {

@@ -19,3 +19,4 @@ pub use row::{Row, markdown};
 pub use scenario::{Decided, Expected, Policy, Scenario};
 pub use scenes::SCENES;
 pub use stage::Stage;
+pub use strikes::EVENT;
