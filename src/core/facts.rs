@@ -185,9 +185,10 @@ impl MysqlFacts {
             },
             GtidFacts::Mysql { .. } | GtidFacts::None => History::Files {
                 end: self.binlog.clone(),
+                // What was received and not applied may have been given up.
                 received: self
                     .following(other.server_id)
-                    .and_then(|channel| channel.received.clone()),
+                    .and_then(|channel| channel.executed.clone()),
             },
         }
     }

@@ -30,6 +30,9 @@ pub enum Fix {
     Announce(HostName, IpAddr),
     /// A host still follows somebody else, and has nothing that the writer lacks: point it to the writer.
     Follow(HostName, HostName),
+    /// A host still receives from this replaced writer, and cannot follow the writer of today: it receives nothing more,
+    /// or it would take up what only the replaced one has.
+    StopReceiving(HostName, HostName),
 }
 
 impl Fix {
@@ -42,7 +45,8 @@ impl Fix {
             | Fix::AddAddress(host, _)
             | Fix::AddAddressIfFree(host, _)
             | Fix::Announce(host, _)
-            | Fix::Follow(host, _) => host,
+            | Fix::Follow(host, _)
+            | Fix::StopReceiving(host, _) => host,
         }
     }
 }
@@ -55,7 +59,7 @@ impl Fix {
             | Fix::AddAddress(_, ip)
             | Fix::AddAddressIfFree(_, ip)
             | Fix::Announce(_, ip) => Some(*ip),
-            Fix::Quarantine(_) | Fix::DenyWrites(_) | Fix::Follow(..) => None,
+            Fix::Quarantine(_) | Fix::DenyWrites(_) | Fix::Follow(..) | Fix::StopReceiving(..) => None,
         }
     }
 }
@@ -72,6 +76,12 @@ impl fmt::Display for Fix {
                 write!(f, "brought {ip} up, since it was missing")
             }
             Fix::Announce(_, ip) => write!(f, "announced {ip}, since another host held it too"),
+            Fix::StopReceiving(_, from) => {
+                write!(
+                    f,
+                    "stopped its replication from {from}, which was replaced as writer"
+                )
+            }
             Fix::Follow(_, writer) => write!(f, "made it follow the writer {writer}, since it did not"),
         }
     }
@@ -144,9 +154,42 @@ pub fn fixes(
         };
         if reached && compared == Some(Compared::Nothing) {
             fixes.push(Fix::Follow(host.clone(), writer.clone()));
+        } else if reached
+            && host != writer
+            && compared != Some(Compared::Nothing)
+            && let Some(from) = receives_from_replaced(cluster, standing, seen, compared.is_some())
+        {
+            fixes.push(Fix::StopReceiving(host.clone(), from));
         }
     }
     fixes
+}
+
+/// The replaced writer that a host still receives from, or tries to; by GTID only once it is `known` that the host cannot
+/// follow the writer.
+fn receives_from_replaced(
+    cluster: &Cluster,
+    standing: &Standing,
+    seen: &HostFacts,
+    known: bool,
+) -> Option<HostName> {
+    let mysql = seen.mysql.up()?;
+    let is_settled = |using: UsingGtid| known || using == UsingGtid::No;
+    let mut receiving = mysql
+        .replicas
+        .iter()
+        .filter(|channel| channel.io != IoThread::No && is_settled(channel.using_gtid));
+    let replaced = || {
+        cluster
+            .hosts
+            .iter()
+            .filter(|host| standing.owed.contains_key(&host.name))
+    };
+    receiving.find_map(|channel| {
+        let mut sources = replaced();
+        let source = sources.find(|host| host.address.to_string() == channel.source_host)?;
+        Some(source.name.clone())
+    })
 }
 
 /// Addresses that stand where they do not belong, or are missing where they do.
@@ -270,10 +313,12 @@ fn is_active(seen: &HostFacts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::evidence::Rung;
     use crate::core::facts::{GtidFacts, Reach};
     use crate::core::gtid::{MariaPosition, MariaState};
     use crate::core::moment::Moment;
     use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
+    use crate::core::standing::Owed;
 
     #[test]
     fn a_host_that_follows_somebody_else_is_pointed_to_the_writer_unless_it_cannot_be_compared() {
@@ -319,9 +364,30 @@ mod tests {
             offline: [("db3".into(), Moment(1))].into(),
             ..in_service.clone()
         };
-        assert_eq!(found_by(&out_of_service, behind), []);
+        assert_eq!(found_by(&out_of_service, behind.clone()), []);
         let ahead = with_gtid(facts(false, &[]), "0-1-11", "10.0.0.9");
-        assert_eq!(found(ahead), []);
+        assert_eq!(found(ahead.clone()), []);
+        // From one that was replaced it must not take up more, when it cannot follow the writer.
+        let replaced = Standing {
+            owed: [("db1".into(), Owed::now(Moment(1), "r", Rung::Silence))].into(),
+            ..in_service.clone()
+        };
+        let from_db1 = |mut facts: HostFacts, using: UsingGtid| {
+            if let Reach::Up(mysql) = &mut facts.mysql {
+                mysql.replicas[0].source_host = "10.0.0.1".into();
+                mysql.replicas[0].using_gtid = using;
+            }
+            facts
+        };
+        let stop = [Fix::StopReceiving("db3".into(), "db1".into())];
+        let gtid = UsingGtid::SlavePos;
+        assert_eq!(found_by(&replaced, from_db1(ahead.clone(), gtid)), stop);
+        assert_eq!(found_by(&replaced, from_db1(behind.clone(), UsingGtid::No)), stop);
+        assert_eq!(
+            found_by(&replaced, from_db1(behind, gtid)),
+            [Fix::Follow("db3".into(), "db2".into())]
+        );
+        assert_eq!(found_by(&in_service, from_db1(ahead, gtid)), []);
         let follows = with_gtid(facts(false, &[]), "0-1-10", "10.0.0.2");
         assert_eq!(found(follows.clone()), []);
         // It names the right host already, but nobody knows how far the telling got.

@@ -271,6 +271,18 @@ fn elected(claims: &[Claim]) -> Option<&Claim> {
     }
 }
 
+/// Whether `host` takes writes and holds the writer address, while the one on record is seen to have neither.
+pub fn has_taken_over(cluster: &Cluster, standing: &Standing, facts: &Facts, host: &HostName) -> bool {
+    let address = cluster.writer_address();
+    let has = |host: &HostName| {
+        let seen = facts.get(host)?;
+        let holds = address.is_some_and(|address| seen.ssh.up().is_some_and(|shell| shell.holds(address)));
+        Some((seen.mysql.up()?.is_writable(), holds))
+    };
+    let on_record = standing.writer.as_ref().filter(|writer| *writer != host);
+    has(host) == Some((true, true)) && on_record.and_then(has) == Some((false, false))
+}
+
 /// Hosts that may have written what `writer`, which is taken for the writer, has not: they must be compared before they
 /// serve again. One that was on record is trusted only as far as it was seen to have nothing extra.
 pub fn to_compare(cluster: &Cluster, standing: &Standing, facts: &Facts, writer: &HostName) -> Vec<HostName> {

@@ -130,7 +130,7 @@ async fn take_one(
     match taking {
         Some(Ok(Taking::Taken(lock))) => held.add(host.clone(), lock),
         Some(Ok(Taking::Held(holder))) => return Err(taken_by(host, holder.as_ref(), waited)),
-        Some(Err(failure)) => tracing::debug!("no lock on {host}: {}", failure.text),
+        Some(Err(failure)) => held.lacks(host.clone(), failure.text),
         None => {}
     }
     Ok(())

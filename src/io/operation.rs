@@ -251,7 +251,10 @@ impl Performer<'_> {
                     request.operation(),
                     self.fleet.entry().cluster.name
                 ),
-                format!("the cluster's lock on `{host}` could not be had"),
+                format!(
+                    "the cluster's lock on `{host}` could not be had{}",
+                    self.fleet.why_no_lock(host)
+                ),
             )),
             _ => Ok(()),
         }

@@ -10,6 +10,7 @@ use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::facts::MysqlFacts;
 use crate::core::gtid::{MariaPosition, Surplus};
+use crate::core::guard::Guard;
 use crate::core::losses;
 use crate::core::script::DutyOutcome;
 use crate::core::standing::{Owed, Return};
@@ -134,6 +135,10 @@ impl Performer<'_> {
             Ok(performed) => return Ok(performed),
             Err(trouble) => trouble,
         };
+        // Whatever else stood in the way, it was not compared just now, and may not even be harmless.
+        if found.guard != Some(Guard::G23) {
+            return Err(found);
+        }
         let standing = self.dir.load()?;
         let kept_out = standing.owed.get(host).map(|owed| &owed.progress);
         let (Some(Return::KeptOut { surplus, rows }), Some(writer)) = (kept_out, &standing.writer) else {

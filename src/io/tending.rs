@@ -16,6 +16,7 @@ use crate::core::repair::{self, Fix};
 use crate::core::roles::Eligible;
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{NAMED, Owed, Return, Standing};
+use crate::core::startup;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::describe;
@@ -87,6 +88,10 @@ impl Performer<'_> {
                     ..Errands::default()
                 };
                 self.duty(host, "remove-address", &errand, FIX_WITHIN).await
+            }
+            Fix::StopReceiving(host, _) => {
+                self.duty(host, "stop-replication", &Errands::default(), FIX_WITHIN)
+                    .await
             }
             Fix::Follow(host, writer) => {
                 let errand = Errands {
@@ -198,6 +203,8 @@ impl Performer<'_> {
         let met: Vec<HostName> = facts
             .iter()
             .filter(|(host, seen)| repair::must_be_quarantined(standing, host, seen))
+            // Another box may have made it the writer again, and this record be the older one.
+            .filter(|(host, _)| !startup::has_taken_over(&self.fleet.entry().cluster, standing, &facts, host))
             .map(|(host, _)| host.clone())
             .collect();
         // In passive mode nobody but a person closes anything, and then by name.

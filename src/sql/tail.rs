@@ -22,10 +22,14 @@ const BY_ITSELF: [&str; 8] = [
 /// How many events one answer to [`events`] has at most.
 const PAGE: usize = 500;
 
-/// The files in the answer to [`FILES`] that reach behind `place`, each with the offset to read it from.
-pub fn files(listed: &[Row], place: &BinlogPosition) -> Vec<(String, u64)> {
-    let names = listed.iter().filter_map(|row| row.get(&["Log_name"]));
-    names
+/// The files in the answer to [`FILES`] that reach behind `place`, each with the offset to read it from; none when the
+/// file of `place` itself is gone, so that nobody knows what stood in it.
+pub fn files(listed: &[Row], place: &BinlogPosition) -> Option<Vec<(String, u64)>> {
+    let names = || listed.iter().filter_map(|row| row.get(&["Log_name"]));
+    if !names().any(|name| name == place.file()) {
+        return None;
+    }
+    let behind = names()
         .filter_map(|name| {
             let start = BinlogPosition::new(name, 4).ok()?;
             if name == place.file() {
@@ -34,7 +38,8 @@ pub fn files(listed: &[Row], place: &BinlogPosition) -> Vec<(String, u64)> {
                 (start > *place).then(|| (name.to_owned(), start.position))
             }
         })
-        .collect()
+        .collect();
+    Some(behind)
 }
 
 /// The question for the events of a file from an offset on.
@@ -88,9 +93,11 @@ mod tests {
         let listed = ["bin.999998", "bin.999999", "bin.1000000"].map(|name| row(&[("Log_name", name)]));
         let place = "bin.999999:700".parse().unwrap();
         assert_eq!(
-            files(&listed, &place),
+            files(&listed, &place).unwrap(),
             [("bin.999999".to_owned(), 700), ("bin.1000000".to_owned(), 4)]
         );
+        let purged = "bin.999997:700".parse().unwrap();
+        assert_eq!(files(&listed, &purged), None, "what stood in it is not known");
         assert_eq!(
             events("o'bin.1", 4),
             "SHOW BINLOG EVENTS IN 'o''bin.1' FROM 4 LIMIT 500"

@@ -1,6 +1,7 @@
 //! Who takes over when several could, and what says beforehand whether anybody could.
 
 use lab::Restart;
+use lab::wait::until;
 
 use super::cluster::{SOON, cluster, cluster_with, mmm};
 use super::order::is_the_writer;
@@ -80,6 +81,8 @@ fn whether_a_failover_would_work_is_said_beforehand_with_the_guard_that_blocks()
 
     let filtered = "STOP SLAVE; SET GLOBAL replicate_ignore_db = 'shop'; START SLAVE";
     lab.db2().sql(filtered).unwrap();
+    let runs = || lab.replication_runs();
+    until(SOON, "db2 to replicate", runs).unwrap();
     let refused = mmm(&lab, &["switchover", "--to", "db2"], 4);
     assert!(refused.stderr.contains("guard: G29 "), "{}", refused.stderr);
     let blocked = mmm(&lab, &["check", "--readiness"], 3);
@@ -93,6 +96,7 @@ fn whether_a_failover_would_work_is_said_beforehand_with_the_guard_that_blocks()
     lab.db2()
         .sql("STOP SLAVE; SET GLOBAL replicate_ignore_db = ''; START SLAVE")
         .unwrap();
+    until(SOON, "db2 to replicate again", runs).unwrap();
 
     // Of a writer that is dead, evidence says how it would be replaced; nothing is done about it.
     let replaceable = |how: &str, to: &str| {

@@ -110,7 +110,7 @@ fn accounts_that_servers_do_not_take() {
     let lab = cluster();
     let box_ = lab.box_();
     for (account, words) in [
-        ("agent", ["db1", "guard: G19 "]),
+        ("agent", ["Access denied", "guard: G19 "]),
         ("monitor", ["db1", "Access denied"]),
     ] {
         let file = format!("/etc/mmm/{account}.password");

@@ -194,7 +194,7 @@ fn what_the_standby_had_not_received_is_named_and_keeps_the_old_writer_out() {
         let lab = cluster();
         let watch = Watch::start(&lab);
         lab.db1()
-            .set_restart(Restart::After(Duration::from_secs(5)))
+            .set_restart(Restart::After(Duration::from_secs(15)))
             .unwrap();
         let load = lab.start_load(Writers::default()).unwrap();
         // In this order db3 has nothing that db2 has not.

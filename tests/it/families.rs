@@ -79,9 +79,11 @@ fn killed_and_replaced(lab: &Lab, flavour: Flavour) {
     let (mut old, mut new) = ("db1", "db2");
     for _ in 0..rounds(1, 5) {
         let host = lab.host(old).unwrap();
-        host.set_restart(Restart::After(Duration::from_secs(5))).unwrap();
+        host.set_restart(Restart::After(Duration::from_secs(15))).unwrap();
         let load = lab.start_load(slow()).unwrap();
         load.until_acknowledged(old, 2, SOON).unwrap();
+        lab.wait_for_equal_tables("app.writes", &["db1", "db2", "db3"], SOON)
+            .unwrap();
         host.kill_mysqld().unwrap();
         load.until_acknowledged(new, 3, ACTS_WITHIN).unwrap();
         watch.until("the old writer to be back", |view| {

@@ -67,8 +67,7 @@ const SLIPS: &str = "CREATE DATABASE IF NOT EXISTS app; \
 
 /// A root client on this host that connects anew for each row, as fast as it can.
 fn write_as_root(host: &Host) -> Background {
-    let line =
-        "while :; do mariadb -e \"INSERT INTO app.slips (who, server) VALUES ('client', @@server_id)\"; done";
+    let line = "while :; do yes \"INSERT INTO app.slips (who, server) VALUES ('client', @@server_id);\" | mariadb; done";
     host.spawn(["sh", "-c", line]).unwrap()
 }
 
@@ -163,10 +162,10 @@ fn a_long_transaction_is_not_interrupted_and_slow_moves_are_given_up() {
     let said = format!("{}{}", refused.stdout, refused.stderr);
     assert!(said.contains("has been writing for"), "{said}");
     assert_eq!(lab.writable_hosts(), ["db1"]);
-    drop(long);
     let session = "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'";
     let session = db1.value(session).unwrap();
     db1.sql(&format!("KILL {session}")).unwrap();
+    drop(long);
 
     let file = "/etc/mmm/playbooks/duties/catch-up.yaml";
     lab.box_().write(file, SLOW_CATCH_UP).unwrap();
@@ -207,10 +206,10 @@ const SLOW_ANNOUNCEMENT: &str = "duty: announce
 says: announce {{ address.ip }} from {{ host.name }}
 needs: [address]
 undo: nothing
-within: 3s
+within: 4s
 steps:
   - name: Take a breath
-    run: sleep 1
+    run: sleep 2
   - name: Announce {{ address.ip }} as a request
     run: arping -q -U -c 2 -w 2 -I {{ host.interface }} {{ address.ip }}
     sudo: true

@@ -205,6 +205,7 @@ impl Story {
                 Fix::RemoveAddress(_, ip) => stage.holds.retain(|held| *held != ip),
                 Fix::AddAddress(_, ip) | Fix::AddAddressIfFree(_, ip) => stage.holds.push(ip),
                 Fix::Announce(..) => {}
+                Fix::StopReceiving(..) => stage.stop_replicating(),
                 Fix::Follow(host, _) => self.follow_writer(&host)?,
             }
         }

@@ -246,6 +246,11 @@ impl Stage {
         self.each_channel(stop);
     }
 
+    /// Its replication is stopped.
+    pub fn stop_replicating(&mut self) {
+        self.each_channel(stop);
+    }
+
     /// Pointed to another host, and replicating.
     pub fn follow(&mut self, source: &Host) {
         self.server.replicas = vec![channel(source)];

@@ -40,6 +40,7 @@ fn fix(fix: &Fix) -> String {
         Fix::AddAddress(host, ip) => format!("bring {ip} up on {host}"),
         Fix::AddAddressIfFree(host, ip) => format!("bring {ip} up on {host} if nobody answers for it"),
         Fix::Announce(host, ip) => format!("announce {ip} from {host}"),
+        Fix::StopReceiving(host, from) => format!("let {host} receive nothing more from {from}"),
         Fix::Follow(host, writer) => format!("point {host} to {writer}"),
     }
 }

@@ -21,12 +21,22 @@ const REGAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The locks of one operation, by the host they are on; given back when the last owner of this value lets go.
 #[derive(Debug, Default)]
-pub struct HeldLocks(Mutex<BTreeMap<HostName, Arc<Lock>>>);
+pub struct HeldLocks {
+    held: Mutex<BTreeMap<HostName, Arc<Lock>>>,
+    /// Why there is none on these.
+    missing: Mutex<BTreeMap<HostName, String>>,
+}
 
 impl HeldLocks {
     /// Adds one.
     pub fn add(&self, host: HostName, lock: Lock) {
         self.lock().insert(host, Arc::new(lock));
+    }
+
+    /// Remembers why there is none on a host.
+    pub fn lacks(&self, host: HostName, why: String) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.insert(host, why);
     }
 
     /// All of them.
@@ -41,7 +51,7 @@ impl HeldLocks {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<HostName, Arc<Lock>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,6 +89,15 @@ impl Fleet {
         self.held().is_some_and(|held| held.lock().contains_key(host))
     }
 
+    /// Why the operation has no lock on a host; empty when that is not known.
+    pub fn why_no_lock(&self, host: &HostName) -> String {
+        let why = self.held().and_then(|held| {
+            let missing = held.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            missing.get(host).cloned()
+        });
+        why.map(|why| format!(": {why}")).unwrap_or_default()
+    }
+
     /// The number of our connection that holds the lock of a host; 0, which no connection has, when none does.
     pub(super) fn lock_connection(&self, host: &HostName) -> u64 {
         let held = self.held();
@@ -112,7 +131,6 @@ impl Fleet {
             if lock.still_held(STILL_WITHIN).await {
                 continue;
             }
-            held.lock().remove(&name);
             match self.take_lock(&name, REGAIN_WAIT, REGAIN_WITHIN).await {
                 Some(Ok(Taking::Taken(again))) => held.add(name, again),
                 Some(Ok(Taking::Held(_))) => {
@@ -120,7 +138,11 @@ impl Fleet {
                         "another operation holds the cluster's lock on {name} meanwhile"
                     ));
                 }
-                Some(Err(failure)) => tracing::debug!("no lock on {name}: {}", failure.text),
+                // A server that cannot be asked gives its lock to nobody.
+                Some(Err(failure)) => {
+                    held.lock().remove(&name);
+                    held.lacks(name, failure.text);
+                }
                 None => {}
             }
         }

@@ -152,7 +152,14 @@ impl Server {
     ) -> Result<Option<String>, Failure> {
         let deadline = Instant::now() + timeout;
         let listed = self.ask(tail::FILES, deadline).await?;
-        for (file, mut from) in tail::files(&listed, place) {
+        let Some(files) = tail::files(&listed, place) else {
+            return Err(Failure {
+                stage: Stage::Asking,
+                mishap: Mishap::Unintelligible,
+                text: format!("`{}` has been purged from its binary log", place.file()),
+            });
+        };
+        for (file, mut from) in files {
             loop {
                 let events = self.ask(&tail::events(&file, from), deadline).await?;
                 match tail::look(&events, writer).map_err(|misread| self.unintelligible(misread))? {

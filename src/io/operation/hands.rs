@@ -62,9 +62,16 @@ impl Hands for RealHands<'_> {
         };
         performed.unwrap_or_else(|trouble| DutyReport {
             duty: errand.duty.to_owned(),
-            outcome: DutyOutcome::Failed {
-                step: trouble.what,
-                why: crate::core::script::Failure::Unexpected(trouble.because),
+            // A question that reached nobody was not answered with no.
+            outcome: if errand.stage.only_asks {
+                DutyOutcome::Unknown {
+                    why: format!("{}: {}", trouble.what, trouble.because),
+                }
+            } else {
+                DutyOutcome::Failed {
+                    step: trouble.what,
+                    why: crate::core::script::Failure::Unexpected(trouble.because),
+                }
             },
             steps: Vec::new(),
             registered: BTreeMap::new(),

@@ -6,6 +6,7 @@ use super::{Performer, Request};
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::election::Barred;
 use crate::core::evidence::Rung;
+use crate::core::facts::UsingGtid;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses::{self, Outlook};
 use crate::core::plan::Seats;
@@ -71,8 +72,18 @@ impl Performer<'_> {
                         .get(host)
                         .is_some_and(|facts| facts.ssh.up().is_some() && facts.mysql.up().is_some())
                 });
-                // One that has more than the new writer would take up a history that is none.
-                let is_apart = |host: &HostName| outlook.apart.iter().any(|ahead| ahead.host == *host);
+                // One that has more than the new writer would take up a history that is none. Who goes by file and
+                // position follows only if it stands level, and is kept from receiving otherwise.
+                let by_files = |host: &HostName| {
+                    let mysql = facts.get(host).and_then(|facts| facts.mysql.up());
+                    mysql.is_some_and(|mysql| {
+                        let mut channels = mysql.replicas.iter();
+                        channels.any(|channel| channel.using_gtid == UsingGtid::No)
+                    })
+                };
+                let is_apart = |host: &HostName| {
+                    outlook.apart.iter().any(|ahead| ahead.host == *host) && !by_files(host)
+                };
                 seats.replicas.retain(|host| !is_apart(host));
                 seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());
                 Ok((seats, Some(*rung)))

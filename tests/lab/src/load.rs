@@ -62,6 +62,11 @@ impl Lab {
         self.client()
             .write(PASSWORD_FILE, &format!("{}\n", self.password("app")?))?;
         let first_id = monotonic_ns();
+        let few = if writers.every > Duration::from_millis(100) {
+            3
+        } else {
+            50
+        };
         let writers = self.client().spawn(arguments(&writers))?;
         let load = Load {
             lab: self,
@@ -69,7 +74,7 @@ impl Lab {
             watches,
             first_id,
         };
-        load.until_acknowledged(writer, 50, Duration::from_secs(20))?;
+        load.until_acknowledged(writer, few, Duration::from_secs(20))?;
         Ok(load)
     }
 }

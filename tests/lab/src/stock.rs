@@ -103,7 +103,8 @@ pub fn provide(server: Server, progress: &Progress) -> Result<()> {
         what: format!("the lab cannot get the server `{server}`"),
         because: format!("{error:#}"),
         hint:
-            "it is fetched once and needs the network for that; `--flavor mariadb-10.11` needs nothing but \
+            "it is fetched once and needs the network for that; where the suite has moved on to another \
+               release, name that one in `tests/lab/src/flavour.rs`; `--flavor mariadb-10.11` needs nothing but \
                the machine's own packages"
                 .to_owned(),
     })?;

@@ -14,8 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use lab::flavour::Server;
 use lab::judge::UNSAFE;
-use lab::wait;
+use lab::progress::Progress;
+use lab::{stock, wait};
 
 use crate::test::{LONG_VARIABLE, cargo, root};
 
@@ -40,6 +42,9 @@ pub fn tell(telling: Telling<'_>) -> Result<bool> {
     let program = build()?;
     let names = names(&program, telling.filter)?;
     let count = names.len();
+    if names.iter().any(|name| name.starts_with("families::")) {
+        fetch_servers();
+    }
     let at_once = if telling.long { 1 } else { 2 };
     let told = tell_each(&program, names, telling.long, at_once)?;
     let again = if at_once > 1 {
@@ -78,6 +83,15 @@ pub fn tell(telling: Telling<'_>) -> Result<bool> {
         still_failed.len()
     ));
     Ok(still_failed.is_empty())
+}
+
+/// Fetches what stories need before their time runs. What cannot be had is said here, and fails the stories that need it.
+fn fetch_servers() {
+    for server in Server::ALL {
+        if let Err(error) = stock::provide(server, &Progress::Lines) {
+            say(&format!("{error:#}\n"));
+        }
+    }
 }
 
 /// The failed stories that are told once more.
