@@ -202,3 +202,21 @@ fn the_table_says_who_claims_what() {
         ]
     );
 }
+
+#[test]
+fn a_replaced_host_that_serves_while_the_one_on_record_does_not_has_taken_over() {
+    let standing = on_record(Some("db2"));
+    let serves = || facts(true, &[WRITER_ADDRESS]);
+    let found = |db1: HostFacts, db2: Option<HostFacts>| {
+        let mut seen = Facts::from([("db1".into(), db1)]);
+        seen.extend(db2.map(|facts| ("db2".into(), facts)));
+        has_taken_over(&cluster(), &standing, &seen, &"db1".into())
+    };
+    assert!(found(serves(), Some(facts(false, &[]))));
+    // One that merely came back as it was, beside the writer of today or one that cannot be asked, has not.
+    assert!(!found(serves(), Some(serves())));
+    assert!(!found(serves(), Some(facts(false, &[WRITER_ADDRESS]))));
+    assert!(!found(serves(), None));
+    assert!(!found(facts(true, &[]), Some(facts(false, &[]))));
+    assert!(!found(facts(false, &[WRITER_ADDRESS]), Some(facts(false, &[]))));
+}
