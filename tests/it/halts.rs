@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lab::{Host, Lab, wait};
 use mmm::config::playbook::{self, FILES};
+use mmm::config::template;
 use mmm::core::playbook::{Seat, Section};
 
 use super::cluster::cluster_with;
@@ -45,12 +46,17 @@ fn host_at(seat: Seat) -> &'static str {
     }
 }
 
-/// Every step that a switchover takes in the lab, whose servers replicate by GTID.
+/// Every step that a switchover takes in the lab, whose servers replicate by GTID and whose inventory asks for no lock.
 pub fn steps() -> Vec<Step> {
     let playbook = playbook::load(None).unwrap();
+    let mut context = template::Context::default();
+    context
+        .set("replication", serde_json::json!({ "gtid": true }))
+        .set("switchover", serde_json::json!({ "read_lock": false }));
+    let is_taken = |when: &str| template::holds(when, &context).unwrap();
     let every = playbook.operations["switchover"].steps().enumerate();
     every
-        .filter(|(_, (_, step))| step.when.as_deref() != Some("not replication.gtid"))
+        .filter(|(_, (_, step))| step.when.as_deref().is_none_or(is_taken))
         .map(|(line, (section, step))| Step {
             line,
             section,
