@@ -53,6 +53,10 @@ fn seen_in(guard: Guard) -> String {
         Guard::G51 | Guard::G52 | Guard::G53 | Guard::G54 => RELOCATION.to_owned(),
         Guard::G55 => "lab roles::roles_that_are_not_the_writers_move_by_command_and_stay".to_owned(),
         Guard::G60 => "lab killed::killed_at_random_while_roles_move".to_owned(),
+        Guard::G70 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),
+        Guard::G71 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),
+        Guard::G72 => "lab resume::what_another_box_has_overtaken_is_closed_and_nothing_is_touched".to_owned(),
+        Guard::G73 => "unit io/resume::evidence_that_has_changed_holds_a_failover_back".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
     }
 }

@@ -1,5 +1,7 @@
 //! What can be said on the command line.
 
+mod runs;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::core::facts::Version;
 use crate::report::reporter::Output;
 use crate::sql::version;
+pub use runs::{HistoryArguments, RunArgument};
 
 /// Agentless high availability for MySQL and MariaDB master pairs and their replicas.
 ///
@@ -115,6 +118,12 @@ pub enum Verb {
     Mode(ClusterArgument),
     /// Say that a person has looked after a stuck operation, so that others may act again.
     Clear(ClusterArgument),
+    /// Go on with a run that was cut off or got stuck, and bring it to its end.
+    Resume(RunArgument),
+    /// Take back a run that was cut off or got stuck before it opened its new writer.
+    Undo(RunArgument),
+    /// Show the cluster's runs, or how one of them went.
+    History(HistoryArguments),
     /// Explain a rule or a guard by its number.
     Explain(ExplainArguments),
     /// Turn MMM's own configuration into an inventory, with comments about what changed its meaning.

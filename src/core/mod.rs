@@ -13,6 +13,7 @@ pub mod facts;
 pub(crate) mod golden;
 pub mod gtid;
 pub mod guard;
+pub mod history;
 pub mod hosts;
 pub mod latch;
 pub mod losses;

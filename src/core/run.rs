@@ -83,6 +83,8 @@ pub enum Happening {
     Undid(usize, Outcome),
     /// A person has looked after the run got stuck: what could not be told or taken back is looked into again.
     Cleared,
+    /// A person wants the run to go on although it was cut off, or stuck: forward, whatever it was at.
+    Resumed,
 }
 
 /// What the run needs next.
@@ -126,6 +128,9 @@ pub enum Ending {
     },
 }
 
+/// The duty with which the time begins in which nobody can write.
+pub const REFUSES_WRITES: &str = "deny-writes";
+
 /// How often a stage that must come true is tried.
 const TRIES_TO_SECURE: u32 = 5;
 /// How often an undo is tried.
@@ -138,6 +143,10 @@ pub struct Run {
     next: Next,
     /// Stages whose effect may exist and would be undone, oldest first.
     touched: Vec<usize>,
+    /// Stages that were begun before the run was resumed: done again, they find their own work.
+    begun_before: BTreeSet<usize>,
+    /// Stages that are not done again after the run was resumed.
+    superseded: BTreeSet<usize>,
     /// Set once a commit stage is verified to have happened: no way back.
     committed: bool,
     /// True until a stage is begun that changes something.
@@ -158,6 +167,8 @@ impl Run {
             stages,
             next: Next::End(Ending::Done { warnings: Vec::new() }),
             touched: Vec::new(),
+            begun_before: BTreeSet::new(),
+            superseded: BTreeSet::new(),
             committed: false,
             untouched: true,
             tries: 0,
@@ -201,6 +212,20 @@ impl Run {
         !self.committed && self.touched.iter().any(opens)
     }
 
+    /// True while the host that gives the role away has been told to refuse writes, and nothing is on record that would
+    /// have let it take them again.
+    pub fn has_refused_writes(&self) -> bool {
+        let is_at =
+            |stage: usize| matches!(self.next, Next::Do(at) | Next::Look(at) | Next::Undo(at) if at == stage);
+        let refuses = |stage: &usize| self.stages[*stage].duty == REFUSES_WRITES && !is_at(*stage);
+        self.touched.iter().any(refuses)
+    }
+
+    /// True for a stage that was begun before the run was resumed.
+    pub fn was_begun_before(&self, stage: usize) -> bool {
+        self.begun_before.contains(&stage)
+    }
+
     /// Takes in what happened. Happenings that do not fit what is needed next are ignored: they can only
     /// come from a journal whose tail was cut off and written again.
     pub fn record(&mut self, happening: &Happening) {
@@ -229,8 +254,46 @@ impl Run {
                     None => self.undo_newest(),
                 };
             }
+            (Happening::Resumed, _) => self.resume(),
             _ => {}
         }
+    }
+
+    /// Before the commit it goes on from its first stage, because what was asked and noted may not be true any more, and
+    /// what was done may have been undone by somebody: each duty finds by itself what still holds. At another host than
+    /// the one that gives the role away only the last thing that was begun is done again; what came before is where that
+    /// started from. After the commit what must come true is tried once more.
+    fn resume(&mut self) {
+        if self.is_in_doubt() {
+            return;
+        }
+        if self.committed {
+            if matches!(self.next, Next::End(Ending::Stuck { .. })) {
+                self.insecure.clear();
+                self.insecure_at.clear();
+                self.needs_judgement = false;
+                let after_commit = |stage: &Stage| stage.section > Section::Commit;
+                let from = self.stages.iter().position(after_commit);
+                self.next = self.advance_to(from.unwrap_or(self.stages.len()));
+            }
+            return;
+        }
+        self.begun_before.extend(self.touched.iter().copied());
+        let is_superseded = |stage: usize| {
+            self.stages[stage].seat != Seat::Outgoing
+                && self
+                    .touched
+                    .iter()
+                    .any(|later| *later > stage && self.stages[*later].hosts == self.stages[stage].hosts)
+        };
+        self.superseded = self
+            .touched
+            .iter()
+            .copied()
+            .filter(|stage| is_superseded(*stage))
+            .collect();
+        self.failure = None;
+        self.next = self.advance_to(0);
     }
 
     /// True while the next stage may still be given up for the time that those before it took: the commit was not begun.
@@ -244,8 +307,9 @@ impl Run {
             return;
         }
         self.untouched = false;
-        if self.touched.last() != Some(&stage) {
-            self.touched.push(stage);
+        // Done again after it was resumed, it stands in its place already.
+        if let Err(place) = self.touched.binary_search(&stage) {
+            self.touched.insert(place, stage);
         }
     }
 
@@ -347,7 +411,9 @@ impl Run {
     /// The next stage that somebody fills, or the end.
     fn advance_to(&mut self, from: usize) -> Next {
         self.tries = 0;
-        match (from..self.stages.len()).find(|stage| !self.stages[*stage].hosts.is_empty()) {
+        let is_due =
+            |stage: &usize| !self.stages[*stage].hosts.is_empty() && !self.superseded.contains(stage);
+        match (from..self.stages.len()).find(is_due) {
             Some(stage) => Next::Do(stage),
             None if self.insecure.is_empty() => Next::End(Ending::Done {
                 warnings: self.warnings.clone(),

@@ -22,6 +22,7 @@ pub mod ping;
 pub mod preflight;
 pub mod records;
 pub mod release;
+pub mod resume;
 pub mod rounds;
 pub mod secret;
 pub mod settle;

@@ -20,7 +20,7 @@ use crate::core::run::{Ending, Run};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::{self, Registered, RunReport};
+use crate::io::conductor::{self, Past, RunReport};
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
@@ -226,7 +226,11 @@ impl Performer<'_> {
             self.remember(&mut standing);
         }
         let run = Run::new(prepared.opening.stages.clone());
-        let report = self.conduct(&prepared, run, prepared.given.clone()).await?;
+        let past = Past {
+            registered: prepared.given.clone(),
+            refused_for: None,
+        };
+        let report = self.conduct(&prepared, run, past).await?;
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         if rung.is_some() {
             let seen = reckoning.seen.as_ref();
@@ -264,12 +268,7 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Refused: a planned operation's journal cannot be begun.
-    pub async fn conduct(
-        &self,
-        prepared: &Prepared,
-        run: Run,
-        registered: Registered,
-    ) -> Result<RunReport, Trouble> {
+    pub async fn conduct(&self, prepared: &Prepared, run: Run, past: Past) -> Result<RunReport, Trouble> {
         let journal = match Journal::begin(&self.dir, prepared.opening.clone()) {
             Ok(journal) => journal,
             Err(error) if prepared.opening.rung.is_some() => {
@@ -288,7 +287,7 @@ impl Performer<'_> {
                 );
             }
         };
-        Ok(self.conduct_with(prepared, run, registered, journal).await)
+        Ok(self.conduct_with(prepared, run, past, journal).await)
     }
 
     /// As [`Performer::conduct`], with a journal that is open already.
@@ -296,7 +295,7 @@ impl Performer<'_> {
         &self,
         prepared: &Prepared,
         run: Run,
-        registered: Registered,
+        past: Past,
         journal: Journal,
     ) -> RunReport {
         let mut journal = journal;
@@ -311,7 +310,7 @@ impl Performer<'_> {
             gtid: prepared.gtid,
             born: Instant::now(),
         };
-        let report = conductor::conduct(&hands, &prepared.opening, run, registered).await;
+        let report = conductor::conduct(&hands, &prepared.opening, run, past).await;
         if let Some(trouble) = hands.journal_trouble() {
             self.alarm(&Trouble::new(
                 Kind::Wrong,

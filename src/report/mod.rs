@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod grants;
+pub mod history;
 pub mod line;
 pub mod log;
 pub mod preflight;

@@ -14,7 +14,7 @@ use super::order;
 use super::watch::{long, tell};
 
 /// Makes the client host a second box: the same keys, secrets and inventory, and a state of its own.
-fn second_box(lab: &Lab) -> &Host {
+pub fn second_box(lab: &Lab) -> &Host {
     let (from, to) = (lab.box_(), lab.client());
     to.install(Path::new(env!("CARGO_BIN_EXE_mmm")), "mmm").unwrap();
     to.sh(&format!("mkdir -p -m 700 /root/.ssh /etc/mmm {PASSWORDS}"))

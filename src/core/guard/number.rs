@@ -153,6 +153,16 @@ guards! {
         => "one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life";
     G61 "the monitor's socket cannot be made"
         => "`monitor.socket` in the inventory names it; its directory must be writable";
+
+    // Runs that were cut off, or got stuck.
+    G70 "the run has come to its end"
+        => "`mmm history` shows the runs and how each ended";
+    G71 "the run has opened its new writer, so it cannot be taken back"
+        => "`mmm resume RUN` brings it to its end; a switchover leads back";
+    G72 "another box or a person has moved the role since, so the run is over"
+        => "`mmm show` says who is the writer";
+    G73 "something has happened since that the run does not reckon with"
+        => "`mmm undo RUN` takes it back, then begin anew";
 }
 
 impl Guard {
