@@ -53,6 +53,11 @@ fn seen_in(guard: Guard) -> String {
         Guard::G51 | Guard::G52 | Guard::G53 | Guard::G54 => RELOCATION.to_owned(),
         Guard::G55 => "lab roles::roles_that_are_not_the_writers_move_by_command_and_stay".to_owned(),
         Guard::G60 => "lab killed::killed_at_random_while_roles_move".to_owned(),
+        Guard::G62 => "lab scripting::cron_fails_over_when_the_writer_is_dead_and_only_then".to_owned(),
+        Guard::G63 => {
+            "unit cli/if_dead::a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it".to_owned()
+        }
+        Guard::G64 => "lab scripting::a_writer_is_ensured_once_and_left_alone_afterwards".to_owned(),
         Guard::G70 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),
         Guard::G71 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),
         Guard::G72 => "lab resume::what_another_box_has_overtaken_is_closed_and_nothing_is_touched".to_owned(),

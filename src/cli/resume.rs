@@ -25,7 +25,7 @@ pub async fn run(settings: &Settings, run: &str, wish: Wish) -> Result<u8, Troub
     )?;
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     let performed = performer.bring_to_end(run, wish).await;
     drop(performer);
     setting::all_told(reporting).await;

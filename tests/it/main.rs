@@ -28,6 +28,7 @@ mod order;
 mod resume;
 mod returning;
 mod roles;
+mod scripting;
 mod secrets;
 mod silence;
 mod startup;
