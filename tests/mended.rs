@@ -52,6 +52,7 @@ const DANGERS: &[(&str, &[&str])] = &[
             "story repair-fails-once-told",
             "lab beside::what_hands_put_out_of_place_is_put_back_and_told",
             "lab cutoff::killed_before_every_step",
+            "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word",
         ],
     ),
     (

@@ -4,6 +4,7 @@
 use crate::core::cluster::HostName;
 use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
 use crate::core::guard::{self, Facts, Guard};
+use crate::core::losses;
 use crate::core::settlement::Wish;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
@@ -151,7 +152,8 @@ impl Performer<'_> {
         match (opening.rung, &opening.outgoing) {
             (Some(rung), outgoing) => {
                 standing.writer.clone_from(outgoing);
-                guard::failover(cluster, &standing, facts, outgoing.as_ref(), incoming).map_err(or_undo)?;
+                let facts = stopped_by_the_run(facts, incoming);
+                guard::failover(cluster, &standing, &facts, outgoing.as_ref(), incoming).map_err(or_undo)?;
                 match outgoing {
                     Some(outgoing) => self.is_still_dead(opening, outgoing, rung).await,
                     None => Ok(()),
@@ -181,6 +183,20 @@ impl Performer<'_> {
         };
         let (rule, decision) = evidence::decide(&found, means);
         still_holds(opening, rung, rule, decision)
+    }
+}
+
+/// A failover stops the replication of the host it opens, once everything received is applied: no reason then to bar it.
+fn stopped_by_the_run(facts: &Facts, incoming: &HostName) -> Facts {
+    let server = facts.get(incoming).and_then(|facts| facts.mysql.up());
+    let waits = server.is_some_and(|mysql| {
+        let mut channels = mysql.replicas.iter();
+        channels.any(|channel| losses::unapplied(mysql, channel).is_some() || channel.sql_error.is_some())
+    });
+    if waits {
+        facts.clone()
+    } else {
+        losses::as_if_applied(facts, incoming)
     }
 }
 
@@ -238,9 +254,8 @@ fn closed(opening: &Opening, because: Option<String>) -> Trouble {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::io::clock;
 
     fn opening(run: &str) -> Opening {
         Opening {
@@ -289,7 +304,10 @@ mod tests {
         ] {
             journal::Journal::begin(&state, opening(run)).unwrap();
             // Their order is that of their first lines, in milliseconds.
-            std::thread::sleep(Duration::from_millis(2));
+            let begun = clock::now();
+            while clock::now() == begun {
+                std::hint::spin_loop();
+            }
         }
         assert_eq!(found("switch").unwrap(), "switchover-20261122-1");
         assert_eq!(

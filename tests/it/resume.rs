@@ -248,7 +248,6 @@ fn overtaken(lab: &Lab, halt: &Halt, verb: &str) {
     act(&["switchover", "--to", to]);
     order::is_the_writer(lab, to);
     let before = order::settings(lab);
-    // Somebody has opened the new writer by the same run's plan: then there is nothing to be taken back either.
     let refused = mmm(lab, &[verb, "latest"], 4).stderr;
     assert!(refused.contains("guard: G72 "), "{halt}: {refused}");
     assert_eq!(order::settings(lab), before, "{halt}: nothing was touched");
