@@ -384,7 +384,10 @@ mod tests {
     fn proof_demotes_and_nothing_silent_is_proof() {
         for (evidence, _, rule, decision) in everything() {
             if evidence.is_proof() {
-                assert_eq!((rule, decision), (EvidenceRule::R23, Decision::Replace(Rung::Demote)));
+                assert_eq!(
+                    (rule, decision),
+                    (EvidenceRule::R23, Decision::Replace(Rung::Demote))
+                );
                 assert_eq!(evidence.mysql, MysqlView::PortClosed);
                 assert_eq!(evidence.host, HostView::ServerGone);
             }

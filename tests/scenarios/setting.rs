@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mmm::core::cluster::{
-    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, OnProof, Promotion, Recovery,
-    Role, RoleMode, StartMode, StartPolicy, SwitchoverPolicy, Unfenced,
+    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, OnProof, Promotion,
+    Recovery, Role, RoleMode, StartMode, StartPolicy, SwitchoverPolicy, Unfenced,
 };
 use mmm::core::evidence::Means;
 use serde_json::json;
