@@ -14,6 +14,7 @@ mod check;
 mod cluster;
 mod cutoff;
 mod election;
+mod endurance;
 mod errors;
 mod expiry;
 mod failover;

@@ -62,6 +62,7 @@ shipped![
     "duties/stop-replication.yaml",
     "duties/sudo-rights.yaml",
     "duties/take-surplus.yaml",
+    "duties/unit-job.yaml",
     "duties/unit-signs.yaml",
     "duties/unit-state.yaml",
     "duties/unlock-tables.yaml",
