@@ -7,18 +7,22 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod ahead;
 mod article;
 mod away;
 mod beside;
 mod check;
 mod cluster;
 mod cutoff;
+mod deaths;
+mod draining;
 mod election;
 mod errors;
 mod expiry;
 mod failover;
 mod families;
 mod faults;
+mod figures;
 mod flapping;
 mod halts;
 mod killed;
