@@ -147,6 +147,8 @@ pub fn dies_and_is_replaced(lab: &Lab, death: &Death, writers: Writers, (old, ne
             }
         }
     }
+    // Gone before the next one starts: there is one monitor.
+    watch.kill();
     Came {
         rows: report.acknowledged,
         gap_ms: report.longest_gap_ms,
