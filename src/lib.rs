@@ -53,7 +53,7 @@
 //!   - [`io::surplus`] what only a replaced writer has: saved, and discarded on a person's word
 //!   - [`io::release`] a host out of service and back in
 //!   - [`io::catching_up`] lets a host catch up before a forced move · [`io::doubles`] asks who else answers for an address
-//!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands
+//!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands · [`io::watch_sign`] shows that it watches
 //!   - [`io::standing`], [`io::journal`], [`io::lock`], [`io::hold`] what is kept on disk, and who may act
 //! - [`report`] events into words, JSON and progress bars · [`cli`] one file a verb.
 //!

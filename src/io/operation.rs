@@ -143,6 +143,8 @@ pub struct Performer<'f> {
     pub network: Network,
     /// Whether a monitor acts, which may do no more than its mode allows. A person may.
     pub by_itself: bool,
+    /// After this moment nothing is begun any more.
+    pub begin_by: Option<Instant>,
 }
 
 impl Performer<'_> {
@@ -184,6 +186,7 @@ impl Performer<'_> {
         absent: &[HostName],
     ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
+        self.in_time(request)?;
         let mut standing = self.load_standing(request)?;
         self.permit(&standing, request.deed())?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
@@ -220,6 +223,7 @@ impl Performer<'_> {
             prepared.address = Some(address);
         }
         prepared.shells = self.warm_seats(&seats, rung, request, &facts).await?;
+        self.in_time(request)?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed::now(clock::now(), &prepared.opening.run, rung);
             standing.owed.insert(outgoing.clone(), owed);
@@ -258,6 +262,22 @@ impl Performer<'_> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// That whoever asked still wants it to begin.
+    fn in_time(&self, request: &Request) -> Result<(), Trouble> {
+        if self.begin_by.is_none_or(|moment| Instant::now() < moment) {
+            return Ok(());
+        }
+        Err(Trouble::refused(
+            Guard::G64,
+            format!(
+                "{} of `{}` was not begun",
+                request.operation(),
+                self.fleet.entry().cluster.name
+            ),
+            "everything before its first step took longer than that",
+        ))
     }
 
     /// Performs a prepared run from where it stands.

@@ -42,6 +42,15 @@ impl Performer<'_> {
         if !standing.mode.allows(Deed::Settle) {
             return Ok(standing);
         }
+        self.take_stock().await
+    }
+
+    /// As a monitor does when it starts: settles what was cut off, makes replaced writers harmless that are back, and
+    /// finds out who the writer is.
+    ///
+    /// # Errors
+    /// When the lock is held elsewhere, or a cut-off run cannot be settled.
+    pub async fn take_stock(&self) -> Result<Standing, Trouble> {
         if let Err(trouble) = self.dir.prepare() {
             self.alarm(&trouble);
         }

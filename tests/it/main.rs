@@ -33,6 +33,7 @@ mod order;
 mod returning;
 mod roles;
 mod saved_rows;
+mod scripting;
 mod secrets;
 mod semi_sync;
 mod silence;
