@@ -483,6 +483,10 @@ fn cannot_hand_over(
                 .and_then(|channel| channel.source_server_id);
             ranges.iter().all(|range| Some(range.server) == source)
         }
+        (Surplus::Mysql(set), None) => {
+            let source = taking.replicas.first().and_then(|channel| channel.source_uuid);
+            source.is_some_and(|uuid| set.difference(&set.of_server(uuid)).is_empty())
+        }
         _ => false,
     };
     let is_stretch = matches!(surplus, Surplus::Files { .. });
