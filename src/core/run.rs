@@ -4,6 +4,8 @@
 //! true and is retried, `finish` is best effort. The fold says what to do next; it never does anything, so the same
 //! value serves a live run, a run found open in the journal, and a test.
 
+mod resuming;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -77,11 +79,14 @@ pub enum Happening {
     Overdue(usize, String),
     /// The unknown or failed stage `n` was looked into.
     Looked(usize, Settled),
+    /// The program that did it is gone, and another brings the run to its end: before the commit, only back.
+    GivenUp,
     /// Stage `n` is about to be taken back.
     Undoing(usize),
     /// Taking stage `n` back ended so.
     Undid(usize, Outcome),
-    /// A person has looked after the run got stuck: what could not be told or taken back is looked into again.
+    /// A person has looked after the run got stuck, or its hosts answer again: what could not be told or taken back is
+    /// looked into again, and after the commit, what nobody answered is asked again.
     Cleared,
     /// A person wants the run to go on although it was cut off, or stuck: forward, whatever it was at.
     Resumed,
@@ -156,6 +161,12 @@ pub struct Run {
     insecure: Vec<String>,
     /// The hosts at which something could not be made to come true, unless a person must judge what was found.
     insecure_at: BTreeSet<HostName>,
+    /// Nothing before the commit is merely tried any more: what does not hold is taken back.
+    given_up: bool,
+    /// Questions after the commit that nobody answered, while they are still to be asked.
+    unanswered: BTreeSet<usize>,
+    /// Only those are left to be done.
+    asks_again: bool,
     needs_judgement: bool,
     warnings: Vec<String>,
 }
@@ -175,6 +186,9 @@ impl Run {
             failure: None,
             insecure: Vec::new(),
             insecure_at: BTreeSet::new(),
+            given_up: false,
+            unanswered: BTreeSet::new(),
+            asks_again: false,
             needs_judgement: false,
             warnings: Vec::new(),
         };
@@ -212,20 +226,6 @@ impl Run {
         !self.committed && self.touched.iter().any(opens)
     }
 
-    /// True while the host that gives the role away has been told to refuse writes, and nothing is on record that would
-    /// have let it take them again.
-    pub fn has_refused_writes(&self) -> bool {
-        let is_at =
-            |stage: usize| matches!(self.next, Next::Do(at) | Next::Look(at) | Next::Undo(at) if at == stage);
-        let refuses = |stage: &usize| self.stages[*stage].duty == REFUSES_WRITES && !is_at(*stage);
-        self.touched.iter().any(refuses)
-    }
-
-    /// True for a stage that was begun before the run was resumed.
-    pub fn was_begun_before(&self, stage: usize) -> bool {
-        self.begun_before.contains(&stage)
-    }
-
     /// Takes in what happened. Happenings that do not fit what is needed next are ignored: they can only
     /// come from a journal whose tail was cut off and written again.
     pub fn record(&mut self, happening: &Happening) {
@@ -247,7 +247,9 @@ impl Run {
             (Happening::Undid(stage, outcome), Next::Undo(wanted)) if *stage == wanted => {
                 self.next = self.after_undoing(*stage, outcome);
             }
+            (Happening::GivenUp, _) => self.given_up = true,
             (Happening::Cleared, Next::End(Ending::Stuck { .. })) if !self.committed => {
+                self.given_up = true;
                 self.tries = 0;
                 self.next = match self.touched.last() {
                     Some(stage) => Next::Look(*stage),
@@ -255,45 +257,14 @@ impl Run {
                 };
             }
             (Happening::Resumed, _) => self.resume(),
-            _ => {}
-        }
-    }
-
-    /// Before the commit it goes on from its first stage, because what was asked and noted may not be true any more, and
-    /// what was done may have been undone by somebody: each duty finds by itself what still holds. At another host than
-    /// the one that gives the role away only the last thing that was begun is done again; what came before is where that
-    /// started from. After the commit what must come true is tried once more.
-    fn resume(&mut self) {
-        if self.is_in_doubt() {
-            return;
-        }
-        if self.committed {
-            if matches!(self.next, Next::End(Ending::Stuck { .. })) {
+            (Happening::Cleared, Next::End(Ending::Stuck { .. })) if !self.needs_judgement => {
+                self.asks_again = true;
                 self.insecure.clear();
                 self.insecure_at.clear();
-                self.needs_judgement = false;
-                let after_commit = |stage: &Stage| stage.section > Section::Commit;
-                let from = self.stages.iter().position(after_commit);
-                self.next = self.advance_to(from.unwrap_or(self.stages.len()));
+                self.next = self.advance_to(0);
             }
-            return;
+            _ => {}
         }
-        self.begun_before.extend(self.touched.iter().copied());
-        let is_superseded = |stage: usize| {
-            self.stages[stage].seat != Seat::Outgoing
-                && self
-                    .touched
-                    .iter()
-                    .any(|later| *later > stage && self.stages[*later].hosts == self.stages[stage].hosts)
-        };
-        self.superseded = self
-            .touched
-            .iter()
-            .copied()
-            .filter(|stage| is_superseded(*stage))
-            .collect();
-        self.failure = None;
-        self.next = self.advance_to(0);
     }
 
     /// True while the next stage may still be given up for the time that those before it took: the commit was not begun.
@@ -317,7 +288,12 @@ impl Run {
         let section = self.stages[stage].section;
         match (section, outcome) {
             (_, Outcome::Done) => self.after_done(stage),
-            (Section::Prepare, _) if self.stages[stage].if_possible => self.advance_to(stage + 1),
+            // The host is about to be opened: whatever is left there must be known to be gone.
+            (Section::Prepare, Outcome::Unknown(why)) if self.may_haunt_the_opened(stage) => {
+                self.blame(stage, why);
+                Next::Look(stage)
+            }
+            (Section::Prepare, _) if self.is_only_tried(stage) => self.advance_to(stage + 1),
             (Section::Prepare, Outcome::Failed(why)) => {
                 self.blame(stage, why);
                 self.undo_newest()
@@ -349,6 +325,9 @@ impl Run {
                 if self.tries < TRIES_TO_SECURE {
                     return Next::Do(stage);
                 }
+                if self.stages[stage].only_asks {
+                    self.unanswered.insert(stage);
+                }
                 let sentence = self.sentence(stage, why);
                 self.insecure.push(sentence);
                 self.insecure_at.extend(self.stages[stage].hosts.iter().cloned());
@@ -359,6 +338,18 @@ impl Run {
                 self.advance_to(stage + 1)
             }
         }
+    }
+
+    /// Whether the run goes on before its commit whatever comes of that stage.
+    fn is_only_tried(&self, stage: usize) -> bool {
+        let stage = &self.stages[stage];
+        stage.section == Section::Prepare && stage.if_possible && !self.given_up
+    }
+
+    /// Whether something that is only tried may still go on at the host that is to be opened.
+    fn may_haunt_the_opened(&self, stage: usize) -> bool {
+        let at = &self.stages[stage];
+        self.is_only_tried(stage) && at.seat == Seat::Incoming && !at.only_asks
     }
 
     fn after_done(&mut self, stage: usize) -> Next {
@@ -374,6 +365,7 @@ impl Run {
         match settled {
             Settled::CannotTell => self.stuck_at(stage, self.because()),
             Settled::Happened if section == Section::Commit => self.after_done(stage),
+            Settled::Happened | Settled::DidNotHappen if self.is_only_tried(stage) => self.after_done(stage),
             Settled::DidNotHappen if section == Section::Commit && self.committed => {
                 self.tries += 1;
                 if self.tries < TRIES_TO_SECURE {
@@ -411,8 +403,11 @@ impl Run {
     /// The next stage that somebody fills, or the end.
     fn advance_to(&mut self, from: usize) -> Next {
         self.tries = 0;
-        let is_due =
-            |stage: &usize| !self.stages[*stage].hosts.is_empty() && !self.superseded.contains(stage);
+        let is_due = |stage: &usize| {
+            !self.stages[*stage].hosts.is_empty()
+                && !self.superseded.contains(stage)
+                && (!self.asks_again || self.unanswered.contains(stage))
+        };
         match (from..self.stages.len()).find(is_due) {
             Some(stage) => Next::Do(stage),
             None if self.insecure.is_empty() => Next::End(Ending::Done {

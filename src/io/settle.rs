@@ -40,6 +40,8 @@ pub async fn open_runs(
             return Ok(facts);
         }
         standing.get_unstuck();
+        // The journal still holds what is to be settled; whoever reads the standing next must not be held off by it.
+        performer.remember(standing);
     }
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
@@ -92,14 +94,19 @@ pub(super) async fn settle(
     }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
     let mut happenings = Vec::new();
-    if open.stuck && run.is_committed() && wish == Wish::Settle {
-        // Everything that could be done for it was done; the rest is for people and repairs.
-        journal.append(Entry::End(Ending::Done { warnings: Vec::new() }));
-        return Ok(Settlement::Closed(None));
-    }
-    if open.stuck && !run.is_committed() {
+    let is_over = open.stuck && run.is_committed();
+    if open.stuck && (!is_over || wish == Wish::Settle) {
         happenings.push(Happening::Cleared);
         run.record(&Happening::Cleared);
+    }
+    if is_over
+        && wish == Wish::Settle
+        && let Next::End(_) = run.next()
+    {
+        // Everything that could be done for it was done, and asked; the rest is for people and repairs.
+        journal.append(Entry::Step(Happening::Cleared));
+        journal.append(Entry::End(Ending::Done { warnings: Vec::new() }));
+        return Ok(Settlement::Closed(None));
     }
     let (verdict, facts) = verdict(performer, &open, &run, facts, wish).await;
     match verdict {
@@ -141,7 +148,12 @@ pub(super) async fn settle(
     }
     standing.get_unstuck();
     let report = go_on(performer, &open, run, journal, &facts).await;
+    let to_follow = standing.to_follow.clone();
     conclude(&open, &report, standing);
+    if is_over && wish == Wish::Settle {
+        // Nobody was told anew whom to follow.
+        standing.to_follow = to_follow;
+    }
     if open.opening.rung.is_some() {
         let seen = performer.seen_by_monitor();
         performer
