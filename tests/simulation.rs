@@ -323,11 +323,8 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
         hosts.map(see).into_iter().collect::<BTreeMap<_, _>>()
     };
     world.tell_story(format!("settles: {sights:?} next {:?}", run.next()));
-    let wish = match world.model.borrow_mut().dice.roll(3) {
-        0 => Wish::Settle,
-        1 => Wish::GoOn,
-        _ => Wish::TakeBack,
-    };
+    let wish = world.model.borrow_mut().dice.roll(3);
+    let wish = [Wish::Settle, Wish::GoOn, Wish::TakeBack][usize::from(wish)];
     world.tell_story(format!("wanted: {wish:?}"));
     let cut = |wish| CutOff {
         run: &run,
