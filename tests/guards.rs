@@ -53,6 +53,12 @@ fn seen_in(guard: Guard) -> String {
         Guard::G51 | Guard::G52 | Guard::G53 | Guard::G54 => RELOCATION.to_owned(),
         Guard::G55 => "lab roles::roles_that_are_not_the_writers_move_by_command_and_stay".to_owned(),
         Guard::G60 => "lab killed::killed_at_random_while_roles_move".to_owned(),
+        Guard::G70 => "lab site::steps_around_a_switchover".to_owned(),
+        Guard::G71 | Guard::G72 | Guard::G73 => {
+            "unit core/maintenance::nobody_fails_over_by_itself_in_a_downtime_or_twice_without_an_acknowledgement"
+                .to_owned()
+        }
+        Guard::G74 => "unit core/site::others_in_the_seats_stop_a_run".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
     }
 }

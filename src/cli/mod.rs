@@ -8,6 +8,7 @@ mod failover;
 mod grants;
 mod import;
 mod known;
+mod maintenance;
 mod mode;
 mod monitor;
 mod move_role;
@@ -132,6 +133,8 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             .await
         }
         Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
+        Verb::Downtime(what) => maintenance::downtime(&settings, &what).await,
+        Verb::Ack(what) => maintenance::ack(&settings, &what).await,
         Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,
         Verb::Import(what) => import::run(&settings, &what),
         Verb::Explain(what) => explain::run(&settings, what.rule.as_deref()),

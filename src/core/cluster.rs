@@ -148,6 +148,8 @@ pub struct FailoverPolicy {
     pub automatic: bool,
     /// A host further behind than this does not take over; none for no limit.
     pub max_behind: Option<Duration>,
+    /// A second automatic failover within this waits for a person to acknowledge the first; zero never waits.
+    pub min_interval: Duration,
     /// Whether servers may replicate from newer series.
     pub mixed_versions: MixedVersions,
 }
@@ -158,6 +160,7 @@ impl Default for FailoverPolicy {
             unfenced: Unfenced::IfSilentToAll,
             automatic: true,
             max_behind: None,
+            min_interval: Duration::from_secs(3600),
             mixed_versions: MixedVersions::Refuse,
         }
     }

@@ -14,7 +14,8 @@ use crate::core::cluster::HostName;
 use crate::core::evidence::Rung;
 use crate::core::losses::Loss;
 use crate::core::moment::Moment;
-use crate::core::run::{Ending, Happening, Stage};
+use crate::core::run::{Ending, Happening, Outcome, Stage};
+use crate::core::site::Occasion;
 use crate::io::clock;
 use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
@@ -71,10 +72,28 @@ pub enum Entry {
     Step(Happening),
     /// A value was registered that later stages use.
     Value(String, String),
+    /// A step of the site is about to begin, or has ended.
+    Site(SiteRecord),
     /// What the new writer lacks of the one it replaced; behind the end, and once more when it is known exactly.
     Lost(Loss),
     /// The last line of the run itself.
     End(Ending),
+}
+
+/// A step of the site around a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteRecord {
+    /// When it is performed.
+    pub occasion: Occasion,
+    /// Its place among those of its occasion, counted from 0.
+    pub number: usize,
+    /// What it does, in words.
+    pub name: String,
+    /// The hosts it is performed at; none for the box.
+    pub hosts: Vec<HostName>,
+    /// How it ended; none when it is about to begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Outcome>,
 }
 
 /// A journal being written.
@@ -222,7 +241,7 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
             Entry::Value(name, value) => {
                 registered.insert(name, value);
             }
-            Entry::Lost(_) => {}
+            Entry::Lost(_) | Entry::Site(_) => {}
             Entry::End(Ending::Stuck { .. }) => stuck = true,
             Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return Ok(None),
         }
@@ -241,7 +260,6 @@ fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::run::Outcome;
 
     fn opening(run: &str) -> Opening {
         Opening {

@@ -64,7 +64,7 @@ async fn settle(
         hint: String::new(),
     });
     if open.happenings.is_empty() {
-        return close_untouched(performer, &open, standing);
+        return close_untouched(performer, &open, standing).await;
     }
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         Trouble::refused(
@@ -146,6 +146,7 @@ async fn settle(
             .await;
     }
     performer.remember(standing);
+    performer.site_after(&open.opening, &report).await;
     match report.ending {
         Ending::Stuck { because, .. } => {
             Err(
@@ -189,7 +190,7 @@ async fn verdict(performer: &Performer<'_>, open: &OpenRun, run: &Run, facts: &F
 }
 
 /// A run that was cut off before its first step: nothing was touched.
-fn close_untouched(
+async fn close_untouched(
     performer: &Performer<'_>,
     open: &OpenRun,
     standing: &mut Standing,
@@ -216,6 +217,7 @@ fn close_untouched(
     };
     conclude(open, &report, standing);
     performer.remember(standing);
+    performer.site_closed(&open.opening, &report).await;
     Ok(())
 }
 

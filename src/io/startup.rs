@@ -200,7 +200,7 @@ impl Performer<'_> {
 
     /// Whether this may be done in the mode that stands now: a person may do anything, a monitor what its mode allows.
     pub(super) fn may(&self, standing: &Standing, deed: Deed) -> bool {
-        !self.by_itself || standing.mode.allows(deed)
+        !self.by_itself || standing.allows(deed)
     }
 
     /// As [`Performer::may`], for what a monitor tells about when it was not begun.

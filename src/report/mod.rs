@@ -8,3 +8,4 @@ pub mod preflight;
 pub mod readiness;
 pub mod reporter;
 pub mod show;
+pub mod site;

@@ -35,7 +35,7 @@ impl Engine {
     ) {
         self.busy = false;
         self.ask_again_at = now.after(ASK_AGAIN_AFTER);
-        let current = rule::decide(&self.picture());
+        let current = rule::decide(&self.picture(now));
         if self.standing.writer.as_ref() != Some(&suspect) || current != Rule::R06 {
             return;
         }
