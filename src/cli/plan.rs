@@ -62,7 +62,7 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
         }
     };
     let (teller, reporting) = setting::telling(settings, &cluster.name);
-    let performer = setting::performer(&inventory, &fleet, teller, Duration::ZERO);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, Duration::ZERO);
     let outlook = match what.operation {
         Planned::Switchover => Outlook::default(),
         Planned::Failover => {

@@ -234,7 +234,7 @@ pub fn environment(
     set("MMM_ADDRESS", address.unwrap_or_default());
     set(
         "MMM_BY",
-        if situation.by_itself { "monitor" } else { "person" }.to_owned(),
+        if situation.by_itself { "itself" } else { "person" }.to_owned(),
     );
     if let Some(came_out) = came_out {
         set("MMM_OUTCOME", came_out.outcome.to_owned());

@@ -148,6 +148,8 @@ pub struct Performer<'f> {
     pub network: Network,
     /// Whether a monitor acts, which may do no more than its mode allows. A person may.
     pub by_itself: bool,
+    /// After this moment nothing is begun any more.
+    pub begin_by: Option<Instant>,
 }
 
 impl Performer<'_> {
@@ -189,6 +191,7 @@ impl Performer<'_> {
         absent: &[HostName],
     ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
+        self.in_time(request)?;
         let mut standing = self.load_standing(request)?;
         self.permit(&standing, request.deed())?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
@@ -224,10 +227,13 @@ impl Performer<'_> {
             prepared.opening.address = Some(address);
             prepared.address = Some(address);
         }
+        self.in_time(request)?;
         let site = self
             .site_before(request, absent, &standing, &prepared, (&seats, rung))
             .await?;
-        prepared.shells = match self.warm_seats(&seats, rung, request, &facts).await {
+        let warmed = self.warm_seats(&seats, rung, request, &facts).await;
+        let ready = warmed.and_then(|shells| self.in_time(request).map(|()| shells));
+        prepared.shells = match ready {
             Ok(shells) => shells,
             Err(trouble) => return Err(self.site_refused(site, &prepared.opening, trouble).await),
         };
@@ -274,6 +280,22 @@ impl Performer<'_> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// That whoever asked still wants it to begin.
+    fn in_time(&self, request: &Request) -> Result<(), Trouble> {
+        if self.begin_by.is_none_or(|moment| Instant::now() < moment) {
+            return Ok(());
+        }
+        Err(Trouble::refused(
+            Guard::G64,
+            format!(
+                "{} of `{}` was not begun",
+                request.operation(),
+                self.fleet.entry().cluster.name
+            ),
+            "everything before its first step took longer than that",
+        ))
     }
 
     /// Performs a prepared run from where it stands.

@@ -5,6 +5,7 @@ use crate::core::cluster::{HostName, StartMode};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Facts, Guard};
+use crate::core::maintenance;
 use crate::core::mode::{Deed, Mode};
 use crate::core::standing::{Owed, Standing};
 use crate::core::startup::{self, StartRule, Verdict};
@@ -42,6 +43,15 @@ impl Performer<'_> {
         if !standing.mode.allows(Deed::Settle) {
             return Ok(standing);
         }
+        self.take_stock().await
+    }
+
+    /// As a monitor does when it starts: settles what was cut off, makes replaced writers harmless that are back, and
+    /// finds out who the writer is.
+    ///
+    /// # Errors
+    /// When the lock is held elsewhere, or a cut-off run cannot be settled.
+    pub async fn take_stock(&self) -> Result<Standing, Trouble> {
         if let Err(trouble) = self.dir.prepare() {
             self.alarm(&trouble);
         }
@@ -211,9 +221,15 @@ impl Performer<'_> {
         if self.may(standing, deed) {
             return Ok(());
         }
+        let cluster = &self.fleet.entry().cluster.name;
+        if let Some(downtime) = &standing.downtime {
+            let what = format!("nothing was done to `{cluster}`");
+            let because = maintenance::words("the cluster", downtime);
+            return Err(Trouble::refused(Guard::G71, what, because));
+        }
         Err(Trouble::refused(
             Guard::G03,
-            format!("nothing was done to `{}`", self.fleet.entry().cluster.name),
+            format!("nothing was done to `{cluster}`"),
             format!("it has been put into {} mode meanwhile", standing.mode),
         ))
     }

@@ -9,3 +9,4 @@ pub mod readiness;
 pub mod reporter;
 pub mod show;
 pub mod site;
+pub mod sudoers;

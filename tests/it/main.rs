@@ -28,6 +28,7 @@ mod maintenance;
 mod order;
 mod returning;
 mod roles;
+mod scripting;
 mod secrets;
 mod silence;
 mod site;

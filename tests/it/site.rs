@@ -202,7 +202,7 @@ fn a_failover_of_the_monitor_does_not_wait_for_a_step_that_hangs() {
     until(SOON, "the end to be noted", || told(&lab).len() == 1).unwrap();
     let heard = told(&lab);
     assert_eq!(heard[0]["MMM_OPERATION"], "failover");
-    assert_eq!(heard[0]["MMM_BY"], "monitor");
+    assert_eq!(heard[0]["MMM_BY"], "itself");
     assert_eq!(heard[0]["MMM_OUTCOME"], "done");
     assert_eq!(heard[0]["MMM_HOLDER"], "db2");
     assert_eq!(lab.writable_hosts(), ["db2"]);
