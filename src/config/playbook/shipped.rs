@@ -50,6 +50,7 @@ shipped![
     "duties/remove-address.yaml",
     "duties/reopen-writes.yaml",
     "duties/restore-events.yaml",
+    "duties/root-paths.yaml",
     "duties/resume-replication.yaml",
     "duties/server-answers.yaml",
     "duties/server-is-gone.yaml",
