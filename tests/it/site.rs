@@ -175,7 +175,7 @@ fn a_duty_of_the_site_runs_at_its_seat_and_one_that_hangs_is_ended_there() {
     assert!(note.starts_with("switchover-"), "{note}");
     let note = lab.db2().sh("cat /tmp/note-2").unwrap().stdout;
     assert!(note.trim().ends_with(" done"), "{note}");
-    let left = lab.db2().sh("pgrep -f 'sleep 302' || true").unwrap().stdout;
+    let left = lab.db2().sh("pgrep -f 'sleep 30[2]' || true").unwrap().stdout;
     assert_eq!(left.trim(), "", "something of it still runs");
     assert_eq!(lab.writable_hosts(), ["db2"]);
 }
