@@ -181,6 +181,8 @@ impl Verb {
             | Verb::SetActive(_)
             | Verb::SetManual(_)
             | Verb::SetPassive(_)
+            | Verb::Downtime(_)
+            | Verb::Ack(_)
             | Verb::Clear(_)
             | Verb::Import(_) => false,
         }
