@@ -40,7 +40,7 @@
 //!   - [`core::maintenance`] downtimes, and failovers that wait for an acknowledgement
 //!   - [`core::release`] out of service and back in, on a person's word
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
-//!   - [`core::settlement`] what becomes of a run that was cut off
+//!   - [`core::settlement`] what becomes of a run that was cut off · [`core::semi_sync`] do commits wait for replicas
 //!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
 //!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
 //!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values

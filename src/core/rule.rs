@@ -18,6 +18,8 @@ pub enum WriterPicture {
     ReadOnly,
     /// Its check fails, not yet for the trap period.
     Suspect,
+    /// The same, or not even that, and nothing listens at its port any more: it may be proved dead, which need not wait.
+    Closed,
     /// Its check has failed.
     Failed,
 }
@@ -118,17 +120,19 @@ pub enum Rule {
     R14,
     /// The writer is read-only, and the masters are still waited for.
     R15,
-    /// The cluster is in downtime.
+    /// Nothing listens at the writer's port: ask.
     R16,
-    /// The writer failed while it is in downtime.
+    /// The cluster is in downtime.
     R17,
-    /// The writer failed, and the last failover is not acknowledged.
+    /// The writer failed while it is in downtime.
     R18,
+    /// The writer failed, and the last failover is not acknowledged.
+    R19,
 }
 
 impl Rule {
     /// Every rule, in order.
-    pub const ALL: [Rule; 18] = [
+    pub const ALL: [Rule; 19] = [
         Rule::R01,
         Rule::R02,
         Rule::R03,
@@ -147,6 +151,7 @@ impl Rule {
         Rule::R16,
         Rule::R17,
         Rule::R18,
+        Rule::R19,
     ];
 
     /// One sentence, as `show` and `explain` print it.
@@ -173,9 +178,12 @@ impl Rule {
             Rule::R15 => {
                 "the writer answers but refuses writes, and the masters are waited for before it is opened"
             }
-            Rule::R16 => "the cluster is in downtime, so nothing is done to it without a person",
-            Rule::R17 => "the writer has failed its check while it is in downtime, so it keeps its role",
-            Rule::R18 => {
+            Rule::R16 => {
+                "nothing listens at the writer's port any more, so evidence is gathered: proof of its death need not wait for the trap period"
+            }
+            Rule::R17 => "the cluster is in downtime, so nothing is done to it without a person",
+            Rule::R18 => "the writer has failed its check while it is in downtime, so it keeps its role",
+            Rule::R19 => {
                 "the writer has failed its check, and the last failover, not long ago, is not acknowledged"
             }
         }
@@ -184,12 +192,12 @@ impl Rule {
     /// What it asks for.
     pub fn verb(self) -> Verb {
         match self {
-            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 | Rule::R13 | Rule::R16 => Verb::Watch,
+            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 | Rule::R13 | Rule::R17 => Verb::Watch,
             Rule::R09 => Verb::Adopt,
-            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 | Rule::R14 | Rule::R15 | Rule::R17 | Rule::R18 => {
+            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 | Rule::R14 | Rule::R15 | Rule::R18 | Rule::R19 => {
                 Verb::Tend
             }
-            Rule::R06 => Verb::AskEvidence,
+            Rule::R06 | Rule::R16 => Verb::AskEvidence,
             Rule::R08 => Verb::Reopen,
         }
     }
@@ -211,14 +219,14 @@ impl Rule {
             Rule::R14 | Rule::R15 => {
                 "both masters being ONLINE, or one for `start.wait_for_other_master`, or `mmm set-active`"
             }
-            Rule::R16 => "`mmm downtime CLUSTER --end`, or its end",
-            Rule::R17 => {
+            Rule::R17 => "`mmm downtime CLUSTER --end`, or its end",
+            Rule::R18 => {
                 "`mmm downtime HOST --end`, or its end; `mmm failover` replaces the writer all the same"
             }
-            Rule::R18 => {
+            Rule::R19 => {
                 "`mmm ack RUN`, once a person has looked; or `failover.min_interval`, once it has passed"
             }
-            Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R10 => "",
+            Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R10 | Rule::R16 => "",
         }
     }
 }
@@ -240,7 +248,7 @@ pub fn decide(picture: &Picture) -> Rule {
             (Mode::Active | Mode::Manual | Mode::Wait, NetworkPicture::Answers)
                 if picture.restraint == Restraint::Downtime =>
             {
-                Rule::R16
+                Rule::R17
             }
             (Mode::Active | Mode::Manual | Mode::Wait, NetworkPicture::Answers) => about_writer(picture),
         },
@@ -255,19 +263,24 @@ fn about_writer(picture: &Picture) -> Rule {
         (WriterPicture::NotKnown, _) => Rule::R09,
         (WriterPicture::Serving, StandbyPicture::Ready) => Rule::R03,
         (WriterPicture::Serving, StandbyPicture::Missing) => Rule::R04,
-        (WriterPicture::Suspect, _) => Rule::R05,
+        (WriterPicture::Closed, StandbyPicture::Ready)
+            if may(Deed::FailOver) && picture.restraint == Restraint::Free =>
+        {
+            Rule::R16
+        }
+        (WriterPicture::Suspect | WriterPicture::Closed, _) => Rule::R05,
         (WriterPicture::ReadOnly, _) if may(Deed::Reopen) => Rule::R08,
         (WriterPicture::ReadOnly, _) if waits => Rule::R15,
         (WriterPicture::ReadOnly, _) => Rule::R12,
         (WriterPicture::Failed, _)
             if may(Deed::FailOver) && picture.restraint == Restraint::WriterDowntime =>
         {
-            Rule::R17
+            Rule::R18
         }
         (WriterPicture::Failed, StandbyPicture::Ready)
             if may(Deed::FailOver) && picture.restraint == Restraint::Unacknowledged =>
         {
-            Rule::R18
+            Rule::R19
         }
         (WriterPicture::Failed, StandbyPicture::Ready) if may(Deed::FailOver) => Rule::R06,
         (WriterPicture::Failed, StandbyPicture::Missing) if may(Deed::FailOver) => Rule::R07,
@@ -305,6 +318,7 @@ mod tests {
                         WriterPicture::Serving,
                         WriterPicture::ReadOnly,
                         WriterPicture::Suspect,
+                        WriterPicture::Closed,
                         WriterPicture::Failed,
                     ] {
                         for standby in [StandbyPicture::Ready, StandbyPicture::Missing] {

@@ -200,7 +200,7 @@ impl Performer<'_> {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
         if matches!(request, Request::Switchover { .. } | Request::MoveAddress { .. }) {
-            self.believe_the_hosts(&mut standing, &facts);
+            self.believe_the_hosts(&mut standing, &facts).await;
         }
         let reckoning = self.reckon(request, &standing, &facts);
         let (seats, rung) = self.guarded(request, &standing, &facts, &reckoning.outlook)?;

@@ -34,7 +34,7 @@ fn a_cluster_in_downtime_is_left_alone_until_it_ends_by_itself() {
     );
     let began = Instant::now();
     watch.until("the downtime to be shown", |view| {
-        view.rule == "R16" && warns(view, "the cluster is in downtime until") && warns(view, "kernel upgrade")
+        view.rule == "R17" && warns(view, "the cluster is in downtime until") && warns(view, "kernel upgrade")
     });
     lab.db1().kill_mysqld().unwrap();
     watch.until("its death to be noticed", |view| {
@@ -44,11 +44,11 @@ fn a_cluster_in_downtime_is_left_alone_until_it_ends_by_itself() {
     watch.kill();
     let watch = Watch::start_anyhow(&lab);
     watch.until("the monitor to be back", |view| {
-        view.monitored && view.rule == "R16"
+        view.monitored && view.rule == "R17"
     });
     while began.elapsed() < Duration::from_secs(18) {
         let view = show(&lab).unwrap();
-        assert_eq!((writer(&view), view.rule.as_str()), (Some("db1"), "R16"));
+        assert_eq!((writer(&view), view.rule.as_str()), (Some("db1"), "R17"));
         std::thread::sleep(Duration::from_millis(500));
     }
     assert!(lab.writable_hosts().is_empty());
@@ -89,7 +89,7 @@ fn a_host_in_downtime_neither_takes_over_nor_is_replaced() {
     watch.until("it to be known", |view| warns(view, "db1 is in downtime"));
     lab.db1().kill_mysqld().unwrap();
     watch.until("the writer to keep its role", |view| {
-        view.rule == "R17" && writer(view) == Some("db1")
+        view.rule == "R18" && writer(view) == Some("db1")
     });
     assert!(lab.writable_hosts().is_empty());
     mmm(&lab, &["downtime", "db1", "--end"], 0);
@@ -117,9 +117,9 @@ fn a_second_failover_within_the_hour_waits_for_an_acknowledgement() {
     lab.db2().set_restart(Restart::Never).unwrap();
     lab.db2().kill_mysqld().unwrap();
     watch.until("the second failover to wait", |view| {
-        view.rule == "R18" && writer(view) == Some("db2")
+        view.rule == "R19" && writer(view) == Some("db2")
     });
-    watch.until_said("ALARM R18");
+    watch.until_said("ALARM R19");
     assert!(lab.writable_hosts().is_empty());
     let warning = view
         .warnings

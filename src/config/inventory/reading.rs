@@ -8,7 +8,7 @@ use super::settings;
 use super::site;
 use super::tree::Node;
 use crate::core::cluster::{
-    CheckKind, FailBack, HostMode, MixedVersions, Promotion, RoleMode, StartMode, Unfenced,
+    CheckKind, FailBack, HostMode, MixedVersions, OnProof, Promotion, RoleMode, StartMode, Unfenced,
 };
 use crate::core::mode::Mode;
 
@@ -222,6 +222,10 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
                     ("never", Unfenced::Never),
                 ],
             )
+        });
+        wide.on_proof = failover.get("on_proof").and_then(|node| {
+            let words = [("immediate", OnProof::Immediate), ("trap", OnProof::Trap)];
+            r.choice(node, &words)
         });
         wide.max_behind = failover.get("max_behind").and_then(|node| r.duration(node));
         wide.min_interval = failover

@@ -41,12 +41,12 @@ impl Engine {
     pub(super) fn call_for_acknowledgement(&self, now: Moment, effects: &mut Vec<Effect>) {
         let min_interval = self.cluster.failover.min_interval;
         let last = self.standing.unacknowledged(min_interval, now);
-        if let Some(last) = last.filter(|_| self.rule == Rule::R18) {
+        if let Some(last) = last.filter(|_| self.rule == Rule::R19) {
             effects.push(Effect::Tell(Event::Alarm {
                 what: format!(
                     "{}: {}: {}",
-                    Rule::R18,
-                    Rule::R18.sentence(),
+                    Rule::R19,
+                    Rule::R19.sentence(),
                     maintenance::unacknowledged_words(&self.cluster, last)
                 ),
                 hint: format!("look what happened, then `mmm ack {}`", last.run),

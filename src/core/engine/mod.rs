@@ -38,6 +38,8 @@ use crate::core::trouble::Trouble;
 
 /// Pause before evidence about the same writer is gathered again after a refusal.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// The same before the trap period has passed, while nothing listens at the writer's port.
+const PROVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to settle a stuck run whose hosts answer again.
@@ -178,6 +180,7 @@ pub struct Engine {
     /// Whether what is under way has failed already.
     has_failed: bool,
     ask_again_at: Moment,
+    prove_again_at: Moment,
     try_again_at: Moment,
     quarantine_again_at: Moment,
     follow_again_at: Moment,
@@ -223,6 +226,7 @@ impl Engine {
             complaint: None,
             has_failed: false,
             ask_again_at: Moment(0),
+            prove_again_at: Moment(0),
             try_again_at: Moment(0),
             quarantine_again_at: Moment(0),
             follow_again_at: Moment(0),
@@ -429,7 +433,11 @@ impl Engine {
                 }
             }
             Verb::AskEvidence => {
-                if let Some(writer) = self.standing.writer.clone().filter(|_| now >= self.ask_again_at) {
+                let ask_at = match rule {
+                    Rule::R16 => self.prove_again_at,
+                    _ => self.ask_again_at,
+                };
+                if let Some(writer) = self.standing.writer.clone().filter(|_| now >= ask_at) {
                     self.start(Effect::AskEvidence(writer), effects);
                 }
             }

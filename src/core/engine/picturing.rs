@@ -65,6 +65,8 @@ impl Engine {
                 .is_some_and(|mysql| !mysql.is_writable());
         match latch.verdict {
             Verdict::Failed => WriterPicture::Failed,
+            // A server that this monitor has not seen well may just be starting.
+            Verdict::Ok if self.may_be_proved_dead(writer, latch) => WriterPicture::Closed,
             Verdict::Ok | Verdict::Untested if latch.is_failing_now() => WriterPicture::Suspect,
             Verdict::Ok | Verdict::Untested if read_only => WriterPicture::ReadOnly,
             Verdict::Ok | Verdict::Untested => WriterPicture::Serving,

@@ -223,26 +223,26 @@ pub(super) fn warnings(engine: &Engine) -> Vec<Warning> {
 
 /// Rules whose warning says more than the rule.
 fn is_told_below(rule: Rule) -> bool {
-    matches!(rule, Rule::R02 | Rule::R16 | Rule::R17 | Rule::R18)
+    matches!(rule, Rule::R02 | Rule::R17 | Rule::R18 | Rule::R19)
 }
 
 /// What people have arranged, and what that holds back.
 fn arranged(engine: &Engine) -> Vec<(String, String)> {
     let (cluster, standing) = (engine.cluster(), engine.standing());
     let rule = match engine.rule() {
-        rule @ (Rule::R16 | Rule::R17 | Rule::R18) => format!("{rule}: {}: ", rule.sentence()),
+        rule @ (Rule::R17 | Rule::R18 | Rule::R19) => format!("{rule}: {}: ", rule.sentence()),
         _ => String::new(),
     };
     let mut told = Vec::new();
     if let Some(downtime) = &standing.downtime {
         let what = maintenance::words("the cluster", downtime);
         told.push((
-            format!("{}{what}", if engine.rule() == Rule::R16 { &rule } else { "" }),
+            format!("{}{what}", if engine.rule() == Rule::R17 { &rule } else { "" }),
             format!("`mmm downtime {} --end` ends it", cluster.name),
         ));
     }
     for (host, downtime) in &standing.downtimes {
-        let is_held = engine.rule() == Rule::R17 && standing.writer.as_ref() == Some(host);
+        let is_held = engine.rule() == Rule::R18 && standing.writer.as_ref() == Some(host);
         let what = maintenance::words(host.as_str(), downtime);
         told.push((
             format!("{}{what}", if is_held { &rule } else { "" }),
@@ -256,7 +256,7 @@ fn arranged(engine: &Engine) -> Vec<(String, String)> {
     {
         let what = maintenance::unacknowledged_words(cluster, last);
         told.push((
-            format!("{}{what}", if engine.rule() == Rule::R18 { &rule } else { "" }),
+            format!("{}{what}", if engine.rule() == Rule::R19 { &rule } else { "" }),
             format!("look what happened, then `mmm ack {}`", last.run),
         ));
     }
