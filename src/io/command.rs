@@ -123,8 +123,8 @@ pub async fn run(order: Order<'_>) -> Ran {
         let reading = async { tokio::join!(keep(stdout, &mut said), keep(stderr, &mut complained)) };
         let talking = async { tokio::join!(feeding, reading) };
         let mut talking = std::pin::pin!(talking);
+        let mut is_silent = false;
         let waited = timeout_at(deadline, async {
-            let mut is_silent = false;
             loop {
                 tokio::select! {
                     status = group.child.wait() => return status,
@@ -137,7 +137,7 @@ pub async fn run(order: Order<'_>) -> Ran {
             group.over = true;
             let until = (Instant::now() + LAST_WORDS_WITHIN).min(deadline);
             // What it started in the background may go on, and is not listened to.
-            if timeout_at(until, &mut talking).await.is_err() {
+            if !is_silent && timeout_at(until, &mut talking).await.is_err() {
                 tracing::debug!("a command left something behind that holds its output open");
             }
         }
