@@ -12,6 +12,7 @@ use crate::core::maintenance::Downtime;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
+use crate::io::journal::Journal;
 use crate::io::lock::LocalLock;
 use crate::io::socket::{Nudged, nudge};
 use crate::io::standing::StateDir;
@@ -110,13 +111,19 @@ pub async fn ack(settings: &Settings, what: &AckArguments) -> Result<u8, Trouble
     let inventory = setting::inventory(settings)?;
     let clusters = setting::clusters(settings, &inventory, None)?;
     let mut waiting = Vec::new();
+    let mut known = None;
     for entry in clusters {
-        let standing = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name).load()?;
+        let dir = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name);
+        if Journal::of_run(&dir, &what.run).is_ok() {
+            known = Some(entry);
+        }
+        let standing = dir.load()?;
         if let Some(last) = standing.automatic {
             waiting.push((entry, last.run));
         }
     }
-    let Some((entry, _)) = waiting.iter().find(|(_, run)| *run == what.run) else {
+    let meant = waiting.iter().find(|(_, run)| *run == what.run);
+    let Some(entry) = meant.map(|(entry, _)| *entry).or(known) else {
         let runs: Vec<String> = waiting.iter().map(|(_, run)| format!("`{run}`")).collect();
         let because = if runs.is_empty() {
             "no failover waits for that".to_owned()
@@ -139,10 +146,14 @@ pub async fn ack(settings: &Settings, what: &AckArguments) -> Result<u8, Trouble
     .await?;
     let cluster = &entry.cluster.name;
     match settings.output {
-        Output::Text => out(&format!(
+        Output::Text if amended.changed => out(&format!(
             "{cluster}: run {} is acknowledged: another failover by itself need not wait{}",
             what.run,
             setting::about_monitor(amended.nudged)
+        )),
+        Output::Text => out(&format!(
+            "{cluster}: nothing to do: nothing waits for run {}",
+            what.run
         )),
         Output::Json => out(&setting::json(&serde_json::json!({
             "cluster": cluster, "run": what.run, "changed": amended.changed, "monitor": amended.nudged,

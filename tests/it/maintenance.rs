@@ -137,6 +137,7 @@ fn a_second_failover_within_the_hour_waits_for_an_acknowledgement() {
         .to_owned();
     mmm(&lab, &["ack", "failover-of-somebody"], 2);
     mmm(&lab, &["ack", &run], 0);
+    mmm(&lab, &["ack", &run], 0);
     watch.until("db1 to be the writer", |view| writer(view) == Some("db1"));
     assert_eq!(lab.writable_hosts(), ["db1"]);
 }
