@@ -263,10 +263,16 @@ mod tests {
         assert!(why.starts_with("it did not end within 300 ms"), "{why}");
         assert_eq!(ran.last_words, "waiting");
         for pid in std::fs::read_to_string(pids).unwrap().split_whitespace() {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             // One that nobody has waited for yet is dead all the same.
-            let is_dead = stat.is_empty() || stat.contains(") Z ");
-            assert!(is_dead, "{stat}");
+            let is_dead = |stat: String| stat.is_empty() || stat.contains(") Z ");
+            for _ in 0..100 {
+                if is_dead(stat()) {
+                    break;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+            assert!(is_dead(stat()), "{}", stat());
         }
     }
 
