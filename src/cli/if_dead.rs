@@ -90,7 +90,6 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         return Ok(Outcome::Serves(writer));
     }
     nobody_watches(performer).await?;
-    maintenance::automatic_failover(cluster, &standing, clock::now())?;
     let known = standing.writer.clone();
     standing.writer = known.or_else(|| guard::holder_of_writer_address(cluster, &facts));
     let Some(writer) = standing.writer.clone() else {
@@ -125,6 +124,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         )
         .hint("`mmm show` and `mmm checks` say what is wrong with it"));
     };
+    maintenance::automatic_failover(cluster, &standing, clock::now())?;
     let incoming = guard::target(cluster, &standing, &facts, None)?;
     let request = Request::Failover {
         outgoing: Some(writer),
