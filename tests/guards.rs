@@ -58,12 +58,12 @@ fn seen_in(guard: Guard) -> String {
             "unit cli/if_dead::a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it".to_owned()
         }
         Guard::G64 => "lab scripting::a_writer_is_ensured_once_and_left_alone_afterwards".to_owned(),
-        Guard::G70 => "lab site::steps_around_a_switchover".to_owned(),
-        Guard::G71 | Guard::G72 | Guard::G73 => {
+        Guard::G80 => "lab site::steps_around_a_switchover".to_owned(),
+        Guard::G81 | Guard::G82 | Guard::G83 => {
             "unit core/maintenance::nobody_fails_over_by_itself_in_a_downtime_or_twice_without_an_acknowledgement"
                 .to_owned()
         }
-        Guard::G74 => "unit core/site::others_in_the_seats_stop_a_run".to_owned(),
+        Guard::G84 => "unit core/site::others_in_the_seats_stop_a_run".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
     }
 }

@@ -69,7 +69,7 @@ impl Barred {
             Barred::Filters(_) => Guard::G29,
             Barred::Version(_) => Guard::G30,
             Barred::Behind { .. } => Guard::G31,
-            Barred::Downtime(_) => Guard::G72,
+            Barred::Downtime(_) => Guard::G82,
             Barred::NeverPromoted => Guard::G32,
             Barred::State(_) => Guard::G33,
         }

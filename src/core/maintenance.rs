@@ -109,7 +109,7 @@ pub fn automatic_failover(cluster: &Cluster, standing: &Standing, now: Moment) -
     match standing.restraint(cluster.failover.min_interval, now) {
         Restraint::Free => Ok(()),
         Restraint::Downtime => refuse(
-            Guard::G71,
+            Guard::G81,
             standing
                 .downtime
                 .as_ref()
@@ -120,16 +120,16 @@ pub fn automatic_failover(cluster: &Cluster, standing: &Standing, now: Moment) -
             let writer = standing.writer.as_ref();
             let downtime = writer.and_then(|writer| standing.downtimes.get(writer).map(|of| (writer, of)));
             let because = downtime.map(|(writer, downtime)| words(&format!("`{writer}`"), downtime));
-            let refused = refuse(Guard::G72, because.unwrap_or_default());
+            let refused = refuse(Guard::G82, because.unwrap_or_default());
             refused.map_err(|trouble: Trouble| match writer {
-                Some(writer) => trouble.hint(Guard::G72.lifted_for(writer)),
+                Some(writer) => trouble.hint(Guard::G82.lifted_for(writer)),
                 None => trouble,
             })
         }
         Restraint::Unacknowledged => {
             let last = standing.unacknowledged(cluster.failover.min_interval, now);
             let refused = refuse(
-                Guard::G73,
+                Guard::G83,
                 last.map(|last| unacknowledged_words(cluster, last))
                     .unwrap_or_default(),
             );
@@ -263,12 +263,12 @@ mod tests {
             run: "failover-1".into(),
             at: Moment(1_000),
         });
-        assert_eq!(guard(&held, 3_600_999), Some(Guard::G73));
+        assert_eq!(guard(&held, 3_600_999), Some(Guard::G83));
         assert_eq!(guard(&held, 3_601_000), None);
         held.downtimes.insert("db1".into(), downtime(5_000));
-        assert_eq!(guard(&held, 2_000), Some(Guard::G72));
+        assert_eq!(guard(&held, 2_000), Some(Guard::G82));
         held.downtime = Some(downtime(5_000));
-        assert_eq!(guard(&held, 2_000), Some(Guard::G71));
+        assert_eq!(guard(&held, 2_000), Some(Guard::G81));
         let mut never = cluster.clone();
         never.failover.min_interval = Duration::ZERO;
         held.expire(Moment(6_000));

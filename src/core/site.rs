@@ -202,7 +202,7 @@ pub fn same_parts(what: &str, before: &Seats, now: &Seats) -> Result<(), Trouble
         name(&now.incoming),
         name(&now.donor)
     );
-    Err(Trouble::refused(Guard::G74, what, because))
+    Err(Trouble::refused(Guard::G84, what, because))
 }
 
 /// What a site step finds in its environment. No secret is among it.
@@ -320,7 +320,7 @@ mod tests {
         assert!(same_parts("it", &before, &now).is_ok());
         now.donor = Some("db3".into());
         let refused = same_parts("it", &before, &now).unwrap_err();
-        assert_eq!(refused.guard, Some(Guard::G74));
+        assert_eq!(refused.guard, Some(Guard::G84));
         assert!(refused.because.contains("db1 → db2, and db3"), "{refused}");
     }
 

@@ -237,7 +237,7 @@ impl Performer<'_> {
         if let Some(downtime) = &standing.downtime {
             let what = format!("nothing was done to `{cluster}`");
             let because = maintenance::words("the cluster", downtime);
-            return Err(Trouble::refused(Guard::G71, what, because));
+            return Err(Trouble::refused(Guard::G81, what, because));
         }
         Err(Trouble::refused(
             Guard::G03,

@@ -75,7 +75,7 @@ fn a_host_in_downtime_neither_takes_over_nor_is_replaced() {
     // Not by a person's mistake either.
     let refused = mmm(&lab, &["switchover", "--to", "db2"], 4);
     assert!(
-        refused.stderr.contains("G72") && refused.stderr.contains("mmm downtime db2 --end"),
+        refused.stderr.contains("G82") && refused.stderr.contains("mmm downtime db2 --end"),
         "{}",
         refused.stderr
     );

@@ -99,12 +99,12 @@ fn steps_around_a_switchover() {
         );
     }
 
-    // One that fails stops it: refused (G70), nothing touched, and whoever began is told that it came to nothing.
+    // One that fails stops it: refused (G80), nothing touched, and whoever began is told that it came to nothing.
     forget(&lab);
     lab.box_().write("/var/tmp/stop", "").unwrap();
     let refused = mmm(&lab, &["switchover", "--to", "db1"], 4);
     assert!(
-        refused.stderr.contains("G70") && refused.stderr.contains("no way"),
+        refused.stderr.contains("G80") && refused.stderr.contains("no way"),
         "{}",
         refused.stderr
     );

@@ -161,15 +161,15 @@ guards! {
         => "allow more time; `mmm check` says which host is slow to answer";
 
     // What people have arranged.
-    G70 "a step of the site before the operation failed, and it was to stop it"
+    G80 "a step of the site before the operation failed, and it was to stop it"
         => "mend what the step does, or `on_failure: go_on` for it in the inventory";
-    G71 "the cluster is in downtime, so nothing is done to it without a person"
+    G81 "the cluster is in downtime, so nothing is done to it without a person"
         => "`mmm downtime CLUSTER --end` ends it; a person's own commands are not held back";
-    G72 "the host is in downtime, so it neither takes over nor is replaced without a person"
+    G82 "the host is in downtime, so it neither takes over nor is replaced without a person"
         => "`mmm downtime HOST --end` ends it";
-    G73 "another failover took place by itself not long ago, and nobody has acknowledged it"
+    G83 "another failover took place by itself not long ago, and nobody has acknowledged it"
         => "look what happened, then `mmm ack RUN`; `failover.min_interval` in the inventory says how long that counts";
-    G74 "what the hosts show has changed while the steps of the site ran"
+    G84 "what the hosts show has changed while the steps of the site ran"
         => "try again";
 }
 

@@ -59,7 +59,7 @@ impl Performer<'_> {
             Decision::Refuse if !is_automatic => return Ok(()),
             Decision::Leave => Guard::G12,
             Decision::Refuse => Guard::G11,
-            Decision::Replace(_) => Guard::G74,
+            Decision::Replace(_) => Guard::G84,
         };
         let because = format!("{suspect}: {rule}: {}", rule.sentence());
         Err(Trouble::refused(guard, what, because))

@@ -86,7 +86,7 @@ impl Performer<'_> {
                     self.fleet.entry().cluster.name
                 );
                 let trouble = Trouble::refused(
-                    Guard::G70,
+                    Guard::G80,
                     what,
                     format!("the site's step `{}`: {why}", step.name),
                 );
