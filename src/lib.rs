@@ -36,6 +36,8 @@
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
 //!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over
 //!   - [`core::readiness`] would a failover work now · [`core::losses`] what it would lose, and what it has lost
+//!   - [`core::site`] the site's own steps around an operation · [`core::notice`] who is told of what
+//!   - [`core::maintenance`] downtimes, and failovers that wait for an acknowledgement
 //!   - [`core::release`] out of service and back in, on a person's word
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
 //!   - [`core::settlement`] what becomes of a run that was cut off · [`core::history`] how a run went
@@ -54,6 +56,7 @@
 //!   - [`io::surplus`] what only a replaced writer has: saved, and discarded on a person's word
 //!   - [`io::release`] a host out of service and back in
 //!   - [`io::catching_up`] lets a host catch up before a forced move · [`io::doubles`] asks who else answers for an address
+//!   - [`io::command`] a command of the site on this box · [`io::notify`] those that tell people
 //!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands · [`io::watch_sign`] shows that it watches
 //!   - [`io::standing`], [`io::journal`], [`io::lock`], [`io::hold`] what is kept on disk, and who may act
 //! - [`report`] events into words, JSON and progress bars · [`cli`] one file a verb.

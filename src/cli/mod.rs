@@ -11,6 +11,7 @@ mod history;
 mod if_dead;
 mod import;
 mod known;
+mod maintenance;
 mod mode;
 mod monitor;
 mod move_role;
@@ -164,6 +165,8 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             .await
         }
         Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
+        Verb::Downtime(what) => maintenance::downtime(&settings, &what).await,
+        Verb::Ack(what) => maintenance::ack(&settings, &what).await,
         Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,
         Verb::Resume(which) => resume::run(&settings, &which.run, Wish::GoOn).await,
         Verb::Undo(which) => resume::run(&settings, &which.run, Wish::TakeBack).await,

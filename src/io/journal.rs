@@ -17,6 +17,7 @@ use crate::core::losses::Loss;
 use crate::core::moment::Moment;
 use crate::core::playbook::Section;
 use crate::core::run::{Ending, Happening, Outcome, REFUSES_WRITES, Settled, Stage};
+use crate::core::site::Occasion;
 use crate::io::clock;
 use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
@@ -73,10 +74,28 @@ pub enum Entry {
     Step(Happening),
     /// A value was registered that later stages use.
     Value(String, String),
+    /// A step of the site is about to begin, or has ended.
+    Site(SiteRecord),
     /// What the new writer lacks of the one it replaced; behind the end, and once more when it is known exactly.
     Lost(Loss),
     /// The last line of the run itself.
     End(Ending),
+}
+
+/// A step of the site around a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteRecord {
+    /// When it is performed.
+    pub occasion: Occasion,
+    /// Its place among those of its occasion, counted from 0.
+    pub number: usize,
+    /// What it does, in words.
+    pub name: String,
+    /// The hosts it is performed at; none for the box.
+    pub hosts: Vec<HostName>,
+    /// How it ended; none when it is about to begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Outcome>,
 }
 
 /// A journal being written.
@@ -243,7 +262,7 @@ impl Found {
                 Entry::Step(happening) => Mark::Step(happening.clone()),
                 Entry::Lost(loss) => Mark::Lost(loss.clone()),
                 Entry::End(ending) => Mark::End(ending.clone()),
-                Entry::Open(_) | Entry::Shell(..) | Entry::Value(..) => return None,
+                Entry::Open(_) | Entry::Shell(..) | Entry::Value(..) | Entry::Site(_) => return None,
             };
             Some((line.at, mark))
         });
@@ -283,7 +302,7 @@ impl Found {
                 Entry::Value(name, value) => {
                     open.registered.insert(name, value);
                 }
-                Entry::Open(_) | Entry::Lost(_) => {}
+                Entry::Open(_) | Entry::Lost(_) | Entry::Site(_) => {}
                 Entry::End(Ending::Stuck { .. }) => open.stuck = true,
                 Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return None,
             }

@@ -3,6 +3,7 @@
 mod beginning;
 pub mod catching_up;
 pub mod clock;
+pub mod command;
 pub mod conductor;
 pub mod context;
 pub mod doubles;
@@ -17,6 +18,7 @@ pub mod mmm_files;
 pub mod monitor;
 pub mod mysql;
 pub mod network;
+pub mod notify;
 pub mod operation;
 pub mod ping;
 pub mod preflight;

@@ -78,7 +78,7 @@ pub(super) async fn settle(
         });
     }
     if open.happenings.is_empty() && wish != Wish::GoOn {
-        return close_untouched(performer, &open, standing);
+        return close_untouched(performer, &open, standing).await;
     }
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         Trouble::refused(
@@ -161,6 +161,7 @@ pub(super) async fn settle(
             .await;
     }
     performer.remember(standing);
+    performer.site_after(&open.opening, &report).await;
     match (&report.ending, wish) {
         (Ending::Stuck { because, .. }, Wish::Settle) => Err(stuck(&name, because.clone())),
         _ => Ok(Settlement::Ended(report)),
@@ -294,7 +295,7 @@ async fn verdict(
 }
 
 /// A run that was cut off before its first step: nothing was touched.
-fn close_untouched(
+async fn close_untouched(
     performer: &Performer<'_>,
     open: &OpenRun,
     standing: &mut Standing,
@@ -322,6 +323,7 @@ fn close_untouched(
     };
     conclude(open, &report, standing);
     performer.remember(standing);
+    performer.site_closed(&open.opening, &report).await;
     Ok(Settlement::Closed(Some(because)))
 }
 

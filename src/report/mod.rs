@@ -9,4 +9,5 @@ pub mod preflight;
 pub mod readiness;
 pub mod reporter;
 pub mod show;
+pub mod site;
 pub mod sudoers;

@@ -169,6 +169,17 @@ guards! {
         => "`mmm show` says who is the writer";
     G73 "something has happened since that the run does not reckon with"
         => "`mmm undo RUN` takes it back, then begin anew";
+    // What people have arranged.
+    G80 "a step of the site before the operation failed, and it was to stop it"
+        => "mend what the step does, or `on_failure: go_on` for it in the inventory";
+    G81 "the cluster is in downtime, so nothing is done to it without a person"
+        => "`mmm downtime CLUSTER --end` ends it; a person's own commands are not held back";
+    G82 "the host is in downtime, so it neither takes over nor is replaced without a person"
+        => "`mmm downtime HOST --end` ends it";
+    G83 "another failover took place by itself not long ago, and nobody has acknowledged it"
+        => "look what happened, then `mmm ack RUN`; `failover.min_interval` in the inventory says how long that counts";
+    G84 "what the hosts show has changed while the steps of the site ran"
+        => "try again";
 }
 
 impl Guard {
