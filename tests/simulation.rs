@@ -324,7 +324,7 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
     };
     let wish = world.model.borrow_mut().dice.roll(3);
     let wish = [Wish::Settle, Wish::GoOn, Wish::TakeBack][usize::from(wish)];
-    world.tell_story(format!("settles: {sights:?} next {:?}, wanted {wish:?}", run.next()));
+    world.tell_story(format!("{wish:?}: {sights:?} next {:?}", run.next()));
     let cut = |wish| CutOff {
         run: &run,
         wish,
