@@ -92,6 +92,7 @@ fn mysql(server: Server) {
         }
     }
     refused_as_well(lab.db1(), tagged);
+    lab.db1().sql("CREATE DATABASE numbers").unwrap();
     let executed = lab.db1().value("SELECT @@global.gtid_executed").unwrap();
     let set: MysqlSet = executed.parse().unwrap();
     assert!(!set.is_empty());
