@@ -165,6 +165,7 @@ impl Verb {
             | Verb::Plan(_)
             | Verb::Ping
             | Verb::Mode(_)
+            | Verb::History(_)
             | Verb::Explain(_) => true,
             Verb::Switchover(_)
             | Verb::Failover(_)
@@ -179,6 +180,8 @@ impl Verb {
             | Verb::SetManual(_)
             | Verb::SetPassive(_)
             | Verb::Clear(_)
+            | Verb::Resume(_)
+            | Verb::Undo(_)
             | Verb::Import(_) => false,
         }
     }

@@ -255,7 +255,7 @@ impl History {
             }
             Happening::Looked(stage, Settled::Happened) if opens(*stage) => self.take_writes_again(at),
             Happening::Resumed => self.resumed.push(at),
-            Happening::Overdue(..) | Happening::Looked(..) | Happening::Cleared => {}
+            Happening::Overdue(..) | Happening::Looked(..) | Happening::Cleared | Happening::GivenUp => {}
         }
     }
 
