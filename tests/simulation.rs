@@ -322,10 +322,9 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
         };
         hosts.map(see).into_iter().collect::<BTreeMap<_, _>>()
     };
-    world.tell_story(format!("settles: {sights:?} next {:?}", run.next()));
     let wish = world.model.borrow_mut().dice.roll(3);
     let wish = [Wish::Settle, Wish::GoOn, Wish::TakeBack][usize::from(wish)];
-    world.tell_story(format!("wanted: {wish:?}"));
+    world.tell_story(format!("{wish:?}: {sights:?} next {:?}", run.next()));
     let cut = |wish| CutOff {
         run: &run,
         wish,

@@ -321,6 +321,7 @@ impl Axis {
     /// The axis of a run.
     pub fn of(history: &History) -> Axis {
         let mut moments = vec![history.began, history.until];
+        moments.extend(&history.resumed);
         for span in &history.spans {
             moments.push(span.began);
             moments.extend(span.ended);

@@ -317,14 +317,13 @@ impl<H: Hands> Conduct<'_, H> {
     /// What a duty that changes something notes first is what it found before it changed it; done again after the run was
     /// resumed, it would find its own work.
     fn register(&mut self, number: usize, reports: &[(HostName, DutyReport)]) {
-        if self.run.was_begun_before(number) {
-            return;
-        }
-        for (_, report) in reports {
-            for (name, value) in &report.registered {
-                self.registered.insert(name.clone(), value.clone());
-                self.hands.note(Entry::Value(name.clone(), value.clone()));
+        let was_begun_before = self.run.was_begun_before(number);
+        for (name, value) in reports.iter().flat_map(|(_, report)| &report.registered) {
+            if was_begun_before && self.registered.contains_key(name) {
+                continue;
             }
+            self.registered.insert(name.clone(), value.clone());
+            self.hands.note(Entry::Value(name.clone(), value.clone()));
         }
     }
 

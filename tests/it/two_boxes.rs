@@ -195,8 +195,12 @@ fn a_second_box_fails_over_from_cron_once_the_first_is_gone_and_not_before() {
         let refused = comes_by();
         assert!(refused.code == 4 && refused.stderr.contains("G62"), "{refused:?}");
         assert_ne!(lab.writable_hosts(), ["db2"], "the first box's manual mode holds");
-        load.until_acknowledged("db1", 3, ACTS_WITHIN).unwrap();
+        until(ACTS_WITHIN, "the server of db1 to be back", || {
+            lab.db1().value("SELECT 1").is_ok()
+        })
+        .unwrap();
         mmm(&lab, &["set-active"], 0);
+        load.until_acknowledged("db1", 3, ACTS_WITHIN).unwrap();
         watch.until("all to be well", |view| {
             view.rule == "R03" && view.warnings.is_empty()
         });
