@@ -7,15 +7,16 @@ use tokio::time::{Instant, sleep};
 
 use super::args::{FailoverArguments, Settings};
 use super::setting;
-use crate::core::cluster::{Cluster, HostName};
+use crate::core::cluster::{Cluster, HostName, OnProof};
 use crate::core::event::Event;
-use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
+use crate::core::evidence::{self, Decision, Rung};
 use crate::core::guard::{self, Facts, Guard};
+use crate::core::maintenance;
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::operation::{Performed, Performer, Request};
-use crate::io::{inquest, journal, monitor, watch_sign};
+use crate::io::{clock, inquest, journal, monitor, watch_sign};
 use crate::report::reporter::{Output, out};
 
 /// How long another operation is waited for.
@@ -123,6 +124,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         )
         .hint("`mmm show` and `mmm checks` say what is wrong with it"));
     };
+    maintenance::automatic_failover(cluster, &standing, clock::now())?;
     let incoming = guard::target(cluster, &standing, &facts, None)?;
     let request = Request::Failover {
         outgoing: Some(writer),
@@ -131,6 +133,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         events: None,
         seen: None,
         allow_loss: false,
+        automatic: true,
     };
     performer.perform(&request).await.map(Outcome::Replaced)
 }
@@ -206,7 +209,8 @@ async fn watch(performer: &Performer<'_>, writer: &HostName) -> Result<Option<Ru
                 sentence: rule.sentence().to_owned(),
             });
         }
-        match next(rule, decision, began.elapsed(), trap) {
+        let is_proved = found.is_proof() && cluster.failover.on_proof == OnProof::Immediate;
+        match next(decision, is_proved || began.elapsed() >= trap) {
             Next::Leave => return Ok(None),
             Next::Replace(rung) => return Ok(Some(rung)),
             Next::Wait => sleep(LOOK_AGAIN_AFTER).await,
@@ -231,12 +235,12 @@ enum Next {
     Refuse,
 }
 
-/// Proof is acted on at once; everything else must last as long as a monitor would wait.
-fn next(rule: EvidenceRule, decision: Decision, lasted: Duration, trap: Duration) -> Next {
+/// Proof is acted on at once, where the inventory wants that; everything else must last as long as a monitor would wait.
+fn next(decision: Decision, is_due: bool) -> Next {
     match decision {
         Decision::Leave => Next::Leave,
-        Decision::Replace(rung) if rule == EvidenceRule::R23 || lasted >= trap => Next::Replace(rung),
-        Decision::Refuse if lasted >= trap => Next::Refuse,
+        Decision::Replace(rung) if is_due => Next::Replace(rung),
+        Decision::Refuse if is_due => Next::Refuse,
         Decision::Replace(_) | Decision::Refuse => Next::Wait,
     }
 }
@@ -247,18 +251,14 @@ mod tests {
     use crate::core::samples;
 
     #[test]
-    fn proof_is_acted_on_at_once_and_silence_only_when_it_lasts() {
-        let trap = Duration::from_secs(10);
-        let after = |rule, decision, s| next(rule, decision, Duration::from_secs(s), trap);
-        let demote = Decision::Replace(Rung::Demote);
-        assert_eq!(after(EvidenceRule::R23, demote, 0), Next::Replace(Rung::Demote));
-        assert_eq!(after(EvidenceRule::R24, demote, 9), Next::Wait);
-        assert_eq!(after(EvidenceRule::R24, demote, 10), Next::Replace(Rung::Demote));
-        let silence = Decision::Replace(Rung::Silence);
-        assert_eq!(after(EvidenceRule::R30, silence, 9), Next::Wait);
-        assert_eq!(after(EvidenceRule::R27, Decision::Refuse, 3), Next::Wait);
-        assert_eq!(after(EvidenceRule::R27, Decision::Refuse, 11), Next::Refuse);
-        assert_eq!(after(EvidenceRule::R21, Decision::Leave, 11), Next::Leave);
+    fn nothing_is_replaced_or_refused_before_it_is_due_and_a_living_writer_never() {
+        for rung in [Rung::Demote, Rung::Fence, Rung::Silence] {
+            assert_eq!(next(Decision::Replace(rung), false), Next::Wait);
+            assert_eq!(next(Decision::Replace(rung), true), Next::Replace(rung));
+        }
+        assert_eq!(next(Decision::Refuse, false), Next::Wait);
+        assert_eq!(next(Decision::Refuse, true), Next::Refuse);
+        assert_eq!(next(Decision::Leave, true), Next::Leave);
     }
 
     #[test]

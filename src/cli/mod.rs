@@ -7,15 +7,18 @@ mod ensure_writer;
 mod explain;
 mod failover;
 mod grants;
+mod history;
 mod if_dead;
 mod import;
 mod known;
+mod maintenance;
 mod mode;
 mod monitor;
 mod move_role;
 mod plan;
 mod readiness;
 mod rejoin;
+mod resume;
 mod set_ip;
 mod set_offline;
 mod set_online;
@@ -30,6 +33,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::core::settlement::Wish;
 use crate::core::trouble::{Kind, Trouble};
 use crate::report::reporter::{Output, out, talk};
 use args::{Arguments, Verb};
@@ -99,6 +103,12 @@ async fn perform_in_time(arguments: Arguments) -> Result<u8, Trouble> {
 /// Performs the verb; the answer is the exit code.
 async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
     let settings = arguments.settings;
+    if matches!(
+        arguments.verb,
+        Verb::Check(_) | Verb::Checks(_) | Verb::Plan(_) | Verb::Mode(_)
+    ) {
+        resume::name_open_runs(&settings);
+    }
     match arguments.verb {
         Verb::Validate => validate::run(&settings).await,
         Verb::Check(what) if what.readiness => {
@@ -155,7 +165,12 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             .await
         }
         Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
+        Verb::Downtime(what) => maintenance::downtime(&settings, &what).await,
+        Verb::Ack(what) => maintenance::ack(&settings, &what).await,
         Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,
+        Verb::Resume(which) => resume::run(&settings, &which.run, Wish::GoOn).await,
+        Verb::Undo(which) => resume::run(&settings, &which.run, Wish::TakeBack).await,
+        Verb::History(what) => history::run(&settings, &what),
         Verb::Import(what) => import::run(&settings, &what),
         Verb::Explain(what) => explain::run(&settings, what.rule.as_deref()),
     }

@@ -23,6 +23,7 @@ use crate::io::fleet::Fleet;
 use crate::io::journal::Opening;
 use crate::io::operation::Prepared;
 use crate::io::standing::StateDir;
+use crate::report;
 use crate::report::reporter::{Output, out};
 
 /// Prints the plan; 4 when the guards would refuse it now.
@@ -103,12 +104,20 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     let operation = performer.operation(name)?;
     let prepared = performer.prepare(operation, &seats, rung, &facts, standing.events, what.allow_loss)?;
     let scripts = render(&fleet, &prepared).await?;
+    let site = &entry.site;
     drop(performer);
     setting::all_told(reporting).await;
     match settings.output {
-        Output::Text => out(&text(&prepared, &scripts, &notes, refusal.as_ref())),
+        Output::Text => {
+            let planned = text(&prepared, &scripts, &notes, refusal.as_ref());
+            out(&format!(
+                "{planned}{}",
+                report::site::planned(site, &prepared.opening.operation)
+            ));
+        }
         Output::Json => {
             let mut told = as_json(&prepared, &scripts, refusal.as_ref());
+            told["site_steps"] = report::site::as_json(site, &prepared.opening.operation);
             told["transactions"] = json!({ "outlook": outlook, "sentences": notes });
             out(&setting::json(&told));
         }
@@ -144,6 +153,7 @@ async fn render(fleet: &Fleet, prepared: &Prepared) -> Result<Vec<Option<Script>
             registered: Some(&registered),
             with: Some(&stage.with),
             gtid: prepared.gtid,
+            environment: None,
             old: None,
         };
         scripts.push(Some(fleet.ready(host, &stage.duty, &errand, stage.within).await?));

@@ -350,6 +350,7 @@ async fn carry_out(
                 events,
                 seen,
                 allow_loss: false,
+                automatic: true,
             })
             .await
             .map(drop)

@@ -2,10 +2,12 @@
 
 pub mod daemon;
 pub mod grants;
+pub mod history;
 pub mod line;
 pub mod log;
 pub mod preflight;
 pub mod readiness;
 pub mod reporter;
 pub mod show;
+pub mod site;
 pub mod sudoers;
