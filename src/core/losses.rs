@@ -440,7 +440,8 @@ fn more(mysql: &MysqlFacts, taking: &MysqlFacts, reach: &History) -> Option<Surp
     // Of a channel that goes by file and position MariaDB does not tell the GTIDs that it has received.
     let goes_by_files =
         |channel: &ReplicationFacts| channel.using_gtid == UsingGtid::No && !tells_received(channel);
-    if !matches!(reach, History::Files { .. }) && !(goes_by_files(theirs) && goes_by_files(ours)) {
+    let is_told_by_files = goes_by_files(theirs) && goes_by_files(ours);
+    if !is_told_by_files && !matches!(reach, History::Files { .. }) {
         return None;
     }
     let same = theirs.source_server_id.is_some() && theirs.source_server_id == ours.source_server_id;

@@ -49,6 +49,7 @@ const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
 /// What the engine is told.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "inputs are few, and none is kept")]
 pub enum Input {
     /// A probe returned.
     Checked {
