@@ -57,6 +57,7 @@ fn seen_in(guard: Guard) -> String {
         Guard::G63 => {
             "unit cli/if_dead::a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it".to_owned()
         }
+        Guard::G65 => "unit cli/setting::only_yes_is_yes".to_owned(),
         Guard::G64 => "lab scripting::a_writer_is_ensured_once_and_left_alone_afterwards".to_owned(),
         Guard::G70 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),
         Guard::G71 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),

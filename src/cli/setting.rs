@@ -11,6 +11,7 @@ use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::core::cluster::HostName;
+use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
 use crate::core::run::Ending;
 use crate::core::site::SiteAct;
@@ -283,14 +284,21 @@ pub fn confirm(settings: &Settings, what: &str) -> Result<(), Trouble> {
     }
     talk(&format!("{what}. Type `yes` to go on:"));
     let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == "yes" {
+    if let Err(error) = std::io::stdin().read_line(&mut answer) {
+        talk(&format!("no answer could be read: {error}"));
+    }
+    is_yes(&answer)
+}
+
+fn is_yes(answer: &str) -> Result<(), Trouble> {
+    if answer.trim() == "yes" {
         return Ok(());
     }
-    Err(
-        Trouble::new(Kind::Refused, "nothing was done", "the answer was not `yes`")
-            .hint("`--yes` asks nothing"),
-    )
+    Err(Trouble::refused(
+        Guard::G65,
+        "nothing was done",
+        "the answer was not `yes`",
+    ))
 }
 
 /// A value as one line of JSON.
@@ -304,5 +312,18 @@ pub fn count(number: usize, noun: &str) -> String {
         format!("1 {noun}")
     } else {
         format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        is_yes("yes\n").unwrap();
+        for answer in ["", "y\n", "no\n", "YES\n"] {
+            assert_eq!(is_yes(answer).unwrap_err().guard, Some(Guard::G65));
+        }
     }
 }

@@ -159,6 +159,8 @@ guards! {
         => "once you are sure that none of the others takes writes, `mmm failover --to HOST` opens it";
     G64 "the time given with `--timeout` ran out before anything was touched"
         => "allow more time; `mmm check` says which host is slow to answer";
+    G65 "the person who was asked before something that cannot be had back did not say `yes`"
+        => "`--yes` asks nothing";
 
     // Runs that were cut off, or got stuck.
     G70 "the run has come to its end"
