@@ -232,7 +232,7 @@ const CHANGES: &[(&str, &str)] = &[
         "ADMIN_OFFLINE -> AWAITING_RECOVERY: H02",
         "states-admin-offline-and-back",
     ),
-    ("ONLINE -> HARD_OFFLINE: H05", "failover-dead-server"),
+    ("ONLINE -> HARD_OFFLINE: H05", "proof-waits-for-the-trap-period"),
     (
         "ONLINE -> REPLICATION_FAIL: H13",
         "roles-readers-leave-a-broken-replica",
