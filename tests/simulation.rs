@@ -272,9 +272,8 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     context.set("replication", serde_json::json!({ "gtid": gtid }));
     context.set("switchover", serde_json::json!({ "read_lock": true }));
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
-    context
-        .set("donor", rung.map_or("", |_| "db3"))
-        .set("allow_loss", "no");
+    context.set("allow_loss", "no").set("semi_sync", "yes");
+    context.set("donor", rung.map_or("", |_| "db3"));
     let keep = |step: &mmm::core::playbook::OperationStep| {
         step.when
             .as_deref()
