@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lab::Lab;
 use lab::wait::until;
+use lab::{Lab, Restart};
 
 use super::cluster::{SOON, cluster_with, mmm};
 use super::watch::{ACTS_WITHIN, Watch, host};
@@ -199,7 +199,7 @@ fn a_duty_of_the_site_runs_at_its_seat_and_one_that_hangs_is_ended_there() {
     };
     duty(
         "leave-note",
-        "duty: leave-note\nsays: leave a note on {{ host.name }}\nneeds: [with]\nundo: nothing\nwithin: 3s\nsteps:\n  - name: Leave it\n    run: echo \"$MMM_RUN $MMM_OUTCOME\" >{{ with.file }}\n",
+        "duty: leave-note\nsays: leave a note on {{ host.name }}\nundo: nothing\nwithin: 3s\nsteps:\n  - name: Leave it\n    run: echo \"$MMM_RUN $MMM_OUTCOME\" >{{ with.file }}\n",
     );
     duty(
         "hang-there",
@@ -315,6 +315,7 @@ fn the_examples_tell_people_and_nobody_twice() {
     mmm(&lab, &["set-active"], 0);
     // A command's own run is told by it, and not once more by the monitor that sees another writer.
     mmm(&lab, &["switchover", "--to", "db2"], 0);
+    lab.db2().set_restart(Restart::Never).unwrap();
     lab.db2().kill_mysqld().unwrap();
     watch.until("db1 to be the writer", |view| {
         view.writer
