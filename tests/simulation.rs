@@ -274,7 +274,8 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
     context
         .set("donor", rung.map_or("", |_| "db3"))
-        .set("allow_loss", "no");
+        .set("allow_loss", "no")
+        .set("semi_sync", "yes");
     let keep = |step: &mmm::core::playbook::OperationStep| {
         step.when
             .as_deref()
