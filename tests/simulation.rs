@@ -279,22 +279,17 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
             .as_deref()
             .is_none_or(|when| template::holds(when, &context).unwrap())
     };
+    let played = &PLAYBOOK.operations[operation];
     Opening {
         run: "simulated".to_owned(),
         operation: operation.to_owned(),
         outgoing: seats.outgoing.clone(),
         incoming: seats.incoming.clone(),
         rung,
+        automatic: false,
         address: None,
         write_refused_max: None,
-        stages: plan::stages(
-            &PLAYBOOK,
-            &PLAYBOOK.operations[operation],
-            &seats,
-            rung,
-            None,
-            keep,
-        ),
+        stages: plan::stages(&PLAYBOOK, played, &seats, rung, None, keep),
     }
 }
 
