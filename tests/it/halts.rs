@@ -114,7 +114,7 @@ impl Fault {
         match self {
             Fault::Fails => "false",
             Fault::TakesTooLong => "sleep 100",
-            Fault::LosesItsConnection => "kill -9 $PPID; sleep 100",
+            Fault::LosesItsConnection => "kill -9 $PPID; sleep 20",
         }
     }
 }
