@@ -492,3 +492,12 @@ fn a_world_without_faults_hands_over() {
         BTreeSet::from([HostName::from(INCOMING)])
     );
 }
+
+/// A run that was resumed where it had only begun to refuse writes, and was cut off a second time, is not overtaken.
+#[test]
+fn what_was_only_begun_has_refused_nothing() {
+    let dice = vec![
+        0, 0, 0, 0, 0, 0, 0, 185, 0, 0, 0, 190, 0, 0, 0, 0, 183, 0, 0, 0, 0, 43,
+    ];
+    keeps_the_laws("switchover", None, false, dice);
+}
