@@ -54,6 +54,10 @@ fn seen_in(guard: Guard) -> String {
         Guard::G55 => "lab roles::roles_that_are_not_the_writers_move_by_command_and_stay".to_owned(),
         Guard::G60 => "lab killed::killed_at_random_while_roles_move".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
+        Guard::G70 => {
+            "lab plans::a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed".to_owned()
+        }
+        Guard::G71 => "unit core/by_hand::what_could_make_a_second_writer_is_left_to_operations".to_owned(),
     }
 }
 

@@ -187,6 +187,7 @@ pub fn performer<'f>(
         lock_wait,
         network: network(inventory),
         by_itself: false,
+        expects: None,
     }
 }
 

@@ -140,7 +140,7 @@ async fn settle(
         .await;
     conclude(&open, &report, standing);
     if open.opening.rung.is_some() {
-        let seen = performer.seen_by_monitor();
+        let seen = performer.planner().sights().seen_by_monitor();
         performer
             .tell_loss(&open.opening, &report, seen.as_ref(), standing)
             .await;

@@ -10,9 +10,10 @@ use super::line;
 use crate::core::event::{Event, Told};
 
 /// How to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Output {
     /// Words for people.
+    #[default]
     Text,
     /// One JSON object a line on stdout.
     Json,

@@ -64,7 +64,6 @@ shipped![
     "duties/unit-signs.yaml",
     "duties/unit-state.yaml",
     "duties/unlock-tables.yaml",
-    "duties/witness-replication.yaml",
     "duties/witness.yaml",
     "operations/failover.yaml",
     "operations/move-address.yaml",

@@ -153,6 +153,12 @@ guards! {
         => "one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life";
     G61 "the monitor's socket cannot be made"
         => "`monitor.socket` in the inventory names it; its directory must be writable";
+
+    // Plans, and duties by hand.
+    G70 "what the plan rests on has changed since it was made"
+        => "make the plan anew, and look at what it says now";
+    G71 "only an operation does that, after its guards: a duty by hand never opens a server for writes, nor touches the writer's address"
+        => "`mmm switchover`, `mmm failover` and `mmm rejoin` do it";
 }
 
 impl Guard {
