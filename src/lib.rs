@@ -39,7 +39,7 @@
 //!   - [`core::release`] out of service and back in, on a person's word
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
 //!   - [`core::proposal`] a plan as it is shown and kept · [`core::basis`] what it rests on · [`core::by_hand`] single duties
-//!   - [`core::settlement`] what becomes of a run that was cut off
+//!   - [`core::settlement`] what becomes of a run that was cut off · [`core::semi_sync`] do commits wait for replicas
 //!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
 //!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
 //!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values
@@ -55,7 +55,7 @@
 //!   - [`io::surplus`] what only a replaced writer has: saved, and discarded on a person's word
 //!   - [`io::release`] a host out of service and back in
 //!   - [`io::catching_up`] lets a host catch up before a forced move · [`io::doubles`] asks who else answers for an address
-//!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands
+//!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands · [`io::watch_sign`] shows that it watches
 //!   - [`io::standing`], [`io::journal`], [`io::lock`], [`io::hold`] what is kept on disk, and who may act
 //! - [`report`] events into words, JSON and progress bars · [`cli`] one file a verb.
 //!

@@ -53,6 +53,11 @@ fn seen_in(guard: Guard) -> String {
         Guard::G51 | Guard::G52 | Guard::G53 | Guard::G54 => RELOCATION.to_owned(),
         Guard::G55 => "lab roles::roles_that_are_not_the_writers_move_by_command_and_stay".to_owned(),
         Guard::G60 => "lab killed::killed_at_random_while_roles_move".to_owned(),
+        Guard::G62 => "lab scripting::cron_fails_over_when_the_writer_is_dead_and_only_then".to_owned(),
+        Guard::G63 => {
+            "unit cli/if_dead::a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it".to_owned()
+        }
+        Guard::G64 => "lab scripting::a_writer_is_ensured_once_and_left_alone_afterwards".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
         Guard::G70 => {
             "lab plans::a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed".to_owned()

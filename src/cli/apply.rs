@@ -29,7 +29,7 @@ pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Troub
     }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let mut performer = setting::performer(&inventory, &fleet, teller, what.lock_wait);
+    let mut performer = setting::performer(settings, &inventory, &fleet, teller, what.lock_wait);
     performer.expects = Some(Box::new(plan.clone()));
     let performed = carry_out(&performer, &plan).await;
     drop(performer);

@@ -1,15 +1,19 @@
 //! What can be said on the command line.
 
-use std::ffi::OsString;
+mod scripting;
+mod spelling;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::facts::Version;
 use crate::report::reporter::Output;
 use crate::sql::version;
+pub use scripting::{EnsureWriterArguments, SudoersArguments};
+pub use spelling::{accept_mmm_spelling, invalid};
 
 mod planning;
 mod playbooks;
@@ -59,6 +63,16 @@ pub struct Settings {
     /// The cluster meant, where a command names none; `mmm @NAME …` is the short form.
     #[arg(long, global = true, value_name = "CLUSTER")]
     pub cluster: Option<String>,
+    /// Say nothing while all goes well, as cron wants it; what goes wrong is told, and so is a failover.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Ask nothing, even on a terminal. Without a terminal nothing is ever asked.
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Give up after this long: what only looks then ends with 3. An operation that has touched nothing yet is refused
+    /// with 4; one that has begun goes on to its own end, each of its steps within its own deadline.
+    #[arg(long, global = true, value_name = "SPAN", value_parser = span)]
+    pub timeout: Option<Duration>,
     /// More of what happens inside, on stderr; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -83,7 +97,8 @@ Exit codes:
   3  looked, and something is wrong
   4  refused, nothing was touched
   5  failed, and was undone
-  6  stuck, a person is needed";
+  6  stuck, a person is needed
+ 10  failed over (`failover --if-dead`)";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -97,6 +112,8 @@ pub enum Verb {
     Check(CheckArguments),
     /// Print the statements that make `mmm`'s accounts on the cluster's servers, each with just what it needs. Sends nothing.
     Grants(GrantsArguments),
+    /// Print the sudo rules that the SSH user needs on each host, for just the commands that the playbooks run there as root.
+    Sudoers(SudoersArguments),
     /// Show the clusters: who holds which role, and what is wrong.
     Show(ClusterArgument),
     /// Show what the checks of each host say.
@@ -117,6 +134,9 @@ pub enum Verb {
     Switchover(SwitchoverArguments),
     /// Replace a dead writer, or open one that came back and refuses writes.
     Failover(FailoverArguments),
+    /// Make sure that a host is the writer: nothing when it is, otherwise a switchover. For scripts that may run twice.
+    #[command(name = "ensure-writer")]
+    EnsureWriter(EnsureWriterArguments),
     /// Move a role to a host, as MMM's users know it.
     ///
     /// The writer role moves by a switchover. Any other address is brought up at its new place before it leaves the old
@@ -158,6 +178,38 @@ pub enum Verb {
     /// Without files it takes `mmm_mon.conf` and every `mmm_mon_CLUSTER.conf` of this box, with all they include; each
     /// becomes a cluster of one inventory. `mmm @CLUSTER import` takes that one.
     Import(ImportArguments),
+}
+
+impl Verb {
+    /// Whether it changes nothing on hosts or on this box, so that it can be given up at any moment.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            Verb::Validate
+            | Verb::Check(_)
+            | Verb::Grants(_)
+            | Verb::Sudoers(_)
+            | Verb::Show(_)
+            | Verb::Checks(_)
+            | Verb::Plan(_)
+            | Verb::Ping
+            | Verb::Mode(_)
+            | Verb::Explain(_) => true,
+            Verb::Switchover(_)
+            | Verb::Failover(_)
+            | Verb::EnsureWriter(_)
+            | Verb::MoveRole(_)
+            | Verb::SetOnline(_)
+            | Verb::SetOffline(_)
+            | Verb::SetIp(_)
+            | Verb::Rejoin(_)
+            | Verb::Monitor
+            | Verb::SetActive(_)
+            | Verb::SetManual(_)
+            | Verb::SetPassive(_)
+            | Verb::Clear(_)
+            | Verb::Import(_) => false,
+        }
+    }
 }
 
 /// A cluster, optional where the inventory has only one.
@@ -245,6 +297,10 @@ pub struct FailoverArguments {
     /// and cannot hand over. They will be lost; `mmm plan failover` says which.
     #[arg(long)]
     pub allow_loss: bool,
+    /// For cron: do nothing while the writer serves. Fail over once it is proven dead, or has been silent for as long as
+    /// a monitor would wait; exit code 10 then. Refused where a monitor watches, on this box or another.
+    #[arg(long, conflicts_with_all = ["to", "allow_unfenced", "allow_loss"])]
+    pub if_dead: bool,
 }
 
 /// Arguments of `move-role`.
@@ -328,152 +384,4 @@ fn span(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "write it with a unit, for instance `10s`".to_owned())?;
     Duration::try_from(span).map_err(|_| "it cannot be negative".to_owned())
-}
-
-/// MMM's ways of speaking, turned into ours: `@CLUSTER` first, and verbs with underscores.
-pub fn accept_mmm_spelling(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let command = Arguments::command();
-    let is_verb = |word: &str| command.get_subcommands().any(|verb| verb.get_name() == word);
-    let mut said: Vec<OsString> = Vec::new();
-    let mut verb_seen = false;
-    for (place, word) in words.into_iter().enumerate() {
-        let text = word.to_str().unwrap_or_default();
-        let ours = text.replace('_', "-");
-        if place == 0 || verb_seen {
-            said.push(word);
-        } else if text.len() > 1 && text.starts_with('@') {
-            said.push("--cluster".into());
-            said.push(text[1..].into());
-        } else if is_verb(&ours) {
-            verb_seen = true;
-            said.push(ours.into());
-        } else {
-            said.push(word);
-        }
-    }
-    said
-}
-
-/// What is said about a command line that is none, in MMM's words: the line, what is wrong with it, where help is.
-pub fn invalid(words: &[OsString], error: &clap::Error) -> Option<String> {
-    use clap::error::ErrorKind;
-    let is_misspelt = matches!(
-        error.kind(),
-        ErrorKind::InvalidSubcommand
-            | ErrorKind::UnknownArgument
-            | ErrorKind::MissingRequiredArgument
-            | ErrorKind::TooManyValues
-            | ErrorKind::TooFewValues
-            | ErrorKind::WrongNumberOfValues
-    );
-    let line: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
-    is_misspelt.then(|| format!("Invalid command '{}'\n", line.join(" ")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spelt(words: &[&str]) -> Vec<String> {
-        accept_mmm_spelling(words.iter().map(OsString::from))
-            .into_iter()
-            .map(|word| word.into_string().unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn mmm_users_are_understood() {
-        assert_eq!(
-            spelt(&["mmm", "@test_mmm", "move_role", "writer", "cluster02"]),
-            ["mmm", "--cluster", "test_mmm", "move-role", "writer", "cluster02"]
-        );
-        assert_eq!(
-            spelt(&["mmm", "set_offline", "set_online"]),
-            ["mmm", "set-offline", "set_online"]
-        );
-        assert_eq!(
-            spelt(&["mmm", "-v", "@C1", "set_online", "@db1"])[2..],
-            ["--cluster", "C1", "set-online", "@db1"].map(String::from)
-        );
-    }
-
-    #[test]
-    fn every_verb_of_mmm_is_one_of_ours_in_both_spellings_and_behind_a_cluster() {
-        for line in [
-            "help",
-            "ping",
-            "show",
-            "checks",
-            "checks all",
-            "checks db1",
-            "checks db1 rep_backlog",
-            "mode",
-            "set_active",
-            "set_manual",
-            "set_passive",
-            "set_online db1",
-            "set_offline db1",
-            "move_role writer db1",
-            "move_role --force writer db1",
-            "set_ip 10.0.0.101 db1",
-        ] {
-            for line in [line.to_owned(), line.replacen('_', "-", 1), format!("@C1 {line}")] {
-                if line.contains("rep-backlog") {
-                    continue;
-                }
-                let words: Vec<&str> = ["mmm"].into_iter().chain(line.split(' ')).collect();
-                match Arguments::try_parse_from(spelt(&words)) {
-                    Ok(arguments) => assert_eq!(
-                        arguments.settings.cluster.as_deref(),
-                        line.starts_with('@').then_some("C1"),
-                        "{line}"
-                    ),
-                    Err(error) => assert_eq!(
-                        error.kind(),
-                        clap::error::ErrorKind::DisplayHelp,
-                        "{line}: {error}"
-                    ),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_wrong_number_of_arguments_is_an_invalid_command() {
-        for line in [
-            "set_online",
-            "set_offline db1 db2",
-            "move_role writer",
-            "checks a b c",
-            "mode a b",
-            "nonsense",
-        ] {
-            let words: Vec<&str> = ["mmm"].into_iter().chain(line.split(' ')).collect();
-            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-            let error = Arguments::try_parse_from(accept_mmm_spelling(words.clone())).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert_eq!(
-                invalid(&words, &error),
-                Some(format!("Invalid command '{line}'\n"))
-            );
-        }
-        let help = Arguments::try_parse_from(["mmm", "help"]).unwrap_err();
-        assert_eq!(invalid(&["mmm".into(), "help".into()], &help), None);
-    }
-
-    #[test]
-    fn help_is_a_golden_file() {
-        let mut command = Arguments::command();
-        let mut text = command.render_long_help().to_string();
-        for verb in command.get_subcommands_mut() {
-            let name = verb.get_name().to_owned();
-            text.push_str(&format!("\n=== {name} ===\n{}", verb.render_long_help()));
-        }
-        crate::core::golden::check("tests/golden/help.txt", &text);
-    }
 }

@@ -28,6 +28,16 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     let inventory = setting::inventory(settings)?;
     let entry = setting::cluster(settings, &inventory, what.name.as_deref())?;
     let cluster = &entry.cluster;
+    if what.allow_unfenced {
+        let price =
+            "If the old writer still runs there will be two writers, and what it acknowledges will be lost";
+        setting::confirm(settings, price)?;
+    }
+    if what.allow_loss {
+        let price =
+            "Transactions that the new writer cannot have will be lost; `mmm plan failover` says which";
+        setting::confirm(settings, price)?;
+    }
     let fleet = setting::fleet(entry).await?;
     let dir = StateDir::of(&inventory.monitor.state_dir, &cluster.name);
     let mut standing = dir.load()?;
@@ -68,7 +78,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         }
         None => Rung::Silence,
     };
-    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     let request = Request::Failover {
         outgoing: outgoing.clone(),
         incoming,
@@ -106,7 +116,7 @@ pub(super) fn is_to_be_opened(standing: &Standing, facts: &Facts, to: Option<&st
 
 async fn reopen(settings: &Settings, inventory: &Inventory, fleet: &Fleet) -> Result<u8, Trouble> {
     let (teller, reporting) = setting::telling(settings, &fleet.entry().cluster.name);
-    let performer = setting::performer(inventory, fleet, teller, LOCK_WAIT);
+    let performer = setting::performer(settings, inventory, fleet, teller, LOCK_WAIT);
     let performed = performer.perform(&Request::Reopen).await;
     drop(performer);
     setting::all_told(reporting).await;

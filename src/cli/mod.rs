@@ -5,9 +5,11 @@ mod args;
 mod by_hand;
 mod check;
 mod checks;
+mod ensure_writer;
 mod explain;
 mod failover;
 mod grants;
+mod if_dead;
 mod import;
 mod known;
 mod mode;
@@ -23,6 +25,7 @@ mod set_offline;
 mod set_online;
 mod setting;
 mod show;
+mod sudoers;
 mod switchover;
 mod validate;
 
@@ -75,7 +78,7 @@ pub fn main() -> ExitCode {
         }
     };
     let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        runtime.block_on(perform(arguments))
+        runtime.block_on(perform_in_time(arguments))
     }));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match performed {
@@ -83,6 +86,23 @@ pub fn main() -> ExitCode {
         Ok(Err(trouble)) => fail(&trouble, output),
         Err(_already_told_by_the_panic_hook) => ExitCode::from(Kind::Bug.exit_code()),
     }
+}
+
+/// Performs the verb. One that only looks is given up when its time is over.
+async fn perform_in_time(arguments: Arguments) -> Result<u8, Trouble> {
+    let (Some(timeout), true) = (arguments.settings.timeout, arguments.verb.only_looks()) else {
+        return perform(arguments).await;
+    };
+    tokio::time::timeout(timeout, perform(arguments))
+        .await
+        .unwrap_or_else(|_| {
+            Err(Trouble::new(
+                Kind::Wrong,
+                "the look was given up",
+                format!("it was not done within {} ms (`--timeout`)", timeout.as_millis()),
+            )
+            .hint("`mmm check` says which host is slow to answer"))
+        })
 }
 
 /// Performs the verb; the answer is the exit code.
@@ -105,6 +125,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         }
         Verb::Check(what) => check::run(&settings, what.name.as_deref()).await,
         Verb::Grants(what) => grants::run(&settings, &what).await,
+        Verb::Sudoers(what) => sudoers::run(&settings, &what).await,
         Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
         Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
         Verb::Plan(what) => plan::run(&settings, &what).await,
@@ -121,6 +142,8 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             )
             .await
         }
+        Verb::EnsureWriter(what) => ensure_writer::run(&settings, &what).await,
+        Verb::Failover(what) if what.if_dead => if_dead::run(&settings, &what).await,
         Verb::Failover(what) => failover::run(&settings, &what).await,
         Verb::MoveRole(what) => move_role::run(&settings, &what).await,
         Verb::SetOnline(what) => set_online::run(&settings, &what.host).await,

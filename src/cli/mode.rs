@@ -74,7 +74,7 @@ pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Troub
     let entry = setting::cluster(settings, &inventory, named)?;
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     let settled = performer.adopt().await;
     drop(performer);
     setting::all_told(reporting).await;

@@ -40,7 +40,7 @@ pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Tr
     if what.force {
         let fleet = setting::fleet(entry).await?;
         let (teller, reporting) = setting::telling(settings, &cluster.name);
-        let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+        let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
         let caught_up = performer.let_catch_up(&host, CATCH_UP_WITHIN).await;
         drop(performer);
         setting::all_told(reporting).await;
@@ -88,7 +88,7 @@ async fn move_address(
 ) -> Result<u8, Trouble> {
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(inventory, &fleet, teller, LOCK_WAIT);
+    let performer = setting::performer(settings, inventory, &fleet, teller, LOCK_WAIT);
     let performed = performer.perform(&Request::MoveAddress { address, to }).await;
     drop(performer);
     setting::all_told(reporting).await;

@@ -185,7 +185,7 @@ async fn perform(settings: &Settings, asked: &DutyArguments, lock_wait: Duration
     let wanted = Wanted::read(entry, fleet.playbook(), asked)?;
     let facts = fleet.look_everywhere().await;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(&inventory, &fleet, teller, lock_wait);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, lock_wait);
     let single = wanted.single(uses_gtid(&facts));
     let performed = performer
         .by_hand(&single, |standing| wanted.allowed(entry, standing))

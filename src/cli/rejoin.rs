@@ -22,9 +22,15 @@ pub async fn run(settings: &Settings, host: &str, discard: bool) -> Result<u8, T
             "the inventory does not name it",
         ));
     }
+    if discard {
+        setting::confirm(
+            settings,
+            &format!("What only `{host}` has will be lost for good when it is rebuilt"),
+        )?;
+    }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     let performed = if discard {
         performer.discard(&name).await
     } else {

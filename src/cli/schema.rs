@@ -29,6 +29,8 @@ schemas![
     "output-mode" "what is printed with --output json: `mode`",
     "output-changed" "what is printed with --output json: `set-online`, `set-offline`, `set-ip`, `set-active`, …",
     "output-grants" "what is printed with --output json: `grants`",
+    "output-serves" "what is printed with --output json: `ensure-writer`, `failover --if-dead`, when all is well",
+    "output-sudoers" "what is printed with --output json: `sudoers`",
     "output-explain" "what is printed with --output json: `explain`",
     "output-import" "what is printed with --output json: `import`",
     "output-ping" "what is printed with --output json: `ping`",

@@ -23,7 +23,7 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     let states = known::states(&inventory, entry, &name).await?;
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(&inventory, &fleet, teller, LOCK_WAIT);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     let changed = performer.take_out(&name, states.of_host, &states.online).await;
     drop(performer);
     setting::all_told(reporting).await;

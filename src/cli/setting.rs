@@ -1,7 +1,8 @@
 //! What every verb needs first: inventory, playbooks, the cluster meant, its hosts within reach, somebody who tells.
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
@@ -54,7 +55,7 @@ pub fn inventory(settings: &Settings) -> Result<Inventory, Trouble> {
             ),
         )
     })?;
-    if settings.output == Output::Text && !inventory.warnings.is_empty() {
+    if settings.output == Output::Text && !settings.quiet && !inventory.warnings.is_empty() {
         talk(render_all(&inventory.warnings).trim_end());
     }
     Ok(inventory)
@@ -169,11 +170,15 @@ pub async fn fleet(entry: &ClusterEntry) -> Result<Fleet, Trouble> {
 /// Someone who tells the events of one command until its teller is gone.
 pub fn telling(settings: &Settings, cluster: &str) -> (Teller, JoinHandle<()>) {
     let (teller, events) = Teller::new(cluster);
-    (teller, tokio::spawn(report(events, settings.output)))
+    (
+        teller,
+        tokio::spawn(report(events, settings.output, settings.quiet)),
+    )
 }
 
 /// One command's way to act on a cluster.
 pub fn performer<'f>(
+    settings: &Settings,
     inventory: &Inventory,
     fleet: &'f Fleet,
     teller: Teller,
@@ -188,6 +193,7 @@ pub fn performer<'f>(
         network: network(inventory),
         by_itself: false,
         expects: None,
+        begin_by: settings.timeout.and_then(|span| Instant::now().checked_add(span)),
     }
 }
 
@@ -230,6 +236,28 @@ pub async fn concluded(
     let nudged = nudge(&inventory.monitor.socket, &entry.cluster.name, generation).await;
     tracing::debug!("the monitor, told of the change: {nudged:?}");
     Ok(exit_code(&performed))
+}
+
+/// Asks a person before something that cannot be had back. Without a terminal nobody is there to ask, and the flag that
+/// was given is the answer; so it is with `--yes`.
+///
+/// # Errors
+/// Refused: the answer was not yes.
+pub fn confirm(settings: &Settings, what: &str) -> Result<(), Trouble> {
+    let asks = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if settings.yes || !asks {
+        return Ok(());
+    }
+    talk(&format!("{what}. Type `yes` to go on:"));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && answer.trim() == "yes" {
+        return Ok(());
+    }
+    Err(
+        Trouble::new(Kind::Refused, "nothing was done", "the answer was not `yes`")
+            .hint("`--yes` asks nothing"),
+    )
 }
 
 /// A value as one line of JSON.

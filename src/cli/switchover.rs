@@ -19,7 +19,7 @@ pub async fn run(
     let entry = setting::cluster(settings, &inventory, named)?;
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(&inventory, &fleet, teller, lock_wait);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, lock_wait);
     let performed = performer
         .perform(&Request::Switchover {
             to: to.map(str::to_owned),

@@ -144,6 +144,7 @@ mod tests {
             source_port: 3306,
             source_user: "repl".to_owned(),
             source_server_id: Some(2),
+            source_uuid: None,
             io,
             sql,
             lag: lag_s.map(Duration::from_secs),

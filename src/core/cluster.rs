@@ -139,6 +139,18 @@ pub enum Unfenced {
     Never,
 }
 
+/// When a writer that is proved to be dead is replaced: nothing listens at its port, no process of its server is left on
+/// its host, and the service manager there has no job for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnProof {
+    /// At once.
+    #[default]
+    Immediate,
+    /// After the trap period of its `mysql` check, like any other: a supervisor may start the server again meanwhile.
+    Trap,
+}
+
 /// How failover behaves in one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailoverPolicy {
@@ -146,6 +158,8 @@ pub struct FailoverPolicy {
     pub unfenced: Unfenced,
     /// Whether the monitor fails over by itself; false keeps it to watching.
     pub automatic: bool,
+    /// Whether proof that the writer is dead makes it skip the trap period; silence never does.
+    pub on_proof: OnProof,
     /// A host further behind than this does not take over; none for no limit.
     pub max_behind: Option<Duration>,
     /// Whether servers may replicate from newer series.
@@ -157,6 +171,7 @@ impl Default for FailoverPolicy {
         FailoverPolicy {
             unfenced: Unfenced::IfSilentToAll,
             automatic: true,
+            on_proof: OnProof::default(),
             max_behind: None,
             mixed_versions: MixedVersions::Refuse,
         }

@@ -280,6 +280,9 @@ pub struct ReplicationFacts {
     pub source_user: String,
     /// Its source's `server_id`; `None` until it has once connected.
     pub source_server_id: Option<u32>,
+    /// Its source's `server_uuid`; only MySQL has one, and only after it has once connected.
+    #[serde(default)]
+    pub source_uuid: Option<Uuid>,
     /// The thread that receives.
     pub io: IoThread,
     /// The thread that applies.

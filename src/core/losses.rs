@@ -420,8 +420,8 @@ fn newest(history: &History) -> Option<MariaPosition> {
     }
 }
 
-/// What `mysql` has, or has received and can apply, beyond `reach`, which is that of `taking`. Without GTIDs both must
-/// follow the same source, whose files are then compared.
+/// What `mysql` has, or has received and can apply, beyond `reach`, which is that of `taking`. Where what was received is
+/// not told by GTID, both must follow the same source, whose files are then compared.
 fn more(mysql: &MysqlFacts, taking: &MysqlFacts, reach: &History) -> Option<Surplus> {
     if let Compared::Extra(surplus) = gtid::lacking(&self::reach(mysql), reach)
         && !matches!(surplus, Surplus::Files { .. })
@@ -432,13 +432,25 @@ fn more(mysql: &MysqlFacts, taking: &MysqlFacts, reach: &History) -> Option<Surp
             Compared::Nothing | Compared::Unknown(_) => None,
         };
     }
-    if !matches!(reach, History::Files { .. }) {
+    let (theirs, ours) = (mysql.replicas.first()?, taking.replicas.first()?);
+    // Of a channel that goes by file and position MariaDB does not tell the GTIDs that it has received.
+    let goes_by_files =
+        |channel: &ReplicationFacts| channel.using_gtid == UsingGtid::No && !tells_received(channel);
+    if !matches!(reach, History::Files { .. }) && !(goes_by_files(theirs) && goes_by_files(ours)) {
         return None;
     }
-    let (theirs, ours) = (mysql.replicas.first()?, taking.replicas.first()?);
     let same = theirs.source_server_id.is_some() && theirs.source_server_id == ours.source_server_id;
     let (from, to) = (ours.received.clone()?, theirs.received.clone()?);
     (same && from < to).then_some(Surplus::Files { from, to })
+}
+
+/// Whether a channel tells which transactions it has received.
+fn tells_received(channel: &ReplicationFacts) -> bool {
+    match &channel.received_gtid {
+        ReceivedGtid::Mariadb(received) => !received.is_empty(),
+        ReceivedGtid::Mysql(_) => true,
+        ReceivedGtid::None => false,
+    }
 }
 
 /// Why a host cannot hand over what it has more; none when it can.
@@ -470,6 +482,10 @@ fn cannot_hand_over(
                 .first()
                 .and_then(|channel| channel.source_server_id);
             ranges.iter().all(|range| Some(range.server) == source)
+        }
+        (Surplus::Mysql(set), None) => {
+            let source = taking.replicas.first().and_then(|channel| channel.source_uuid);
+            source.is_some_and(|uuid| set.difference(&set.of_server(uuid)).is_empty())
         }
         _ => false,
     };

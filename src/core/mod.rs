@@ -35,6 +35,7 @@ pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod script;
+pub mod semi_sync;
 pub mod settlement;
 pub mod sign;
 pub mod standing;

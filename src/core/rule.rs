@@ -17,6 +17,8 @@ pub enum WriterPicture {
     ReadOnly,
     /// Its check fails, not yet for the trap period.
     Suspect,
+    /// The same, or not even that, and nothing listens at its port any more: it may be proved dead, which need not wait.
+    Closed,
     /// Its check has failed.
     Failed,
 }
@@ -115,11 +117,13 @@ pub enum Rule {
     R14,
     /// The writer is read-only, and the masters are still waited for.
     R15,
+    /// Nothing listens at the writer's port: ask.
+    R16,
 }
 
 impl Rule {
     /// Every rule, in order.
-    pub const ALL: [Rule; 15] = [
+    pub const ALL: [Rule; 16] = [
         Rule::R01,
         Rule::R02,
         Rule::R03,
@@ -135,6 +139,7 @@ impl Rule {
         Rule::R13,
         Rule::R14,
         Rule::R15,
+        Rule::R16,
     ];
 
     /// One sentence, as `show` and `explain` print it.
@@ -161,6 +166,9 @@ impl Rule {
             Rule::R15 => {
                 "the writer answers but refuses writes, and the masters are waited for before it is opened"
             }
+            Rule::R16 => {
+                "nothing listens at the writer's port any more, so evidence is gathered: proof of its death need not wait for the trap period"
+            }
         }
     }
 
@@ -170,7 +178,7 @@ impl Rule {
             Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 | Rule::R13 => Verb::Watch,
             Rule::R09 => Verb::Adopt,
             Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 | Rule::R14 | Rule::R15 => Verb::Tend,
-            Rule::R06 => Verb::AskEvidence,
+            Rule::R06 | Rule::R16 => Verb::AskEvidence,
             Rule::R08 => Verb::Reopen,
         }
     }
@@ -192,7 +200,7 @@ impl Rule {
             Rule::R14 | Rule::R15 => {
                 "both masters being ONLINE, or one for `start.wait_for_other_master`, or `mmm set-active`"
             }
-            Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R10 => "",
+            Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R10 | Rule::R16 => "",
         }
     }
 }
@@ -224,7 +232,8 @@ fn about_writer(picture: &Picture) -> Rule {
         (WriterPicture::NotKnown, _) => Rule::R09,
         (WriterPicture::Serving, StandbyPicture::Ready) => Rule::R03,
         (WriterPicture::Serving, StandbyPicture::Missing) => Rule::R04,
-        (WriterPicture::Suspect, _) => Rule::R05,
+        (WriterPicture::Closed, StandbyPicture::Ready) if may(Deed::FailOver) => Rule::R16,
+        (WriterPicture::Suspect | WriterPicture::Closed, _) => Rule::R05,
         (WriterPicture::ReadOnly, _) if may(Deed::Reopen) => Rule::R08,
         (WriterPicture::ReadOnly, _) if waits => Rule::R15,
         (WriterPicture::ReadOnly, _) => Rule::R12,
@@ -259,6 +268,7 @@ mod tests {
                         WriterPicture::Serving,
                         WriterPicture::ReadOnly,
                         WriterPicture::Suspect,
+                        WriterPicture::Closed,
                         WriterPicture::Failed,
                     ] {
                         for standby in [StandbyPicture::Ready, StandbyPicture::Missing] {

@@ -77,11 +77,14 @@ pub enum Happening {
     Overdue(usize, String),
     /// The unknown or failed stage `n` was looked into.
     Looked(usize, Settled),
+    /// The program that did it is gone, and another brings the run to its end: before the commit, only back.
+    GivenUp,
     /// Stage `n` is about to be taken back.
     Undoing(usize),
     /// Taking stage `n` back ended so.
     Undid(usize, Outcome),
-    /// A person has looked after the run got stuck: what could not be told or taken back is looked into again.
+    /// A person has looked after the run got stuck, or its hosts answer again: what could not be told or taken back is
+    /// looked into again, and after the commit, what nobody answered is asked again.
     Cleared,
 }
 
@@ -147,6 +150,12 @@ pub struct Run {
     insecure: Vec<String>,
     /// The hosts at which something could not be made to come true, unless a person must judge what was found.
     insecure_at: BTreeSet<HostName>,
+    /// Nothing before the commit is merely tried any more: what does not hold is taken back.
+    given_up: bool,
+    /// Questions after the commit that nobody answered, while they are still to be asked.
+    unanswered: BTreeSet<usize>,
+    /// Only those are left to be done.
+    asks_again: bool,
     needs_judgement: bool,
     warnings: Vec<String>,
 }
@@ -164,6 +173,9 @@ impl Run {
             failure: None,
             insecure: Vec::new(),
             insecure_at: BTreeSet::new(),
+            given_up: false,
+            unanswered: BTreeSet::new(),
+            asks_again: false,
             needs_judgement: false,
             warnings: Vec::new(),
         };
@@ -222,12 +234,20 @@ impl Run {
             (Happening::Undid(stage, outcome), Next::Undo(wanted)) if *stage == wanted => {
                 self.next = self.after_undoing(*stage, outcome);
             }
+            (Happening::GivenUp, _) => self.given_up = true,
             (Happening::Cleared, Next::End(Ending::Stuck { .. })) if !self.committed => {
+                self.given_up = true;
                 self.tries = 0;
                 self.next = match self.touched.last() {
                     Some(stage) => Next::Look(*stage),
                     None => self.undo_newest(),
                 };
+            }
+            (Happening::Cleared, Next::End(Ending::Stuck { .. })) if !self.needs_judgement => {
+                self.asks_again = true;
+                self.insecure.clear();
+                self.insecure_at.clear();
+                self.next = self.advance_to(0);
             }
             _ => {}
         }
@@ -253,7 +273,12 @@ impl Run {
         let section = self.stages[stage].section;
         match (section, outcome) {
             (_, Outcome::Done) => self.after_done(stage),
-            (Section::Prepare, _) if self.stages[stage].if_possible => self.advance_to(stage + 1),
+            // The host is about to be opened: whatever is left there must be known to be gone.
+            (Section::Prepare, Outcome::Unknown(why)) if self.may_haunt_the_opened(stage) => {
+                self.blame(stage, why);
+                Next::Look(stage)
+            }
+            (Section::Prepare, _) if self.is_only_tried(stage) => self.advance_to(stage + 1),
             (Section::Prepare, Outcome::Failed(why)) => {
                 self.blame(stage, why);
                 self.undo_newest()
@@ -285,6 +310,9 @@ impl Run {
                 if self.tries < TRIES_TO_SECURE {
                     return Next::Do(stage);
                 }
+                if self.stages[stage].only_asks {
+                    self.unanswered.insert(stage);
+                }
                 let sentence = self.sentence(stage, why);
                 self.insecure.push(sentence);
                 self.insecure_at.extend(self.stages[stage].hosts.iter().cloned());
@@ -295,6 +323,18 @@ impl Run {
                 self.advance_to(stage + 1)
             }
         }
+    }
+
+    /// Whether the run goes on before its commit whatever comes of that stage.
+    fn is_only_tried(&self, stage: usize) -> bool {
+        let stage = &self.stages[stage];
+        stage.section == Section::Prepare && stage.if_possible && !self.given_up
+    }
+
+    /// Whether something that is only tried may still go on at the host that is to be opened.
+    fn may_haunt_the_opened(&self, stage: usize) -> bool {
+        let at = &self.stages[stage];
+        self.is_only_tried(stage) && at.seat == Seat::Incoming && !at.only_asks
     }
 
     fn after_done(&mut self, stage: usize) -> Next {
@@ -310,6 +350,7 @@ impl Run {
         match settled {
             Settled::CannotTell => self.stuck_at(stage, self.because()),
             Settled::Happened if section == Section::Commit => self.after_done(stage),
+            Settled::Happened | Settled::DidNotHappen if self.is_only_tried(stage) => self.after_done(stage),
             Settled::DidNotHappen if section == Section::Commit && self.committed => {
                 self.tries += 1;
                 if self.tries < TRIES_TO_SECURE {
@@ -347,7 +388,10 @@ impl Run {
     /// The next stage that somebody fills, or the end.
     fn advance_to(&mut self, from: usize) -> Next {
         self.tries = 0;
-        match (from..self.stages.len()).find(|stage| !self.stages[*stage].hosts.is_empty()) {
+        let is_left = |stage: &usize| {
+            !self.stages[*stage].hosts.is_empty() && (!self.asks_again || self.unanswered.contains(stage))
+        };
+        match (from..self.stages.len()).find(is_left) {
             Some(stage) => Next::Do(stage),
             None if self.insecure.is_empty() => Next::End(Ending::Done {
                 warnings: self.warnings.clone(),

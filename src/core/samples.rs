@@ -69,6 +69,7 @@ pub(crate) fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
         source_port: 3306,
         source_user: "repl".into(),
         source_server_id: Some(1),
+        source_uuid: None,
         io: IoThread::Yes,
         sql: SqlThread::Yes,
         lag: Some(Duration::ZERO),

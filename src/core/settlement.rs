@@ -133,13 +133,17 @@ fn succeeding(run: &Run) -> Vec<Happening> {
 fn giving_up(run: &Run) -> Vec<Happening> {
     match *run.next() {
         Next::Do(stage) if run.stages()[stage].section <= Section::Commit => vec![
+            Happening::GivenUp,
             Happening::Did(
                 stage,
                 Outcome::Unknown("the program that did it was cut off".to_owned()),
             ),
             Happening::Looked(stage, Settled::DidNotHappen),
         ],
-        Next::Look(stage) => vec![Happening::Looked(stage, Settled::DidNotHappen)],
+        Next::Look(stage) => vec![
+            Happening::GivenUp,
+            Happening::Looked(stage, Settled::DidNotHappen),
+        ],
         Next::Do(_) | Next::Undo(_) | Next::End(_) => Vec::new(),
     }
 }
@@ -201,7 +205,7 @@ mod tests {
         for incoming in [Sight::ReadOnly, Sight::Unseen] {
             let verdict = verdict(&DENIED, Sight::ReadOnly, incoming);
             assert!(
-                matches!(&verdict, Verdict::GoOn(steps) if steps.len() == 2),
+                matches!(&verdict, Verdict::GoOn(steps) if steps.len() == 3),
                 "{verdict:?}"
             );
         }
@@ -244,6 +248,24 @@ mod tests {
             verdict(&committed, Sight::Writable, Sight::ReadOnly),
             Verdict::Overtaken(_)
         ));
+    }
+
+    #[test]
+    fn what_was_only_tried_when_the_program_died_is_no_reason_to_go_on() {
+        let mut stages = run(&[]).stages().to_vec();
+        stages.insert(
+            1,
+            Stage {
+                if_possible: true,
+                ..stages[0].clone()
+            },
+        );
+        let begun = [&DENIED[..], &[Happening::Doing(1)]].concat();
+        let mut run = Run::replay(stages, &begun);
+        for happening in giving_up(&run) {
+            run.record(&happening);
+        }
+        assert_eq!(run.next(), &Next::Undo(1));
     }
 
     #[test]

@@ -99,7 +99,10 @@ async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
         Ok(_) | Err(_) => return HostView::NotReached,
     };
     if pids.trim().is_empty() {
-        return HostView::ServerGone;
+        return match is_left_alone(fleet, suspect).await {
+            true => HostView::ServerGone,
+            false => HostView::ServerChanging,
+        };
     }
     match fleet
         .glance(suspect, "server-answers", &nothing, HOST_WITHIN)
@@ -110,6 +113,23 @@ async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
             ..
         }) => HostView::ServerAnswers,
         Ok(_) | Err(_) => HostView::ServerHangs,
+    }
+}
+
+/// Whether nobody is starting or stopping a server that is gone: its service manager has no job for it, or the inventory
+/// says that there is none. One that cannot be asked may be at work.
+async fn is_left_alone(fleet: &Fleet, suspect: &HostName) -> bool {
+    match fleet.entry().hosts.get(suspect).map(|host| &host.service) {
+        Some(Service::None) => true,
+        Some(Service::Duties { .. }) | None => false,
+        Some(Service::Systemd { .. }) => {
+            let nothing = Errands::default();
+            let asked = fleet.glance(suspect, "unit-job", &nothing, HOST_WITHIN).await;
+            asked.is_ok_and(|report| {
+                let job = report.registered.get("unit_job").map(|job| job.trim());
+                report.outcome == DutyOutcome::Done && matches!(job, Some("" | "0"))
+            })
+        }
     }
 }
 

@@ -37,3 +37,4 @@ pub mod teller;
 pub mod tending;
 pub mod vault;
 pub mod waiters;
+pub mod watch_sign;

@@ -41,6 +41,7 @@ use crate::io::rounds;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 use crate::io::waiters::Waiters;
+use crate::io::watch_sign;
 
 /// The engine lets time pass this often.
 const TICK_EVERY: Duration = Duration::from_millis(200);
@@ -154,6 +155,7 @@ pub async fn watch_cluster(
     rounds::start_probes(&fleet, &inputs, &mut tasks);
     rounds::start_looks(&fleet, &inputs, &owed, &waiters.look_now(), &mut tasks);
     start_reading(&dir, &inputs, &mut tasks);
+    tasks.spawn(watch_sign::hold(fleet.clone(), teller.clone()).in_current_span());
     let mut tick = interval(TICK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut doubles = doubles::Rounds::default();
@@ -227,6 +229,7 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
         network: network.network.clone(),
         by_itself: true,
         expects: None,
+        begin_by: None,
     }
 }
 

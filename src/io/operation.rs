@@ -148,6 +148,8 @@ pub struct Performer<'f> {
     pub by_itself: bool,
     /// The plan that is carried out, where one is: when what it rests on has changed, nothing is done.
     pub expects: Option<Box<Proposal>>,
+    /// After this moment nothing is begun any more.
+    pub begin_by: Option<Instant>,
 }
 
 impl Performer<'_> {
@@ -195,6 +197,7 @@ impl Performer<'_> {
         absent: &[HostName],
     ) -> Result<Performed, Trouble> {
         let facts = self.fleet.look_except(absent).await;
+        self.in_time(request)?;
         let mut standing = self.load_standing(request)?;
         self.permit(&standing, request.deed())?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
@@ -203,7 +206,7 @@ impl Performer<'_> {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
         if matches!(request, Request::Switchover { .. } | Request::MoveAddress { .. }) {
-            self.believe_the_hosts(&mut standing, &facts);
+            self.believe_the_hosts(&mut standing, &facts).await;
         }
         if !matches!(request, Request::Rejoin { .. }) {
             self.require_as_planned(request, &standing, &facts).await?;
@@ -217,6 +220,7 @@ impl Performer<'_> {
         self.require_lock_of_opened(request, &seats)?;
         let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;
         prepared.shells = self.warm_seats(&seats, rung, request, &facts).await?;
+        self.in_time(request)?;
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed::now(clock::now(), &prepared.opening.run, rung);
             standing.owed.insert(outgoing.clone(), owed);
@@ -255,6 +259,22 @@ impl Performer<'_> {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// That whoever asked still wants it to begin.
+    fn in_time(&self, request: &Request) -> Result<(), Trouble> {
+        if self.begin_by.is_none_or(|moment| Instant::now() < moment) {
+            return Ok(());
+        }
+        Err(Trouble::refused(
+            Guard::G64,
+            format!(
+                "{} of `{}` was not begun",
+                request.operation(),
+                self.fleet.entry().cluster.name
+            ),
+            "everything before its first step took longer than that",
+        ))
     }
 
     /// Performs a prepared run from where it stands.

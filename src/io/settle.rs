@@ -35,6 +35,8 @@ pub async fn open_runs(
             return Ok(facts);
         }
         standing.get_unstuck();
+        // The journal still holds what is to be settled; whoever reads the standing next must not be held off by it.
+        performer.remember(standing);
     }
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
@@ -83,14 +85,15 @@ async fn settle(
         return Ok(());
     }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
+    let is_over = open.stuck && run.is_committed();
     if open.stuck {
-        if run.is_committed() {
-            // Everything that could be done for it was done; the rest is for people and repairs.
-            journal.append(Entry::End(Ending::Done { warnings: Vec::new() }));
-            return Ok(());
-        }
         journal.append(Entry::Step(Happening::Cleared));
         run.record(&Happening::Cleared);
+    }
+    if is_over && let Next::End(_) = run.next() {
+        // Everything that could be done for it was done, and asked; the rest is for people and repairs.
+        journal.append(Entry::End(Ending::Done { warnings: Vec::new() }));
+        return Ok(());
     }
     let prepared = Prepared {
         opening: open.opening.clone(),
@@ -138,7 +141,12 @@ async fn settle(
     let report = performer
         .conduct_with(&prepared, run, open.registered.clone(), journal)
         .await;
+    let to_follow = standing.to_follow.clone();
     conclude(&open, &report, standing);
+    if is_over {
+        // Nobody was told anew whom to follow.
+        standing.to_follow = to_follow;
+    }
     if open.opening.rung.is_some() {
         let seen = performer.planner().sights().seen_by_monitor();
         performer

@@ -42,6 +42,15 @@ impl Performer<'_> {
         if !standing.mode.allows(Deed::Settle) {
             return Ok(standing);
         }
+        self.take_stock().await
+    }
+
+    /// As a monitor does when it starts: settles what was cut off, makes replaced writers harmless that are back, and
+    /// finds out who the writer is.
+    ///
+    /// # Errors
+    /// When the lock is held elsewhere, or a cut-off run cannot be settled.
+    pub async fn take_stock(&self) -> Result<Standing, Trouble> {
         if let Err(trouble) = self.dir.prepare() {
             self.alarm(&trouble);
         }
@@ -71,7 +80,7 @@ impl Performer<'_> {
                 "as much speaks for one as for the other, so the record stands as it is",
             ),
             Verdict::Keep => {}
-            Verdict::Adopt(writer) => self.take_for_writer(&mut standing, &facts, rule, &writer),
+            Verdict::Adopt(writer) => self.take_for_writer(&mut standing, facts, rule, &writer).await,
             Verdict::Conflict => {
                 self.tell_start(
                     rule,
@@ -88,17 +97,29 @@ impl Performer<'_> {
 
     /// Another box, or a person, may have moved the role since this box last looked: whoever takes writes and holds the
     /// address, while the one on record has neither, is the writer.
-    pub(super) fn believe_the_hosts(&self, standing: &mut Standing, facts: &Facts) {
+    pub(super) async fn believe_the_hosts(&self, standing: &mut Standing, facts: &Facts) {
         let claims = startup::claims(&self.fleet.entry().cluster, standing, facts);
         if let (StartRule::S07, Verdict::Adopt(writer)) = startup::decide(&claims, true) {
-            self.take_for_writer(standing, facts, StartRule::S07, &writer);
+            self.take_for_writer(standing, facts.clone(), StartRule::S07, &writer)
+                .await;
         }
     }
 
     /// Writes down that `writer` is the writer, and that others must be compared before they serve again.
-    fn take_for_writer(&self, standing: &mut Standing, facts: &Facts, rule: StartRule, writer: &HostName) {
+    async fn take_for_writer(
+        &self,
+        standing: &mut Standing,
+        mut facts: Facts,
+        rule: StartRule,
+        writer: &HostName,
+    ) {
+        // Looked at in the same instant, a host that follows may show what the writer wrote a moment after its own look.
+        let again = self.fleet.look(writer).await;
+        if again.mysql.up().is_some() {
+            facts.insert(writer.clone(), again);
+        }
         let is_news = standing.writer.as_ref() != Some(writer);
-        for host in startup::to_compare(&self.fleet.entry().cluster, standing, facts, writer) {
+        for host in startup::to_compare(&self.fleet.entry().cluster, standing, &facts, writer) {
             let answers = facts.get(&host).is_some_and(|seen| seen.mysql.up().is_some());
             standing.owed.entry(host).or_insert_with(|| {
                 Owed::now(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::facts::MysqlFacts;
-use crate::core::gtid::{MariaPosition, Surplus};
+use crate::core::gtid::{MariaPosition, MariaRange, Surplus};
 use crate::core::guard::Guard;
 use crate::core::losses;
 use crate::core::script::DutyOutcome;
@@ -51,17 +51,7 @@ impl Performer<'_> {
         {
             return Ok(rows.clone());
         }
-        let (start, servers) = stretch(surplus, owed.fork.as_ref())?;
-        let file = returning
-            .binlog
-            .as_ref()
-            .ok_or("the end of its binary log is not told")?
-            .file();
-        let with = BTreeMap::from([
-            ("start".to_owned(), start),
-            ("servers".to_owned(), servers),
-            ("file".to_owned(), file),
-        ]);
+        let with = self.stretch(host, returning, surplus, owed).await?;
         let errand = Errands {
             with: Some(&with),
             ..Errands::default()
@@ -73,6 +63,39 @@ impl Performer<'_> {
             .map_err(|trouble| format!("{}: {}", trouble.what, trouble.because))?;
         self.write_rows(host, surplus, owed, &printed)
             .map_err(|error| format!("they could not be written: {error}"))
+    }
+
+    /// Where the tool has to read, in the words of the duty; what does not apply to this server is empty.
+    async fn stretch(
+        &self,
+        host: &HostName,
+        returning: &MysqlFacts,
+        surplus: &Surplus,
+        owed: &Owed,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let (mut start, mut servers, mut gtids) = Default::default();
+        let file = match surplus {
+            Surplus::Mariadb(ranges) => {
+                (start, servers) = start_of(ranges, owed.fork.as_ref())?;
+                let end = returning.binlog.as_ref();
+                end.ok_or("the end of its binary log is not told")?.file()
+            }
+            Surplus::Mysql(set) => {
+                gtids = set.to_string();
+                self.fleet.file_with(host, set).await?
+            }
+            Surplus::Files { from, .. } => {
+                start = from.position.to_string();
+                from.file()
+            }
+        };
+        let with = [
+            ("start", start),
+            ("servers", servers),
+            ("gtids", gtids),
+            ("file", file),
+        ];
+        Ok(with.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
     fn write_rows(
@@ -176,17 +199,14 @@ impl Performer<'_> {
     }
 }
 
-/// From where to decode, and of which servers.
-fn stretch(surplus: &Surplus, fork: Option<&MariaPosition>) -> Result<(String, String), String> {
-    let Surplus::Mariadb(ranges) = surplus else {
-        return Err("only MariaDB's binary logs are decoded".to_owned());
-    };
+/// From where to decode on MariaDB, and of which servers.
+fn start_of(ranges: &[MariaRange], fork: Option<&MariaPosition>) -> Result<(String, String), String> {
     let mut servers: Vec<String> = ranges.iter().map(|range| range.server.to_string()).collect();
     servers.dedup();
     if let Some(fork) = fork {
         return Ok((fork.to_string(), servers.join(",")));
     }
-    let [range] = ranges.as_slice() else {
+    let [range] = ranges else {
         return Err("where the histories parted is not known".to_owned());
     };
     if range.from <= 1 {
@@ -199,7 +219,6 @@ fn stretch(surplus: &Surplus, fork: Option<&MariaPosition>) -> Result<(String, S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::gtid::MariaRange;
 
     #[test]
     fn decoding_begins_where_the_histories_parted() {
@@ -209,19 +228,19 @@ mod tests {
             from,
             to,
         };
-        let one = Surplus::Mariadb(vec![range(1, 103, 105)]);
-        assert_eq!(stretch(&one, None), Ok(("0-1-102".into(), "1".into())));
+        let one = [range(1, 103, 105)];
+        assert_eq!(start_of(&one, None), Ok(("0-1-102".into(), "1".into())));
         let fork = "0-2-102,7-1-3".parse().ok();
         assert_eq!(
-            stretch(&one, fork.as_ref()),
+            start_of(&one, fork.as_ref()),
             Ok(("0-2-102,7-1-3".into(), "1".into()))
         );
-        let two = Surplus::Mariadb(vec![range(1, 103, 105), range(3, 4, 5)]);
+        let two = [range(1, 103, 105), range(3, 4, 5)];
         assert_eq!(
-            stretch(&two, fork.as_ref()),
+            start_of(&two, fork.as_ref()),
             Ok(("0-2-102,7-1-3".into(), "1,3".into()))
         );
-        assert!(stretch(&two, None).is_err());
-        assert!(stretch(&Surplus::Mariadb(vec![range(1, 1, 5)]), None).is_err());
+        assert!(start_of(&two, None).is_err());
+        assert!(start_of(&[range(1, 1, 5)], None).is_err());
     }
 }

@@ -411,7 +411,8 @@ impl Performer<'_> {
 
     /// Read-only, without addresses and replication; a server that was kept stopped is started that way.
     async fn quarantine(&self, host: &HostName, server_is_up: bool) -> Result<(), Trouble> {
-        for measure in harmless::measures(self.fleet.entry(), host, server_is_up)? {
+        let (measures, trouble) = harmless::measures(self.fleet.entry(), host, server_is_up);
+        for measure in measures {
             let errand = Errands {
                 address: measure.address,
                 ..Errands::default()
@@ -420,7 +421,10 @@ impl Performer<'_> {
                 .await
                 .map_err(|because| harmless::could_not(host, because))?;
         }
-        Ok(())
+        match trouble {
+            Some(trouble) => Err(trouble),
+            None => Ok(()),
+        }
     }
 
     fn progress(&self, standing: &mut Standing, host: &HostName, progress: Return) {

@@ -10,3 +10,4 @@ pub mod preflight;
 pub mod readiness;
 pub mod reporter;
 pub mod show;
+pub mod sudoers;

@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::line;
-use crate::core::event::{Event, Told};
+use crate::core::event::{Event, Loudness, StepEnd, Told};
+use crate::core::run::Ending;
 
 /// How to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,16 +21,31 @@ pub enum Output {
 }
 
 /// Tells events until every sender is gone.
-pub async fn report(mut events: UnboundedReceiver<Told>, output: Output) {
-    let bar = (output == Output::Text && std::io::stderr().is_terminal()).then(new_bar);
+pub async fn report(mut events: UnboundedReceiver<Told>, output: Output, quiet: bool) {
+    let bar = (output == Output::Text && !quiet && std::io::stderr().is_terminal()).then(new_bar);
     while let Some(told) = events.recv().await {
         match output {
             Output::Json => json(&told),
+            Output::Text if quiet && is_as_wanted(&told.event) => {}
             Output::Text => text(&told, bar.as_ref()),
         }
     }
     if let Some(bar) = bar {
         bar.finish_and_clear();
+    }
+}
+
+/// Whether somebody who wants to hear of trouble alone need not hear of it. That a failover was needed is trouble.
+fn is_as_wanted(event: &Event) -> bool {
+    match event {
+        Event::RunEnded {
+            ending: Ending::Done { warnings },
+            operation,
+            ..
+        } => warnings.is_empty() && operation != "failover",
+        Event::RunEnded { .. } => false,
+        Event::StepEnded { ended, .. } => matches!(ended, StepEnd::Done | StepEnd::Retried),
+        other => other.loudness() < Loudness::Alarm,
     }
 }
 

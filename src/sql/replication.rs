@@ -33,6 +33,7 @@ pub fn channel(version: Version, row: &Row) -> Result<Option<ReplicationFacts>, 
         source_server_id: row
             .maybe(&["Source_Server_Id", "Master_Server_Id"])?
             .filter(|id| *id != 0),
+        source_uuid: row.maybe(&["Source_UUID", "Master_UUID"])?,
         io: io_thread(row)?,
         sql: sql_thread(row)?,
         lag: row

@@ -1,6 +1,6 @@
 //! What stands in a binary log behind a known place: transactions, or only what a server writes there by itself.
 
-use crate::core::gtid::BinlogPosition;
+use crate::core::gtid::{BinlogPosition, MysqlSet};
 
 use super::row::{Misread, Row};
 
@@ -46,6 +46,25 @@ pub fn files(listed: &[Row], place: &BinlogPosition) -> Option<Vec<(String, u64)
 pub fn events(file: &str, from: u64) -> String {
     let file = file.replace('\\', "\\\\").replace('\'', "''");
     format!("SHOW BINLOG EVENTS IN '{file}' FROM {from} LIMIT {PAGE}")
+}
+
+/// The question for the set of transactions that stand before a file of a MySQL server.
+pub fn before(file: &str) -> String {
+    let file = file.replace('\\', "\\\\").replace('\'', "''");
+    format!("SHOW BINLOG EVENTS IN '{file}' LIMIT 2")
+}
+
+/// What stands before a file, from the answer to [`before`]; none where the server wrote no set down.
+///
+/// # Errors
+/// The answer has other columns, or the set cannot be read.
+pub fn set_before(events: &[Row]) -> Result<Option<MysqlSet>, Misread> {
+    for event in events {
+        if event.need(&["Event_type"])? == "Previous_gtids" {
+            return Ok(Some(event.maybe(&["Info"])?.unwrap_or_default()));
+        }
+    }
+    Ok(None)
 }
 
 /// What an answer to [`events`] comes to.
@@ -102,6 +121,19 @@ mod tests {
             events("o'bin.1", 4),
             "SHOW BINLOG EVENTS IN 'o''bin.1' FROM 4 LIMIT 500"
         );
+    }
+
+    #[test]
+    fn a_file_tells_what_stands_before_it() {
+        let event = |kind: &str, info: &str| row(&[("Event_type", kind), ("Info", info)]);
+        let set = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
+        let told = [event("Format_desc", "Server ver"), event("Previous_gtids", set)];
+        assert_eq!(set_before(&told).unwrap(), Some(set.parse().unwrap()));
+        let first = [event("Format_desc", ""), event("Previous_gtids", "")];
+        assert_eq!(set_before(&first).unwrap(), Some(MysqlSet::default()));
+        assert_eq!(set_before(&[event("Format_desc", "")]).unwrap(), None);
+        assert!(set_before(&[event("Previous_gtids", "nonsense")]).is_err());
+        assert_eq!(before("o'bin.1"), "SHOW BINLOG EVENTS IN 'o''bin.1' LIMIT 2");
     }
 
     #[test]

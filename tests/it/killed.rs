@@ -20,8 +20,8 @@ use super::watch::{ACTS_WITHIN, WRITER, Watch, long, tell};
 const CONVERGES_WITHIN: Duration = Duration::from_secs(10);
 /// When a monitor is killed, after its start.
 const LIVES_MS: Range<u64> = 200..7_000;
-/// When a monitor is killed, after the writer died: from waiting for the trap period until all is done.
-const INTO_A_FAILOVER_MS: Range<u64> = 1_500..4_500;
+/// When a monitor is killed, after the writer died: from before it has noticed until all is done.
+const INTO_A_FAILOVER_MS: Range<u64> = 100..3_000;
 /// Names the seed of a run that is to be repeated.
 const SEED: &str = "MMM_SEED";
 

@@ -7,20 +7,26 @@
     reason = "a test fails by panicking and shows the figures it judged by"
 )]
 
+mod ahead;
 mod article;
 mod away;
 mod beside;
 mod check;
 mod cluster;
 mod cutoff;
+mod deaths;
+mod draining;
 mod dry;
 mod election;
+mod endurance;
 mod errors;
 mod expiry;
 mod failover;
 mod families;
 mod faults;
+mod figures;
 mod flapping;
+mod gtids;
 mod halts;
 mod killed;
 mod load;
@@ -30,7 +36,10 @@ mod outputs;
 mod plans;
 mod returning;
 mod roles;
+mod saved_rows;
+mod scripting;
 mod secrets;
+mod semi_sync;
 mod silence;
 mod startup;
 mod switchover;

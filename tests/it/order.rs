@@ -18,8 +18,13 @@ pub fn is_the_writer(lab: &Lab, writer: &str) {
         [writer],
         "who holds the writer address"
     );
-    wait::until(SETTLED_WITHIN, "replication to run everywhere", || {
-        lab.replication_runs()
+    wait::until_some(SETTLED_WITHIN, "replication to run everywhere", || {
+        if lab.replication_runs() {
+            return Ok(Some(()));
+        }
+        let hosts = lab.databases();
+        let shown: Vec<_> = hosts.map(|host| (host.name(), host.replication())).collect();
+        bail!("{shown:?}")
     })
     .unwrap();
 }

@@ -50,6 +50,8 @@ fn every_command_prints_what_its_schema_says() {
         ("output-mode", &["mode"], 0),
         ("output-grants", &["grants"], 0),
         ("output-explain", &["explain"], 0),
+        ("output-sudoers", &["sudoers"], 0),
+        ("output-serves", &["ensure-writer", "db1"], 0),
         ("output-playbooks", &["playbook", "list"], 0),
         ("output-playbook", &["playbook", "show", "announce"], 0),
         ("output-lint", &["playbook", "lint"], 0),

@@ -63,6 +63,9 @@ fn two_switchovers_to_different_targets_at_the_same_instant_never_make_two_write
         let writer = lab.writable_hosts();
         eprintln!("round {round}, waiting {wait}: {codes:?}, then the writer is {writer:?}");
         assert_eq!(writer.len(), 1, "{ended:?}");
+        for output in &ended {
+            eprintln!("{}{}", output.stderr, output.stdout);
+        }
         order::is_the_writer(&lab, writer[0]);
         load.until_acknowledged(writer[0], 700, SOON).unwrap();
     }

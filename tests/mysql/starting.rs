@@ -96,6 +96,8 @@ impl Stage {
             lock_wait: Duration::from_secs(1),
             network,
             by_itself,
+            begin_by: None,
+            expects: None,
         };
         (performer, Told(events))
     }

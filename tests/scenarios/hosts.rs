@@ -271,6 +271,7 @@ fn channel(source: &Host) -> ReplicationFacts {
         source_port: 3306,
         source_user: "repl".into(),
         source_server_id: Some(server_id(source)),
+        source_uuid: None,
         io: IoThread::Yes,
         sql: SqlThread::Yes,
         lag: Some(Duration::ZERO),

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mmm::core::cluster::{
-    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, Promotion, Recovery,
-    Role, RoleMode, StartMode, StartPolicy, SwitchoverPolicy, Unfenced,
+    CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Host, HostMode, HostName, OnProof, Promotion,
+    Recovery, Role, RoleMode, StartMode, StartPolicy, SwitchoverPolicy, Unfenced,
 };
 use mmm::core::evidence::Means;
 use serde_json::json;
@@ -125,6 +125,9 @@ impl Setting {
             ["failover", "is", "left", "to", "a", "person"] => self.cluster.failover.automatic = false,
             ["a", "failover", "needs", "a", "fence"] => {
                 self.cluster.failover.unfenced = Unfenced::Never;
+            }
+            ["a", "failover", "waits", "for", "the", "trap", "period"] => {
+                self.cluster.failover.on_proof = OnProof::Trap;
             }
             [name, "can", "be", "fenced"] => self.fenced.push((*name).into()),
             _ => return None,

@@ -6,7 +6,7 @@ use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Rol
 use super::settings;
 use super::tree::Node;
 use crate::core::cluster::{
-    CheckKind, FailBack, HostMode, MixedVersions, Promotion, RoleMode, StartMode, Unfenced,
+    CheckKind, FailBack, HostMode, MixedVersions, OnProof, Promotion, RoleMode, StartMode, Unfenced,
 };
 use crate::core::mode::Mode;
 
@@ -220,6 +220,10 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
                     ("never", Unfenced::Never),
                 ],
             )
+        });
+        wide.on_proof = failover.get("on_proof").and_then(|node| {
+            let words = [("immediate", OnProof::Immediate), ("trap", OnProof::Trap)];
+            r.choice(node, &words)
         });
         wide.max_behind = failover.get("max_behind").and_then(|node| r.duration(node));
         wide.mixed_versions = failover.get("mixed_versions").and_then(|node| {

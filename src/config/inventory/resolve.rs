@@ -80,6 +80,7 @@ pub fn cluster(
             failover: FailoverPolicy {
                 unfenced: value_of(wide.unfenced, &top.unfenced).unwrap_or(Unfenced::IfSilentToAll),
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
+                on_proof: value_of(wide.on_proof, &top.on_proof).unwrap_or_default(),
                 max_behind: value_of(wide.max_behind, &top.max_behind),
                 mixed_versions: value_of(wide.mixed_versions, &top.mixed_versions).unwrap_or_default(),
             },

@@ -9,7 +9,7 @@ use super::log;
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
 use crate::core::cluster::{
-    CheckKind, FailBack, HostMode, MixedVersions, Promotion, RoleMode, StartMode, Unfenced,
+    CheckKind, FailBack, HostMode, MixedVersions, OnProof, Promotion, RoleMode, StartMode, Unfenced,
 };
 
 /// The whole file.
@@ -35,6 +35,7 @@ pub struct ClusterWide {
     pub checks: Checks,
     pub automatic: Option<Given<bool>>,
     pub unfenced: Option<Given<Unfenced>>,
+    pub on_proof: Option<Given<OnProof>>,
     pub switchover: Switchover,
     pub max_behind: Option<Given<Duration>>,
     pub mixed_versions: Option<Given<MixedVersions>>,

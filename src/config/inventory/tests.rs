@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{Fence, Inventory, Service, Surroundings, parse, parse_noting_keys};
 use crate::config::diagnostic::{Diagnostic, Severity, render_all};
-use crate::core::cluster::{HostMode, HostName, Unfenced};
+use crate::core::cluster::{HostMode, HostName, OnProof, Unfenced};
 
 const EXAMPLE: &str = include_str!("../../../inventory.example.yaml");
 
@@ -66,7 +66,7 @@ fn valid_text() -> String {
 #[test]
 fn the_nearer_level_wins_key_by_key() {
     let text = valid_text()
-        .replace("defaults:\n", "defaults:\n  checks: { default: { every: 3s, timeout: 1s }, ping: { every: 2s } }\n  fence: { duty: far, with: { a: 1, b: 2 } }\n  failover: { automatic: false, unfenced: never }\n  recovery: { auto_set_online: 30s, excuse_peer_for: 0s, flapping: { count: 0 } }\n")
+        .replace("defaults:\n", "defaults:\n  checks: { default: { every: 3s, timeout: 1s }, ping: { every: 2s } }\n  fence: { duty: far, with: { a: 1, b: 2 } }\n  failover: { automatic: false, unfenced: never, on_proof: trap }\n  recovery: { auto_set_online: 30s, excuse_peer_for: 0s, flapping: { count: 0 } }\n")
         .replace("peer: db2 }", "peer: db2, fence: { with: { b: 3 } } }")
         .replace("peer: db1 }", "peer: db1, fence: { duty: near }, service: none }")
         .replace("mode: slave }", "mode: replica, fence: none }")
@@ -82,6 +82,7 @@ fn the_nearer_level_wins_key_by_key() {
     assert_eq!(checks.mysql.trap_after.as_secs(), 10);
     let failover = &cluster.cluster.failover;
     assert_eq!((failover.automatic, failover.unfenced), (true, Unfenced::Never));
+    assert_eq!(failover.on_proof, OnProof::Trap);
 
     let recovery = &cluster.cluster.recovery;
     assert_eq!(recovery.auto_set_online, None, "zero switches it off again");

@@ -5,21 +5,23 @@ use super::page::Page;
 use crate::core::playbook::Duty;
 
 /// Looked with, so each must declare that it changes nothing.
-pub const LOOKS: [&str; 10] = [
+pub const LOOKS: [&str; 12] = [
     "account-rights",
     "decode-surplus",
     "facts",
     "preflight",
+    "root-paths",
     "server-answers",
     "server-process",
     "sudo-rights",
+    "unit-job",
     "unit-signs",
     "unit-state",
     "witness",
 ];
 
 /// Every duty that is performed by name.
-pub const BY_THE_PROGRAM: [&str; 27] = [
+pub const BY_THE_PROGRAM: [&str; 29] = [
     "account-rights",
     "add-address",
     "announce",
@@ -34,6 +36,7 @@ pub const BY_THE_PROGRAM: [&str; 27] = [
     "preflight",
     "probe-duplicate",
     "remove-address",
+    "root-paths",
     "server-answers",
     "server-is-gone",
     "server-process",
@@ -43,6 +46,7 @@ pub const BY_THE_PROGRAM: [&str; 27] = [
     "start-replication",
     "stop-replication",
     "sudo-rights",
+    "unit-job",
     "unit-signs",
     "unit-state",
     "witness",

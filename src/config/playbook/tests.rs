@@ -320,6 +320,7 @@ fn every_duty_renders_for_every_dialect() {
         "start_position",
         "event_scheduler",
         "old_source",
+        "old_server_id",
         "applied_file",
         "applied_position",
     ];

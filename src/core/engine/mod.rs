@@ -35,6 +35,8 @@ use crate::core::trouble::Trouble;
 
 /// Pause before evidence about the same writer is gathered again after a refusal.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// The same before the trap period has passed, while nothing listens at the writer's port.
+const PROVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Pause between attempts to bring a replaced writer in, or to open a read-only one.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Pause between attempts to settle a stuck run whose hosts answer again.
@@ -173,6 +175,7 @@ pub struct Engine {
     /// Whether what is under way has failed already.
     has_failed: bool,
     ask_again_at: Moment,
+    prove_again_at: Moment,
     try_again_at: Moment,
     quarantine_again_at: Moment,
     follow_again_at: Moment,
@@ -217,6 +220,7 @@ impl Engine {
             complaint: None,
             has_failed: false,
             ask_again_at: Moment(0),
+            prove_again_at: Moment(0),
             try_again_at: Moment(0),
             quarantine_again_at: Moment(0),
             follow_again_at: Moment(0),
@@ -413,7 +417,11 @@ impl Engine {
                 }
             }
             Verb::AskEvidence => {
-                if let Some(writer) = self.standing.writer.clone().filter(|_| now >= self.ask_again_at) {
+                let ask_at = match rule {
+                    Rule::R16 => self.prove_again_at,
+                    _ => self.ask_again_at,
+                };
+                if let Some(writer) = self.standing.writer.clone().filter(|_| now >= ask_at) {
                     self.start(Effect::AskEvidence(writer), effects);
                 }
             }
@@ -481,6 +489,8 @@ impl Engine {
                 .is_some_and(|mysql| !mysql.is_writable());
         match latch.verdict {
             Verdict::Failed => WriterPicture::Failed,
+            // A server that this monitor has not seen well may just be starting.
+            Verdict::Ok if self.may_be_proved_dead(writer, latch) => WriterPicture::Closed,
             Verdict::Ok | Verdict::Untested if latch.is_failing_now() => WriterPicture::Suspect,
             Verdict::Ok | Verdict::Untested if read_only => WriterPicture::ReadOnly,
             Verdict::Ok | Verdict::Untested => WriterPicture::Serving,

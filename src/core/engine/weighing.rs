@@ -1,9 +1,11 @@
 //! Decides on fresh evidence about a writer that failed: replace it, or say what holds that back.
 
-use super::{ASK_AGAIN_AFTER, Effect, Engine};
-use crate::core::cluster::HostName;
+use super::{ASK_AGAIN_AFTER, Effect, Engine, PROVE_AGAIN_AFTER};
+use crate::core::cluster::{HostName, OnProof};
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, Evidence, EvidenceRule};
+use crate::core::facts::{HostFacts, Reach};
+use crate::core::latch::Latch;
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Rule};
 use crate::core::sign::{self, Sign};
@@ -24,6 +26,16 @@ pub struct Guard {
 }
 
 impl Engine {
+    /// Whether nothing listened at the writer's port when it was last looked at, with no good probe since, and proof of
+    /// its death need not wait.
+    pub(super) fn may_be_proved_dead(&self, writer: &HostName, check: &Latch) -> bool {
+        let is_closed = |facts: &HostFacts| matches!(facts.mysql, Reach::Down(_));
+        self.cluster.failover.on_proof == OnProof::Immediate
+            && self.is_fresh(writer)
+            && self.looked_at.get(writer).copied() > check.ok_at
+            && self.facts.get(writer).is_some_and(is_closed)
+    }
+
     /// Decides on fresh evidence.
     pub(super) fn weigh(
         &mut self,
@@ -34,10 +46,19 @@ impl Engine {
         effects: &mut Vec<Effect>,
     ) {
         self.busy = false;
-        self.ask_again_at = now.after(ASK_AGAIN_AFTER);
-        let current = rule::decide(&self.picture());
-        if self.standing.writer.as_ref() != Some(&suspect) || current != Rule::R06 {
+        if self.standing.writer.as_ref() != Some(&suspect) {
             return;
+        }
+        match rule::decide(&self.picture()) {
+            Rule::R06 => self.ask_again_at = now.after(ASK_AGAIN_AFTER),
+            Rule::R16 => {
+                self.prove_again_at = now.after(PROVE_AGAIN_AFTER);
+                // Anything less than proof waits for the trap period, and is asked for again until then.
+                if !evidence.is_proof() {
+                    return;
+                }
+            }
+            _ => return,
         }
         let Some(means) = self.means.get(&suspect) else {
             return;

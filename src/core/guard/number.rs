@@ -153,6 +153,12 @@ guards! {
         => "one monitor serves all clusters of an inventory; `mmm ping` asks it for a sign of life";
     G61 "the monitor's socket cannot be made"
         => "`monitor.socket` in the inventory names it; its directory must be writable";
+    G62 "a monitor watches the cluster already, and fails over by itself"
+        => "`mmm show` on that box says what it does; stop it if this box is to act instead";
+    G63 "another host may have become the writer since this box last looked"
+        => "once you are sure that none of the others takes writes, `mmm failover --to HOST` opens it";
+    G64 "the time given with `--timeout` ran out before anything was touched"
+        => "allow more time; `mmm check` says which host is slow to answer";
 
     // Plans, and duties by hand.
     G70 "what the plan rests on has changed since it was made"

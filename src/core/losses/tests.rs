@@ -180,6 +180,34 @@ fn without_gtids_files_of_one_source_are_compared() {
 }
 
 #[test]
+fn what_a_replica_of_mariadb_received_by_position_and_has_not_applied_counts_too() {
+    let by_position = |server: u32, state: &str, received: &str| {
+        let mut mysql = replica(server, state, "");
+        mysql.replicas[0].using_gtid = UsingGtid::No;
+        mysql.replicas[0].received = received.parse().ok();
+        mysql
+    };
+    let db2 = || by_position(2, "0-1-100", "bin.000002:100");
+    let level = by_position(3, "0-1-90", "bin.000002:100");
+    assert_eq!(look(&world(db2(), level), None), Outlook::default());
+    let found = look(&world(db2(), by_position(3, "0-1-100", "bin.000002:400")), None);
+    assert_eq!((found.donor, found.apart.len()), (None, 1));
+    assert_eq!(
+        (found.apart[0].host.as_str(), found.apart[0].surplus.at_most()),
+        ("db3", None)
+    );
+    // Of what was applied the transactions are known.
+    let found = look(&world(db2(), by_position(3, "0-1-150", "bin.000002:400")), None);
+    assert_eq!(found.apart[0].surplus.to_string(), "0-1-101..150");
+    // A channel that goes by GTID tells what it received; places in files say nothing more then.
+    let mut by_gtid = replica(3, "0-1-100", "0-1-100");
+    by_gtid.replicas[0].received = "bin.000002:400".parse().ok();
+    let mut taking = replica(2, "0-1-100", "0-1-100");
+    taking.replicas[0].received = "bin.000002:100".parse().ok();
+    assert_eq!(look(&world(taking, by_gtid), None), Outlook::default());
+}
+
+#[test]
 fn the_estimate_counts_from_where_the_histories_parted() {
     let writer = replica(2, "0-1-100,0-2-170", "").history(&replica(2, "", ""));
     let fork = "0-2-150".parse().ok();

@@ -67,6 +67,7 @@ fn channel(source: u32) -> ReplicationFacts {
         source_port: 3306,
         source_user: "repl".to_owned(),
         source_server_id: Some(source),
+        source_uuid: None,
         io: IoThread::Yes,
         sql: SqlThread::Yes,
         lag: Some(Duration::ZERO),

@@ -303,3 +303,83 @@ fn who_could_not_be_asked_is_waited_for_and_what_was_found_wrong_is_not() {
     let run = run_until(stages, &[done, does_not_obey(1), vec![(2, failed())]].concat());
     assert!(awaited(&run).is_empty());
 }
+
+#[test]
+fn a_question_that_nobody_answered_after_the_commit_is_asked_again_once_its_host_answers() {
+    let stages = vec![
+        stage(Section::Commit, "allow", None),
+        asks(Section::Secure, "unmoved"),
+        stage(Section::Secure, "announce", None),
+        stage(Section::Finish, "follow", None),
+    ];
+    let lost = vec![(1, unknown()); TRIES_TO_SECURE as usize];
+    let all = [
+        vec![(0, Outcome::Done)],
+        lost.clone(),
+        vec![(2, Outcome::Done), (3, failed())],
+    ]
+    .concat();
+    let stuck = run_until(stages.clone(), &all);
+    assert!(matches!(stuck.next(), Next::End(Ending::Stuck { awaits, .. }) if *awaits == ["db1".into()]));
+    let mut run = stuck.clone();
+    run.record(&Happening::Cleared);
+    assert_eq!(run.next(), &Next::Do(1));
+    run.record(&Happening::Did(1, Outcome::Done));
+    assert!(
+        matches!(run.next(), Next::End(Ending::Done { .. })),
+        "the rest was done"
+    );
+    // What it finds is for a person, who is not asked to look twice.
+    let mut run = stuck;
+    run.record(&Happening::Cleared);
+    run.record(&Happening::Did(1, failed()));
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { awaits, .. }) if awaits.is_empty()));
+    run.record(&Happening::Cleared);
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+    // What could not be made true is left to repairs, as before.
+    let does_not_obey = vec![(2, failed()); TRIES_TO_SECURE as usize];
+    let mut run = run_until(
+        stages,
+        &[
+            vec![(0, Outcome::Done), (1, Outcome::Done)],
+            does_not_obey,
+            vec![(3, Outcome::Done)],
+        ]
+        .concat(),
+    );
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+    run.record(&Happening::Cleared);
+    assert!(matches!(run.next(), Next::End(Ending::Done { .. })));
+}
+
+#[test]
+fn what_is_only_tried_on_the_host_to_be_opened_is_known_to_be_gone_before_that() {
+    let tried = |seat| Stage {
+        seat,
+        if_possible: true,
+        ..stage(Section::Prepare, "take over", None)
+    };
+    let stages = |seat| vec![tried(seat), stage(Section::Commit, "allow", None)];
+    let unknown_at = |seat| run_until(stages(seat), &[(0, unknown())]);
+    assert_eq!(unknown_at(Seat::Outgoing).next(), &Next::Do(1));
+    assert_eq!(unknown_at(Seat::Donor).next(), &Next::Do(1));
+    assert_eq!(
+        run_until(stages(Seat::Incoming), &[(0, failed())]).next(),
+        &Next::Do(1),
+        "nothing is left of what has failed"
+    );
+    let look = unknown_at(Seat::Incoming);
+    assert_eq!(look.next(), &Next::Look(0));
+    for settled in [Settled::Happened, Settled::DidNotHappen] {
+        let mut gone = look.clone();
+        gone.record(&Happening::Looked(0, settled));
+        assert_eq!(gone.next(), &Next::Do(1));
+    }
+    let mut haunted = look.clone();
+    haunted.record(&Happening::Looked(0, Settled::CannotTell));
+    assert!(matches!(haunted.next(), Next::End(Ending::Stuck { .. })));
+    // Settled later, by whoever comes: only back.
+    haunted.record(&Happening::Cleared);
+    haunted.record(&Happening::Looked(0, Settled::DidNotHappen));
+    assert!(matches!(haunted.next(), Next::End(Ending::Undone { .. })));
+}

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::Fleet;
 use crate::core::cluster::HostName;
 use crate::core::reach::Failure;
-use crate::io::mysql::{Lock, Taking};
+use crate::io::mysql::{Holder, Lock, Server, Taking};
 
 /// Asking a server whether a lock is still ours may take so long: nobody can write meanwhile.
 const STILL_WITHIN: Duration = Duration::from_millis(500);
@@ -59,6 +59,49 @@ impl Fleet {
     /// The name of the cluster's lock on every server.
     pub fn lock_name(&self) -> String {
         format!("mmm.{}", self.entry.cluster.name)
+    }
+
+    /// The name of the lock by which a monitor shows that it watches.
+    fn watch_sign(&self) -> String {
+        format!("{}.watch", self.lock_name())
+    }
+
+    /// Sets the sign of a monitor on a server, at once or not at all; `None` when there is no such host.
+    pub async fn take_watch_sign(
+        &self,
+        host: &HostName,
+        within: Duration,
+    ) -> Option<Result<Taking, Failure>> {
+        let entry = self.entry.hosts.get(host)?;
+        let login = self.vault.logins(host)?.agent.clone();
+        let name = self.watch_sign();
+        Some(
+            Lock::take(
+                entry.address,
+                entry.mysql.port,
+                login,
+                &name,
+                Duration::ZERO,
+                within,
+            )
+            .await,
+        )
+    }
+
+    /// Whose monitor shows on a server that it watches; none also when the server cannot be asked.
+    pub async fn watcher(&self, host: &HostName, within: Duration) -> Option<Holder> {
+        let entry = self.entry.hosts.get(host)?;
+        let login = self.vault.logins(host)?.agent.clone();
+        let mut server = Server::new(entry.address, entry.mysql.port, login);
+        let holder = server.lock_holder(&self.watch_sign(), within).await;
+        server.hang_up(within).await;
+        match holder {
+            Ok(holder) => holder,
+            Err(failure) => {
+                tracing::debug!("{host} did not say whether a monitor watches: {}", failure.text);
+                None
+            }
+        }
     }
 
     /// Takes the cluster's lock on a server; `None` when there is no such host.

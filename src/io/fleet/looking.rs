@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::{Fleet, GRACE, out_of_time};
 use crate::core::cluster::HostName;
 use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts};
-use crate::core::gtid::BinlogPosition;
+use crate::core::gtid::{BinlogPosition, MysqlSet};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::context::Errands;
@@ -112,6 +112,17 @@ impl Fleet {
         let mut server = reached.server.lock().await;
         let logged = server.logged_since(place, writer, LOOK_WITHIN).await;
         logged.map_err(|failure| failure.text)
+    }
+
+    /// The file of a MySQL server's binary log in which the first of these transactions stands.
+    ///
+    /// # Errors
+    /// It could not be found, and why.
+    pub async fn file_with(&self, host: &HostName, set: &MysqlSet) -> Result<String, String> {
+        let reached = self.hosts.get(host).ok_or("there is no such host")?;
+        let mut server = reached.server.lock().await;
+        let file = server.file_with(set, LOOK_WITHIN).await;
+        file.map_err(|failure| failure.text)
     }
 
     /// Whether a server answers at all.

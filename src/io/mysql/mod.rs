@@ -14,7 +14,7 @@ pub use lock::{FORGOTTEN_AFTER_S, Holder, Lock, Taking};
 
 use crate::core::checks;
 use crate::core::facts::{MysqlFacts, Reach, Refusal, ReplicationFacts, Version};
-use crate::core::gtid::BinlogPosition;
+use crate::core::gtid::{BinlogPosition, MysqlSet};
 use crate::core::latch::CheckResult;
 use crate::core::preflight::Settings;
 use crate::core::reach::{Failure, Mishap, Stage, judge, refusal};
@@ -170,6 +170,28 @@ impl Server {
             }
         }
         Ok(None)
+    }
+
+    /// The newest file of a MySQL server's binary log before which none of these transactions stands: there the first of
+    /// them is found.
+    ///
+    /// # Errors
+    /// Its files could not be asked in time, or none of them goes back so far.
+    pub async fn file_with(&mut self, set: &MysqlSet, timeout: Duration) -> Result<String, Failure> {
+        let deadline = Instant::now() + timeout;
+        let listed = self.ask(tail::FILES, deadline).await?;
+        for file in listed.iter().rev().filter_map(|row| row.get(&["Log_name"])) {
+            let events = self.ask(&tail::before(file), deadline).await?;
+            let before = tail::set_before(&events).map_err(|misread| self.unintelligible(misread))?;
+            if before.is_some_and(|before| set.difference(&before) == *set) {
+                return Ok(file.to_owned());
+            }
+        }
+        Err(Failure {
+            stage: Stage::Asking,
+            mishap: Mishap::Unintelligible,
+            text: format!("no file of its binary log begins before {set}"),
+        })
     }
 
     /// Who holds the named lock on this server.

@@ -24,15 +24,13 @@ pub(crate) struct Measure<'e> {
     pub(crate) within: Duration,
 }
 
-/// What is done with a host, in order. A server that was kept stopped is started, read-only.
-///
-/// # Errors
-/// Refused: its server is stopped, and nothing is declared that starts it.
+/// What is done with a host, in order, and why that is not enough, where it is not. A server that was kept stopped is
+/// started, read-only.
 pub(crate) fn measures<'e>(
     entry: &'e ClusterEntry,
     host: &HostName,
     server_is_up: bool,
-) -> Result<Vec<Measure<'e>>, Trouble> {
+) -> (Vec<Measure<'e>>, Option<Trouble>) {
     let all = entry.cluster.roles.iter().flat_map(|role| &role.addresses);
     let mut measures: Vec<Measure<'_>> = all
         .map(|ip| Measure {
@@ -41,26 +39,25 @@ pub(crate) fn measures<'e>(
             within: CLOSE_WITHIN,
         })
         .collect();
-    let mut then = |duty, within| {
-        measures.push(Measure {
-            duty,
-            address: None,
-            within,
-        });
+    let then = |duty, within| Measure {
+        duty,
+        address: None,
+        within,
     };
     match entry.hosts.get(host).map(|host| &host.service) {
-        _ if server_is_up => then("demote-server", CLOSE_WITHIN),
-        Some(Service::Systemd { .. }) => then("start-demoted", START_WITHIN),
+        _ if server_is_up => measures.push(then("demote-server", CLOSE_WITHIN)),
+        Some(Service::Systemd { .. }) => measures.push(then("start-demoted", START_WITHIN)),
         Some(Service::Duties { allow_start, .. }) => {
-            then(allow_start, START_WITHIN);
-            then("demote-server", START_WITHIN);
+            measures.push(then(allow_start, START_WITHIN));
+            measures.push(then("demote-server", START_WITHIN));
         }
         Some(Service::None) | None => {
             let because = "its server is stopped, and the inventory declares nothing that starts it";
-            return Err(could_not(host, because).hint("start it by hand, read-only"));
+            let trouble = could_not(host, because).hint("start it by hand, read-only");
+            return (measures, Some(trouble));
         }
     }
-    Ok(measures)
+    (measures, None)
 }
 
 /// That it was tried in vain.

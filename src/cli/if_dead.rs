@@ -1,0 +1,272 @@
+//! `mmm failover --if-dead`, for cron and scripts: nothing while the writer serves; a failover once it is proven dead, or
+//! has been silent for as long as a monitor would wait.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::args::{FailoverArguments, Settings};
+use super::setting;
+use crate::core::cluster::{Cluster, HostName, OnProof};
+use crate::core::event::Event;
+use crate::core::evidence::{self, Decision, Rung};
+use crate::core::guard::{self, Facts, Guard};
+use crate::core::run::Ending;
+use crate::core::standing::Standing;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::operation::{Performed, Performer, Request};
+use crate::io::{inquest, journal, monitor, watch_sign};
+use crate::report::reporter::{Output, out};
+
+/// How long another operation is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Between two looks at a writer that does not answer.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// The exit code of a failover that was carried out.
+const FAILED_OVER: u8 = 10;
+
+/// What came of it.
+enum Outcome {
+    /// The writer serves; nothing was done.
+    Serves(HostName),
+    /// The writer had come back read-only, and was to be opened again.
+    Opened(Performed),
+    /// It was to be replaced.
+    Replaced(Performed),
+}
+
+/// Comes by once: 0 when the writer serves, 10 after a failover, otherwise the usual exit codes.
+pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, what.name.as_deref())?;
+    let fleet = setting::fleet(entry).await?;
+    let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
+    let mut performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
+    performer.by_itself = true;
+    let outcome = come_by(&performer).await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    match outcome? {
+        Outcome::Serves(writer) => {
+            match settings.output {
+                Output::Text if settings.quiet => {}
+                Output::Text => out(&format!(
+                    "`{writer}` is the writer and takes writes; nothing was done"
+                )),
+                Output::Json => out(&setting::json(&serde_json::json!({
+                    "cluster": entry.cluster.name, "writer": writer, "serves": true
+                }))),
+            }
+            Ok(0)
+        }
+        Outcome::Opened(performed) => setting::concluded(&inventory, entry, Ok(performed)).await,
+        Outcome::Replaced(performed) => {
+            let is_done = matches!(performed.report.ending, Ending::Done { .. });
+            let code = setting::concluded(&inventory, entry, Ok(performed)).await?;
+            Ok(if is_done { FAILED_OVER } else { code })
+        }
+    }
+}
+
+async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
+    let fleet = performer.fleet;
+    let cluster = &fleet.entry().cluster;
+    let mut standing = performer.dir.load()?;
+    let mut facts = fleet.look_everywhere().await;
+    if let Some(writer) = serves(&standing, &facts)
+        && is_settled(performer, &standing)?
+    {
+        return Ok(Outcome::Serves(writer));
+    }
+    // Whoever watches acts at once, and should not have to wait for our look.
+    if guard::observed_writer(cluster, &facts).is_none() {
+        nobody_watches(performer).await?;
+    }
+    standing = performer.take_stock().await?;
+    facts = fleet.look_everywhere().await;
+    guard::hands_off(cluster, &standing)?;
+    if let Some(writer) = serves(&standing, &facts) {
+        return Ok(Outcome::Serves(writer));
+    }
+    nobody_watches(performer).await?;
+    let known = standing.writer.clone();
+    standing.writer = known.or_else(|| guard::holder_of_writer_address(cluster, &facts));
+    let Some(writer) = standing.writer.clone() else {
+        return Err(Trouble::refused(
+            Guard::G06,
+            format!("failover of `{}` was not begun", cluster.name),
+            "no host is known to be the writer, on this box or by what the hosts show",
+        ));
+    };
+    let is_up = |facts: &Facts| facts.get(&writer).is_some_and(|seen| seen.mysql.up().is_some());
+    let rung = if is_up(&facts) {
+        None
+    } else {
+        watch(performer, &writer).await?
+    };
+    let facts = match rung {
+        Some(_) => fleet.look_except(std::slice::from_ref(&writer)).await,
+        None => fleet.look_everywhere().await,
+    };
+    let Some(rung) = rung else {
+        if let Some(writer) = serves(&standing, &facts) {
+            return Ok(Outcome::Serves(writer));
+        }
+        if is_up(&facts) {
+            could_not_have_been_replaced(cluster, &facts, &writer)?;
+            return performer.perform(&Request::Reopen).await.map(Outcome::Opened);
+        }
+        return Err(Trouble::new(
+            Kind::Wrong,
+            format!("`{writer}` is in trouble and lives"),
+            "it answers on its own host, or refuses connections, so it keeps its role",
+        )
+        .hint("`mmm show` and `mmm checks` say what is wrong with it"));
+    };
+    let incoming = guard::target(cluster, &standing, &facts, None)?;
+    let request = Request::Failover {
+        outgoing: Some(writer),
+        incoming,
+        rung,
+        events: None,
+        seen: None,
+        allow_loss: false,
+    };
+    performer.perform(&request).await.map(Outcome::Replaced)
+}
+
+/// The writer on record, when it takes writes and nobody else does.
+fn serves(standing: &Standing, facts: &Facts) -> Option<HostName> {
+    let writer = standing.writer.as_ref()?;
+    let takes_writes = facts
+        .get(writer)
+        .and_then(|facts| facts.mysql.up())
+        .is_some_and(|mysql| mysql.is_writable());
+    (takes_writes && guard::another_writable(facts, writer).is_none()).then(|| writer.clone())
+}
+
+/// Whether nothing waits on this box to be brought to its end.
+fn is_settled(performer: &Performer<'_>, standing: &Standing) -> Result<bool, Trouble> {
+    let open = journal::open_runs(&performer.dir).map_err(|error| {
+        Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
+    })?;
+    Ok(open.is_empty() && standing.owed.is_empty() && standing.hands_off.is_none())
+}
+
+/// That no monitor watches the cluster, here or on another box.
+async fn nobody_watches(performer: &Performer<'_>) -> Result<(), Trouble> {
+    match watch_sign::seen(performer.fleet).await {
+        None => Ok(()),
+        Some(whence) => Err(Trouble::refused(
+            Guard::G62,
+            format!(
+                "failover of `{}` was not begun",
+                performer.fleet.entry().cluster.name
+            ),
+            format!("the monitor on {whence} watches it"),
+        )),
+    }
+}
+
+/// A box that looks only now and then may have an old record: a host that it holds to be the writer is opened again only
+/// when every other one that could have been made the writer since is seen to refuse writes.
+fn could_not_have_been_replaced(cluster: &Cluster, facts: &Facts, writer: &HostName) -> Result<(), Trouble> {
+    match guard::possible_writers(cluster, facts, writer).first() {
+        None => Ok(()),
+        Some(other) => Err(Trouble::refused(
+            Guard::G63,
+            format!("`{writer}` was not opened again"),
+            format!("`{other}` does not say that it refuses writes"),
+        )
+        .hint(Guard::G63.lifted_for(writer))),
+    }
+}
+
+/// Watches a writer that does not answer until it is proven dead, or has been silent for the trap period. None when it
+/// turned out to live.
+async fn watch(performer: &Performer<'_>, writer: &HostName) -> Result<Option<Rung>, Trouble> {
+    let fleet = performer.fleet;
+    let cluster = &fleet.entry().cluster;
+    let Some(means) = monitor::means(fleet.entry()).remove(writer) else {
+        return Err(Trouble::new(
+            Kind::Usage,
+            format!("failover of `{}` was not begun", cluster.name),
+            format!("the inventory does not name the writer `{writer}`"),
+        ));
+    };
+    let trap = cluster.checks.mysql.trap_after;
+    let began = Instant::now();
+    let mut told = None;
+    loop {
+        let found = inquest::gather(fleet, writer).await;
+        let (rule, decision) = evidence::decide(&found, &means);
+        if told.replace(rule) != Some(rule) {
+            performer.teller.tell(Event::RuleChanged {
+                rule: rule.to_string(),
+                sentence: rule.sentence().to_owned(),
+            });
+        }
+        let is_proved = found.is_proof() && cluster.failover.on_proof == OnProof::Immediate;
+        match next(decision, is_proved || began.elapsed() >= trap) {
+            Next::Leave => return Ok(None),
+            Next::Replace(rung) => return Ok(Some(rung)),
+            Next::Wait => sleep(LOOK_AGAIN_AFTER).await,
+            Next::Refuse => {
+                return Err(Trouble::refused(
+                    Guard::G11,
+                    format!("failover of `{}` was not begun", cluster.name),
+                    format!("{rule}: `{writer}`: {}", rule.sentence()),
+                )
+                .hint(rule.lifted_by()));
+            }
+        }
+    }
+}
+
+/// What one look at a writer that does not answer leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Leave,
+    Wait,
+    Replace(Rung),
+    Refuse,
+}
+
+/// Proof is acted on at once, where the inventory wants that; everything else must last as long as a monitor would wait.
+fn next(decision: Decision, is_due: bool) -> Next {
+    match decision {
+        Decision::Leave => Next::Leave,
+        Decision::Replace(rung) if is_due => Next::Replace(rung),
+        Decision::Refuse if is_due => Next::Refuse,
+        Decision::Replace(_) | Decision::Refuse => Next::Wait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::samples;
+
+    #[test]
+    fn nothing_is_replaced_or_refused_before_it_is_due_and_a_living_writer_never() {
+        for rung in [Rung::Demote, Rung::Fence, Rung::Silence] {
+            assert_eq!(next(Decision::Replace(rung), false), Next::Wait);
+            assert_eq!(next(Decision::Replace(rung), true), Next::Replace(rung));
+        }
+        assert_eq!(next(Decision::Refuse, false), Next::Wait);
+        assert_eq!(next(Decision::Refuse, true), Next::Refuse);
+        assert_eq!(next(Decision::Leave, true), Next::Leave);
+    }
+
+    #[test]
+    fn a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it() {
+        let cluster = samples::cluster();
+        let asked = |facts: &Facts| could_not_have_been_replaced(&cluster, facts, &"db1".into());
+        let mut facts = Facts::new();
+        let refused = asked(&facts).unwrap_err();
+        assert_eq!(refused.guard, Some(Guard::G63));
+        assert!(refused.hint.contains("--to db1"), "{}", refused.hint);
+        facts.insert("db2".into(), samples::facts(false, &[]));
+        asked(&facts).unwrap();
+    }
+}
