@@ -59,10 +59,10 @@ fn seen_in(guard: Guard) -> String {
         }
         Guard::G64 => "lab scripting::a_writer_is_ensured_once_and_left_alone_afterwards".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
-        Guard::G70 => {
+        Guard::G90 => {
             "lab plans::a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed".to_owned()
         }
-        Guard::G71 => "unit core/by_hand::what_could_make_a_second_writer_is_left_to_operations".to_owned(),
+        Guard::G91 => "unit core/by_hand::what_could_make_a_second_writer_is_left_to_operations".to_owned(),
     }
 }
 

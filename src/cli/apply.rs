@@ -25,7 +25,7 @@ pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Troub
             "the inventory `{}` is not the one it was made from",
             inventory.file.display()
         );
-        return Err(Trouble::refused(Guard::G70, not_carried_out(&plan), because));
+        return Err(Trouble::refused(Guard::G90, not_carried_out(&plan), because));
     }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);

@@ -40,7 +40,7 @@ pub fn allowed(cluster: &Cluster, standing: &Standing, asked: &Asked<'_>) -> Res
         (None, _) => return Ok(()),
     };
     Err(Trouble::refused(
-        Guard::G71,
+        Guard::G91,
         format!("duty `{}` was not performed at `{}`", asked.duty, asked.at),
         because,
     ))
@@ -66,8 +66,8 @@ mod tests {
             allowed(&samples::cluster(), standing, &asked).map_err(|trouble| trouble.guard)
         };
         let fine = Standing::default();
-        assert_eq!(judge(false, Some("s"), None, &fine), Err(Some(Guard::G71)));
-        assert_eq!(judge(false, None, writer_address, &fine), Err(Some(Guard::G71)));
+        assert_eq!(judge(false, Some("s"), None, &fine), Err(Some(Guard::G91)));
+        assert_eq!(judge(false, None, writer_address, &fine), Err(Some(Guard::G91)));
         assert_eq!(judge(false, None, "10.0.0.101".parse().ok(), &fine), Ok(()));
         assert_eq!(judge(false, None, None, &fine), Ok(()));
         assert_eq!(

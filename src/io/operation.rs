@@ -427,7 +427,7 @@ impl Performer<'_> {
             return Ok(());
         }
         Err(Trouble::refused(
-            Guard::G70,
+            Guard::G90,
             format!("the plan for `{}` was not carried out", plan.cluster),
             differences.join("; "),
         ))

@@ -25,7 +25,7 @@ fn keep(lab: &Lab, words: &[&str]) -> Value {
 #[track_caller]
 fn refused(lab: &Lab, why: &str) {
     let output = mmm(lab, &["apply", PLAN], 4);
-    assert!(output.stderr.contains("guard: G70"), "{}", output.stderr);
+    assert!(output.stderr.contains("guard: G90"), "{}", output.stderr);
     assert!(output.stderr.contains(why), "no `{why}` in {}", output.stderr);
 }
 
@@ -60,7 +60,7 @@ fn a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed() {
         .ok()
         .unwrap();
     refused(&lab, "`db3`: addresses was `none` and is `10.77.0.101`");
-    // G70 too where the files differ.
+    // G90 too where the files differ.
     lab.write_inventory(&format!("{}\n# changed\n", lab.inventory_yaml()))
         .unwrap();
     refused(&lab, "is not the one it was made from");
@@ -100,10 +100,10 @@ fn single_duties_by_hand_never_open_a_server() {
     let facts = mmm(&lab, &["playbook", "run", "facts", "--at", "db2"], 0);
     assert!(facts.stdout.contains("uptime: "), "{}", facts.stdout);
     for (words, why) in [
-        (&["allow-writes", "--at", "db2"][..], "G71"),
+        (&["allow-writes", "--at", "db2"][..], "G91"),
         (
             &["add-address", "--at", "db2", "--set", "address=10.77.0.100"],
-            "G71",
+            "G91",
         ),
     ] {
         let arguments: Vec<&str> = ["playbook", "run"].iter().chain(words).copied().collect();

@@ -161,9 +161,9 @@ guards! {
         => "allow more time; `mmm check` says which host is slow to answer";
 
     // Plans, and duties by hand.
-    G70 "what the plan rests on has changed since it was made"
+    G90 "what the plan rests on has changed since it was made"
         => "make the plan anew, and look at what it says now";
-    G71 "only an operation does that, after its guards: a duty by hand never opens a server for writes, nor touches the writer's address"
+    G91 "only an operation does that, after its guards: a duty by hand never opens a server for writes, nor touches the writer's address"
         => "`mmm switchover`, `mmm failover` and `mmm rejoin` do it";
 }
 
