@@ -36,10 +36,13 @@
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
 //!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over
 //!   - [`core::readiness`] would a failover work now · [`core::losses`] what it would lose, and what it has lost
+//!   - [`core::site`] the site's own steps around an operation · [`core::notice`] who is told of what
+//!   - [`core::maintenance`] downtimes, and failovers that wait for an acknowledgement
 //!   - [`core::release`] out of service and back in, on a person's word
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
 //!   - [`core::proposal`] a plan as it is shown and kept · [`core::basis`] what it rests on · [`core::by_hand`] single duties
-//!   - [`core::settlement`] what becomes of a run that was cut off · [`core::semi_sync`] do commits wait for replicas
+//!   - [`core::settlement`] what becomes of a run that was cut off · [`core::history`] how a run went
+//!   - [`core::semi_sync`] do commits wait for replicas
 //!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
 //!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
 //!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values
@@ -51,10 +54,11 @@
 //!   - [`io::fleet`] a cluster's hosts within reach · [`io::inquest`] gathers evidence
 //!   - [`io::sights`] a cluster seen and never touched: what plans are made through
 //!   - [`io::operation`] an operation from lock to memory, and its plan · [`io::conductor`] performs a run through one small trait
-//!   - [`io::settle`] ends runs that were cut off · [`io::tending`] repairs, and the return of replaced writers
+//!   - [`io::settle`] ends runs that were cut off, [`io::resume`] as a person wants it · [`io::tending`] repairs, and the return of replaced writers
 //!   - [`io::surplus`] what only a replaced writer has: saved, and discarded on a person's word
 //!   - [`io::release`] a host out of service and back in
 //!   - [`io::catching_up`] lets a host catch up before a forced move · [`io::doubles`] asks who else answers for an address
+//!   - [`io::command`] a command of the site on this box · [`io::notify`] those that tell people
 //!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands · [`io::watch_sign`] shows that it watches
 //!   - [`io::standing`], [`io::journal`], [`io::lock`], [`io::hold`] what is kept on disk, and who may act
 //! - [`report`] events into words, JSON and progress bars · [`cli`] one file a verb.

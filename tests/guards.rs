@@ -57,7 +57,18 @@ fn seen_in(guard: Guard) -> String {
         Guard::G63 => {
             "unit cli/if_dead::a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it".to_owned()
         }
+        Guard::G65 => "unit cli/setting::only_yes_is_yes".to_owned(),
         Guard::G64 => "lab scripting::a_writer_is_ensured_once_and_left_alone_afterwards".to_owned(),
+        Guard::G70 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),
+        Guard::G71 => "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word".to_owned(),
+        Guard::G72 => "lab resume::what_another_box_has_overtaken_is_closed_and_nothing_is_touched".to_owned(),
+        Guard::G73 => "unit io/resume::evidence_that_has_changed_holds_a_failover_back".to_owned(),
+        Guard::G80 => "lab site::steps_around_a_switchover".to_owned(),
+        Guard::G81 | Guard::G82 | Guard::G83 => {
+            "unit core/maintenance::nobody_fails_over_by_itself_in_a_downtime_or_twice_without_an_acknowledgement"
+                .to_owned()
+        }
+        Guard::G84 => "unit core/site::others_in_the_seats_stop_a_run".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
         Guard::G90 => {
             "lab plans::a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed".to_owned()

@@ -64,6 +64,7 @@ const DANGERS: &[(&str, &[&str])] = &[
             "story repair-fails-once-told",
             "lab beside::what_hands_put_out_of_place_is_put_back_and_told",
             "lab cutoff::killed_before_every_step",
+            "lab resume::a_run_goes_on_or_is_taken_back_on_a_persons_word",
         ],
     ),
     (
@@ -118,6 +119,7 @@ const DANGERS: &[(&str, &[&str])] = &[
     (
         "whatever hung blocked the monitor for ever",
         &[
+            "unit io/command::what_hangs_is_ended_with_all_it_started",
             "lab undo::a_table_lock_on_the_writer_makes_it_give_up_in_time",
             "lab undo::a_long_write_on_the_writer_makes_it_give_up_in_time",
             "lab failover::a_server_that_stands_still_is_stopped_for_good_before_it_is_replaced",
@@ -160,6 +162,8 @@ const DANGERS: &[(&str, &[&str])] = &[
     (
         "flapping lived in memory, outlived recovery, and failovers could follow each other",
         &[
+            "story failover-waits-for-an-acknowledgement",
+            "lab maintenance::a_second_failover_within_the_hour_waits_for_an_acknowledgement",
             "story states-flapping-across-a-restart",
             "story states-flapping-ends-with-a-quiet-period",
             "story failover-second-one-too-early",
@@ -228,7 +232,7 @@ const CHANGES: &[(&str, &str)] = &[
         "ADMIN_OFFLINE -> AWAITING_RECOVERY: H02",
         "states-admin-offline-and-back",
     ),
-    ("ONLINE -> HARD_OFFLINE: H05", "failover-dead-server"),
+    ("ONLINE -> HARD_OFFLINE: H05", "proof-waits-for-the-trap-period"),
     (
         "ONLINE -> REPLICATION_FAIL: H13",
         "roles-readers-leave-a-broken-replica",

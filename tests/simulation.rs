@@ -17,8 +17,8 @@ use mmm::core::plan::{self, Seats};
 use mmm::core::playbook::{Action, Playbook, Sql};
 use mmm::core::run::{Ending, Happening, Run, Settled, Stage};
 use mmm::core::script::{DutyOutcome, DutyReport, Failure};
-use mmm::core::settlement::{self, CutOff, Sight, Verdict};
-use mmm::io::conductor::{Errand, Hands, Registered, RunReport, conduct};
+use mmm::core::settlement::{self, CutOff, Sight, Verdict, Wish};
+use mmm::io::conductor::{Errand, Hands, Past, Registered, RunReport, conduct};
 use mmm::io::journal::{Entry, Opening};
 use proptest::prelude::*;
 
@@ -245,7 +245,7 @@ impl Hands for World {
         match entry {
             Entry::Step(happening) => model.journal.push(happening),
             Entry::Value(name, value) => drop(model.registered.insert(name, value)),
-            Entry::Open(_) | Entry::Shell(..) | Entry::Lost(_) | Entry::End(_) => {}
+            Entry::Open(_) | Entry::Shell(..) | Entry::Site(_) | Entry::Lost(_) | Entry::End(_) => {}
         }
     }
 
@@ -299,7 +299,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     }
 }
 
-/// Settles what was cut off, as the next program does; `None` when nobody may act any more.
+/// Settles what was cut off, as the next program does, or as a person wants it; `None` when nobody may act any more.
 fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
     let mut run = Run::replay(opening.stages.clone(), &world.model.borrow().journal);
     if stuck {
@@ -322,15 +322,27 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
         };
         hosts.map(see).into_iter().collect::<BTreeMap<_, _>>()
     };
-    world.tell_story(format!("settles: {sights:?} next {:?}", run.next()));
-    let cut = CutOff {
+    let wish = world.model.borrow_mut().dice.roll(3);
+    let wish = [Wish::Settle, Wish::GoOn, Wish::TakeBack][usize::from(wish)];
+    world.tell_story(format!("{wish:?}: {sights:?} next {:?}", run.next()));
+    let cut = |wish| CutOff {
         run: &run,
+        wish,
+        moved_since: None,
         moves_writer: opening.moves_writer(),
         is_failover: opening.rung.is_some(),
         outgoing: opening.outgoing.as_ref(),
         incoming: opening.incoming.as_ref(),
     };
-    match settlement::settle(cut, &sights) {
+    let verdict = match settlement::settle(cut(wish), &sights) {
+        Verdict::Irrevocable(host) => {
+            assert_eq!(host.as_str(), INCOMING);
+            settlement::settle(cut(Wish::GoOn), &sights)
+        }
+        verdict => verdict,
+    };
+    match verdict {
+        Verdict::Irrevocable(_) => panic!("only what is to be taken back can be irrevocable"),
         Verdict::Overtaken(because) => {
             // Nobody else acts in this world, so only the incoming host can have been opened, and only by this run.
             panic!("overtaken: {because}\n{}", world.model.borrow().story.join("\n"))
@@ -357,8 +369,11 @@ fn live_through(world: &World, opening: &Opening) -> End {
     let mut run = Run::new(opening.stages.clone());
     let mut cleared = 0;
     loop {
-        let registered = world.model.borrow().registered.clone();
-        let report = conduct(world, opening, run, registered).now_or_never();
+        let past = Past {
+            registered: world.model.borrow().registered.clone(),
+            refused_for: None,
+        };
+        let report = conduct(world, opening, run, past).now_or_never();
         let stuck = match report {
             None => false,
             Some(report) => {

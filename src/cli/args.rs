@@ -1,5 +1,7 @@
 //! What can be said on the command line.
 
+pub mod maintenance;
+mod runs;
 mod scripting;
 mod spelling;
 
@@ -12,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::core::facts::Version;
 use crate::report::reporter::Output;
 use crate::sql::version;
+pub use runs::{HistoryArguments, RunArgument};
 pub use scripting::{EnsureWriterArguments, SudoersArguments};
 pub use spelling::{accept_mmm_spelling, invalid};
 
@@ -169,8 +172,24 @@ pub enum Verb {
     SetPassive(ClusterArgument),
     /// Show the cluster's mode.
     Mode(ClusterArgument),
+    /// Announce maintenance of a host or a cluster; it ends by itself.
+    ///
+    /// A host in downtime does not take over, is not replaced when it is the writer, and nobody is alarmed about it. To a
+    /// cluster in downtime a monitor does nothing by itself, except that a replaced writer that comes back is made harmless.
+    /// A person's own commands are not held back, but for a role to a host in downtime.
+    Downtime(maintenance::DowntimeArguments),
+    /// Say that a person has looked at a failover that took place by itself: another one need not wait any more.
+    ///
+    /// After a failover by a monitor or by cron, another within `failover.min_interval` waits for this.
+    Ack(maintenance::AckArguments),
     /// Say that a person has looked after a stuck operation, so that others may act again.
     Clear(ClusterArgument),
+    /// Go on with a run that was cut off or got stuck, and bring it to its end.
+    Resume(RunArgument),
+    /// Take back a run that was cut off or got stuck before it opened its new writer.
+    Undo(RunArgument),
+    /// Show the cluster's runs, or how one of them went.
+    History(HistoryArguments),
     /// Explain a rule or a guard by its number.
     Explain(ExplainArguments),
     /// Turn MMM's own configuration into an inventory, with comments about what changed its meaning.
@@ -184,6 +203,7 @@ impl Verb {
     /// Whether it changes nothing on hosts or on this box, so that it can be given up at any moment.
     pub fn only_looks(&self) -> bool {
         match self {
+            Verb::Playbook(what) => what.verb.only_looks(),
             Verb::Validate
             | Verb::Check(_)
             | Verb::Grants(_)
@@ -191,10 +211,13 @@ impl Verb {
             | Verb::Show(_)
             | Verb::Checks(_)
             | Verb::Plan(_)
+            | Verb::Schema(_)
             | Verb::Ping
             | Verb::Mode(_)
+            | Verb::History(_)
             | Verb::Explain(_) => true,
-            Verb::Switchover(_)
+            Verb::Apply(_)
+            | Verb::Switchover(_)
             | Verb::Failover(_)
             | Verb::EnsureWriter(_)
             | Verb::MoveRole(_)
@@ -206,7 +229,11 @@ impl Verb {
             | Verb::SetActive(_)
             | Verb::SetManual(_)
             | Verb::SetPassive(_)
+            | Verb::Downtime(_)
+            | Verb::Ack(_)
             | Verb::Clear(_)
+            | Verb::Resume(_)
+            | Verb::Undo(_)
             | Verb::Import(_) => false,
         }
     }

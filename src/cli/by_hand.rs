@@ -116,6 +116,7 @@ impl<'a> Wanted<'a> {
                 registered: Some(&self.registered),
                 with: Some(&self.with),
                 gtid,
+                environment: None,
                 old: None,
             },
         }

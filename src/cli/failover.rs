@@ -86,6 +86,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         events: None,
         seen: None,
         allow_loss: what.allow_loss,
+        automatic: false,
     };
     let performed = performer.perform(&request).await;
     drop(performer);

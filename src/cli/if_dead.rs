@@ -11,11 +11,12 @@ use crate::core::cluster::{Cluster, HostName, OnProof};
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, Rung};
 use crate::core::guard::{self, Facts, Guard};
+use crate::core::maintenance;
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::operation::{Performed, Performer, Request};
-use crate::io::{inquest, journal, monitor, watch_sign};
+use crate::io::{clock, inquest, journal, monitor, watch_sign};
 use crate::report::reporter::{Output, out};
 
 /// How long another operation is waited for.
@@ -123,6 +124,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         )
         .hint("`mmm show` and `mmm checks` say what is wrong with it"));
     };
+    maintenance::automatic_failover(cluster, &standing, clock::now())?;
     let incoming = guard::target(cluster, &standing, &facts, None)?;
     let request = Request::Failover {
         outgoing: Some(writer),
@@ -131,6 +133,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         events: None,
         seen: None,
         allow_loss: false,
+        automatic: true,
     };
     performer.perform(&request).await.map(Outcome::Replaced)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use super::resume;
 use super::show::look_once;
 use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::core::cluster::HostName;
@@ -15,6 +16,7 @@ use crate::core::hosts::HostState;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView, Warning};
 use crate::io::socket::{Answer, Ask, ask};
+use crate::io::standing::StateDir;
 
 /// Looking at all hosts of one cluster may take so long.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(20);
@@ -58,7 +60,18 @@ pub async fn views(inventory: &Inventory, wanted: &[&ClusterEntry]) -> Vec<Known
         }));
         view
     };
-    gather(inventory, wanted, told, look).await
+    let mut views = gather(inventory, wanted, told, look).await;
+    for known in &mut views {
+        if let Ok(view) = &mut known.found {
+            let dir = StateDir::of(&inventory.monitor.state_dir, &known.cluster);
+            let open = resume::left_open(&dir).into_iter().map(|what| Warning {
+                what,
+                hint: String::new(),
+            });
+            view.warnings.extend(open);
+        }
+    }
+    views
 }
 
 /// What `checks` tells of the clusters wanted, in their order.

@@ -9,9 +9,11 @@ mod ensure_writer;
 mod explain;
 mod failover;
 mod grants;
+mod history;
 mod if_dead;
 mod import;
 mod known;
+mod maintenance;
 mod mode;
 mod monitor;
 mod move_role;
@@ -19,6 +21,7 @@ mod plan;
 mod playbook;
 mod readiness;
 mod rejoin;
+mod resume;
 mod schema;
 mod set_ip;
 mod set_offline;
@@ -34,6 +37,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::core::settlement::Wish;
 use crate::core::trouble::{Kind, Trouble};
 use crate::report::reporter::{Output, out, talk};
 use args::{Arguments, Form, Verb};
@@ -118,6 +122,12 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         return Err(Trouble::new(Kind::Usage, what, "`check` and `plan` have one")
             .hint("`--output json` says everything that every command knows"));
     }
+    if matches!(
+        arguments.verb,
+        Verb::Check(_) | Verb::Checks(_) | Verb::Plan(_) | Verb::Mode(_)
+    ) {
+        resume::name_open_runs(&settings);
+    }
     match arguments.verb {
         Verb::Validate => validate::run(&settings).await,
         Verb::Check(what) if what.readiness => {
@@ -177,7 +187,12 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
             .await
         }
         Verb::Mode(which) => mode::show(&settings, which.name.as_deref()).await,
+        Verb::Downtime(what) => maintenance::downtime(&settings, &what).await,
+        Verb::Ack(what) => maintenance::ack(&settings, &what).await,
         Verb::Clear(which) => mode::clear(&settings, which.name.as_deref()).await,
+        Verb::Resume(which) => resume::run(&settings, &which.run, Wish::GoOn).await,
+        Verb::Undo(which) => resume::run(&settings, &which.run, Wish::TakeBack).await,
+        Verb::History(what) => history::run(&settings, &what),
         Verb::Import(what) => import::run(&settings, &what),
         Verb::Explain(what) => explain::run(&settings, what.rule.as_deref()),
     }

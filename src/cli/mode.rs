@@ -56,7 +56,7 @@ pub async fn set(settings: &Settings, named: Option<&str>, mode: Mode) -> Result
 }
 
 /// Whoever runs this command, also through sudo.
-fn person() -> String {
+pub fn person() -> String {
     ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))

@@ -12,9 +12,11 @@ use super::setting;
 use crate::config::inventory as config;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::monitor::{OnlyMonitor, watch_cluster};
+use crate::io::notify::Notifier;
 use crate::io::socket::{Answer, Ask, ask, serve};
 use crate::io::standing::StateDir;
 use crate::report::daemon::report_daemon;
+use crate::report::line;
 use crate::report::log::{self, Log, Wanted};
 use crate::report::reporter::{Output, out, talk};
 
@@ -35,11 +37,13 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
         let dir = StateDir::of(&inventory.monitor.state_dir, &name);
         let (door, questions) = mpsc::channel(16);
         doors.insert(name.clone(), door);
+        let about = teller.about(&name);
+        let notifier = Notifier::start(entry, &dir, &about, line::words);
         let span = tracing::error_span!("cluster", name = name.as_str());
         let watched = watch_cluster(
             fleet,
             dir,
-            teller.about(&name),
+            about.notifying(notifier),
             network.clone(),
             questions,
             stopped.clone(),

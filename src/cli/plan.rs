@@ -167,6 +167,7 @@ pub async fn failover_request(
         events: None,
         seen,
         allow_loss,
+        automatic: false,
     };
     Ok((request, refusal))
 }

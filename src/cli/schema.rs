@@ -38,7 +38,10 @@ schemas![
     "output-playbook" "what is printed with --output json: `playbook show`",
     "output-lint" "what is printed with --output json: `playbook lint`",
     "output-duty" "what is printed with --output json: `playbook run`",
-    "output-events" "what is printed with --output json: `switchover`, `failover`, `move-role`, `rejoin`, `apply`",
+    "output-downtime" "what is printed with --output json: `downtime`",
+    "output-ack" "what is printed with --output json: `ack`",
+    "output-history" "what is printed with --output json: `history`",
+    "output-events" "what is printed with --output json: `switchover`, `failover`, `rejoin`, `resume`, `undo`, `apply`, …",
 ];
 
 /// Prints one, or the names of all.

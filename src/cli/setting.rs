@@ -11,15 +11,19 @@ use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::core::cluster::HostName;
+use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
 use crate::core::run::Ending;
+use crate::core::site::SiteAct;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
 use crate::io::network::Network;
+use crate::io::notify::Notifier;
 use crate::io::operation::{Performed, Performer};
 use crate::io::socket::{Nudged, nudge};
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
+use crate::report::line;
 use crate::report::reporter::{Output, report, talk};
 
 /// Diagnostics go to stderr; `MMM_LOG` names a filter as `RUST_LOG` would.
@@ -66,19 +70,48 @@ pub fn inventory(settings: &Settings) -> Result<Inventory, Trouble> {
 /// # Errors
 /// Usage: everything wrong with them.
 pub fn playbook(entry: &ClusterEntry) -> Result<Arc<Playbook>, Trouble> {
-    crate::config::playbook::load(entry.playbooks.as_deref())
-        .map(Arc::new)
-        .map_err(|findings| {
-            Trouble::new(
-                Kind::Usage,
-                format!("the playbooks of `{}` cannot be used", entry.cluster.name),
-                format!(
-                    "{} found\n\n{}",
-                    count(findings.len(), "thing"),
-                    render_all(&findings)
-                ),
-            )
-        })
+    let playbook = crate::config::playbook::load(entry.playbooks.as_deref()).map_err(|findings| {
+        Trouble::new(
+            Kind::Usage,
+            format!("the playbooks of `{}` cannot be used", entry.cluster.name),
+            format!(
+                "{} found\n\n{}",
+                count(findings.len(), "thing"),
+                render_all(&findings)
+            ),
+        )
+    })?;
+    site_duties(entry, &playbook)?;
+    Ok(Arc::new(playbook))
+}
+
+/// The duties that the inventory names for its own steps around operations are there, and need nothing that only a stage
+/// of an operation has.
+fn site_duties(entry: &ClusterEntry, playbook: &Playbook) -> Result<(), Trouble> {
+    for step in entry.site.all() {
+        let SiteAct::Duty { name, .. } = &step.act else {
+            continue;
+        };
+        let because = match playbook.duties.get(name) {
+            None => format!("the playbooks have no duty `{name}`"),
+            Some(duty) => match duty
+                .needs
+                .iter()
+                .find(|need| *need != "address" && *need != "with")
+            {
+                Some(need) => format!("the duty `{name}` needs `{need}`, which no step of the site can give"),
+                None => continue,
+            },
+        };
+        let what = format!(
+            "the site's step `{}` of `{}` cannot be performed",
+            step.name, entry.cluster.name
+        );
+        let hint =
+            "`site_steps` in the inventory names it; put the duty into the directory that `playbooks` names";
+        return Err(Trouble::new(Kind::Usage, what, because).hint(hint));
+    }
+    Ok(())
 }
 
 /// The cluster meant: the one named, or the only one.
@@ -185,6 +218,8 @@ pub fn performer<'f>(
     lock_wait: Duration,
 ) -> Performer<'f> {
     let dir = StateDir::of(&inventory.monitor.state_dir, &fleet.entry().cluster.name);
+    let notifier = Notifier::start(fleet.entry(), &dir, &teller, line::words);
+    let teller = teller.notifying(notifier);
     Performer {
         fleet,
         dir,
@@ -250,14 +285,21 @@ pub fn confirm(settings: &Settings, what: &str) -> Result<(), Trouble> {
     }
     talk(&format!("{what}. Type `yes` to go on:"));
     let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == "yes" {
+    if let Err(error) = std::io::stdin().read_line(&mut answer) {
+        talk(&format!("no answer could be read: {error}"));
+    }
+    is_yes(&answer)
+}
+
+fn is_yes(answer: &str) -> Result<(), Trouble> {
+    if answer.trim() == "yes" {
         return Ok(());
     }
-    Err(
-        Trouble::new(Kind::Refused, "nothing was done", "the answer was not `yes`")
-            .hint("`--yes` asks nothing"),
-    )
+    Err(Trouble::refused(
+        Guard::G65,
+        "nothing was done",
+        "the answer was not `yes`",
+    ))
 }
 
 /// A value as one line of JSON.
@@ -271,5 +313,18 @@ pub fn count(number: usize, noun: &str) -> String {
         format!("1 {noun}")
     } else {
         format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        is_yes("yes\n").unwrap();
+        for answer in ["", "y\n", "no\n", "YES\n"] {
+            assert_eq!(is_yes(answer).unwrap_err().guard, Some(Guard::G65));
+        }
     }
 }

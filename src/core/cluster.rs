@@ -162,6 +162,8 @@ pub struct FailoverPolicy {
     pub on_proof: OnProof,
     /// A host further behind than this does not take over; none for no limit.
     pub max_behind: Option<Duration>,
+    /// A second automatic failover within this waits for a person to acknowledge the first; zero never waits.
+    pub min_interval: Duration,
     /// Whether servers may replicate from newer series.
     pub mixed_versions: MixedVersions,
 }
@@ -173,6 +175,7 @@ impl Default for FailoverPolicy {
             automatic: true,
             on_proof: OnProof::default(),
             max_behind: None,
+            min_interval: Duration::from_secs(3600),
             mixed_versions: MixedVersions::Refuse,
         }
     }

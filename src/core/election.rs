@@ -9,6 +9,7 @@ use super::facts::{HostFacts, Reach, SqlThread};
 use super::guard::Guard;
 use super::hosts::HostState;
 use super::losses;
+use super::maintenance;
 use super::standing::Standing;
 use super::trouble::Trouble;
 
@@ -44,6 +45,8 @@ pub enum Barred {
         /// What the inventory allows.
         at_most: Duration,
     },
+    /// Its trouble is expected for a while; until when, and why.
+    Downtime(String),
     /// The inventory says so.
     NeverPromoted,
     /// The monitor holds it to be in a state in which it takes no role.
@@ -66,6 +69,7 @@ impl Barred {
             Barred::Filters(_) => Guard::G29,
             Barred::Version(_) => Guard::G30,
             Barred::Behind { .. } => Guard::G31,
+            Barred::Downtime(_) => Guard::G82,
             Barred::NeverPromoted => Guard::G32,
             Barred::State(_) => Guard::G33,
         }
@@ -104,6 +108,7 @@ impl fmt::Display for Barred {
                 lag.as_secs(),
                 at_most.as_secs()
             ),
+            Barred::Downtime(why) => f.write_str(why),
             Barred::NeverPromoted => f.write_str("the inventory says `promotion: never`"),
             Barred::State(state) => write!(f, "it is {state}"),
         }
@@ -114,6 +119,9 @@ impl fmt::Display for Barred {
 pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: &HostName) -> Option<Barred> {
     if standing.offline.contains_key(host) {
         return Some(Barred::OutOfService);
+    }
+    if let Some(downtime) = standing.downtimes.get(host) {
+        return Some(Barred::Downtime(maintenance::words("it", downtime)));
     }
     if let Some(owed) = standing.owed.get(host) {
         return Some(match &owed.progress {

@@ -10,6 +10,7 @@ use super::mode::Mode;
 use super::moment::Moment;
 use super::playbook::Section;
 use super::run::Ending;
+use super::site::Occasion;
 
 /// Something worth telling a person, with the moment at which it happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -102,6 +103,25 @@ pub enum Event {
         /// How long the whole run took.
         took_ms: u64,
     },
+    /// A step of the site before or after an operation ended.
+    SiteStep {
+        /// The run.
+        run: String,
+        /// When it was performed.
+        occasion: Occasion,
+        /// Where; none for the box.
+        hosts: Vec<HostName>,
+        /// What it does.
+        name: String,
+        /// How it ended.
+        ended: StepEnd,
+        /// How long it took.
+        took_ms: u64,
+        /// Why it failed, and what that means for the operation.
+        note: Option<String>,
+        /// The last lines it printed.
+        output: String,
+    },
     /// A host changed its state.
     StateChanged {
         /// Which host.
@@ -137,6 +157,9 @@ pub enum Event {
         from: Option<HostName>,
         /// The writer now, if one is known.
         to: Option<HostName>,
+        /// The run of this box that made it so, which has been told of by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<String>,
     },
     /// What the monitor may do by itself changed.
     ModeChanged {
@@ -145,6 +168,17 @@ pub enum Event {
         /// The mode that was entered.
         to: Mode,
         /// Who or what changed it.
+        by: String,
+    },
+    /// A downtime began, was changed or ended.
+    DowntimeChanged {
+        /// The host; none for the whole cluster.
+        host: Option<HostName>,
+        /// When it ends by itself; none when it has ended.
+        until: Option<Moment>,
+        /// Why it is, or was.
+        reason: String,
+        /// Who said so; empty when it ended by itself.
         by: String,
     },
     /// The addresses that tell this box's own network fell silent, or answer again.
@@ -229,9 +263,10 @@ impl Event {
     /// How loud it is.
     pub fn loudness(&self) -> Loudness {
         match self {
-            Event::RunStarted { .. } | Event::StepStarted { .. } | Event::StepEnded { .. } => {
-                Loudness::Progress
-            }
+            Event::RunStarted { .. }
+            | Event::StepStarted { .. }
+            | Event::StepEnded { .. }
+            | Event::SiteStep { .. } => Loudness::Progress,
             Event::RunEnded {
                 ending: Ending::Stuck { .. },
                 ..
@@ -244,6 +279,7 @@ impl Event {
             | Event::CheckChanged { .. }
             | Event::RuleChanged { .. }
             | Event::WriterChanged { .. }
+            | Event::DowntimeChanged { .. }
             | Event::ModeChanged { .. }
             | Event::NetworkChanged { answers: true }
             | Event::Lost { .. }

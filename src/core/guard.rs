@@ -10,6 +10,8 @@ use super::electorate::{Electorate, Memory};
 use super::facts::HostFacts;
 use super::gtid::Compared;
 use super::hosts::HostState;
+use super::losses;
+use super::settlement::Wish;
 use super::standing::{Return, Standing};
 use super::trouble::{Kind, Trouble};
 
@@ -214,6 +216,61 @@ pub fn switchover(
             None => Ok(()),
         },
     }
+}
+
+/// Whether a planned move that was cut off before its commit may go on. The writer may refuse writes by its doing; what
+/// the standby still needs to receive is waited for anew.
+///
+/// # Errors
+/// Refused, with the first thing that stands in the way.
+pub fn resumed_switchover(
+    cluster: &Cluster,
+    standing: &Standing,
+    facts: &Facts,
+    outgoing: &HostName,
+    incoming: &HostName,
+) -> Result<(), Trouble> {
+    let what = format!(
+        "the switchover of `{}` to `{incoming}` was not gone on with",
+        cluster.name
+    );
+    let memory = Memory::default();
+    let electorate = electorate(cluster, standing, facts, Some(outgoing), &memory);
+    if let Some(barred) = electorate.barred(incoming) {
+        return Err(barred.refusal(what, incoming));
+    }
+    for host in [outgoing, incoming] {
+        let facts = facts.get(host);
+        if let Some(why) = facts.and_then(|facts| facts.mysql.trouble()) {
+            let because = format!("the server on `{host}` does not answer: {why}");
+            return Err(Trouble::refused(Guard::G15, what, because));
+        }
+        if let Some(why) = facts.and_then(|facts| facts.ssh.trouble()) {
+            let because = format!("`{host}` cannot be managed over SSH: {why}");
+            return Err(Trouble::refused(Guard::G09, what, because));
+        }
+    }
+    Ok(())
+}
+
+/// Who has moved the writer role since a run between these two was cut off, although nobody else takes writes now: the
+/// incoming host has written what the outgoing one lacks (at the beginning that would have barred it), or, where a person
+/// wants the run brought to an end, a host without a part in it holds the writer's address.
+pub fn moved_since(
+    cluster: &Cluster,
+    facts: &Facts,
+    (outgoing, incoming): (Option<&HostName>, Option<&HostName>),
+    wish: Wish,
+) -> Option<String> {
+    let server = |host: Option<&HostName>| facts.get(host?).and_then(|facts| facts.mysql.up());
+    if let (Some(before), Some(now), Some(host)) = (server(outgoing), server(incoming), incoming)
+        && let Some(last) = losses::strayed(now, &before.history(now))
+    {
+        return Some(format!("{host} {}", losses::strayed_words(&last)));
+    }
+    let holder = holder_of_writer_address(cluster, facts).filter(|_| wish != Wish::Settle)?;
+    let has_a_part = [outgoing, incoming].contains(&Some(&holder));
+    (!has_a_part).then(|| format!("{holder} holds the writer's address, which has no part in it"))
 }
 
 /// Whether a dead writer may be replaced by `incoming`: it is still the writer and still does not answer, and nothing is

@@ -4,7 +4,11 @@
 //! Before it, three things are known: what the writer had when it was last looked at, what each host has received, and
 //! what of that it can apply. Afterwards, once the old writer is back, its own log gives the exact set.
 
+mod handing_over;
+
 use serde::{Deserialize, Serialize};
+
+use handing_over::cannot_hand_over;
 
 use super::cluster::{Cluster, HostName};
 use super::facts::{
@@ -436,7 +440,8 @@ fn more(mysql: &MysqlFacts, taking: &MysqlFacts, reach: &History) -> Option<Surp
     // Of a channel that goes by file and position MariaDB does not tell the GTIDs that it has received.
     let goes_by_files =
         |channel: &ReplicationFacts| channel.using_gtid == UsingGtid::No && !tells_received(channel);
-    if !matches!(reach, History::Files { .. }) && !(goes_by_files(theirs) && goes_by_files(ours)) {
+    let is_told_by_files = goes_by_files(theirs) && goes_by_files(ours);
+    if !is_told_by_files && !matches!(reach, History::Files { .. }) {
         return None;
     }
     let same = theirs.source_server_id.is_some() && theirs.source_server_id == ours.source_server_id;
@@ -451,59 +456,6 @@ fn tells_received(channel: &ReplicationFacts) -> bool {
         ReceivedGtid::Mysql(_) => true,
         ReceivedGtid::None => false,
     }
-}
-
-/// Why a host cannot hand over what it has more; none when it can.
-fn cannot_hand_over(
-    mysql: &MysqlFacts,
-    taking: &MysqlFacts,
-    has_shell: bool,
-    surplus: &Surplus,
-    writer: Option<&Seen>,
-) -> Option<String> {
-    let by_gtid = |mysql: &MysqlFacts| {
-        let mut channels = mysql.replicas.iter();
-        channels.any(|channel| channel.using_gtid != UsingGtid::No)
-    };
-    let is_writers = |surplus: &Surplus| match (surplus, writer.map(|seen| &seen.history)) {
-        (Surplus::Mariadb(ranges), Some(History::Mariadb { server, .. })) => {
-            ranges.iter().all(|range| range.server == *server)
-        }
-        (
-            Surplus::Mysql(set),
-            Some(History::Mysql {
-                server: Some(uuid), ..
-            }),
-        ) => set.difference(&set.of_server(*uuid)).is_empty(),
-        // Nobody saw the writer: it is the source that both follow.
-        (Surplus::Mariadb(ranges), None) => {
-            let source = taking
-                .replicas
-                .first()
-                .and_then(|channel| channel.source_server_id);
-            ranges.iter().all(|range| Some(range.server) == source)
-        }
-        (Surplus::Mysql(set), None) => {
-            let source = taking.replicas.first().and_then(|channel| channel.source_uuid);
-            source.is_some_and(|uuid| set.difference(&set.of_server(uuid)).is_empty())
-        }
-        _ => false,
-    };
-    let is_stretch = matches!(surplus, Surplus::Files { .. });
-    let why = if is_stretch || !by_gtid(mysql) || !by_gtid(taking) {
-        "it replicates by file and position"
-    } else if !has_shell {
-        "it cannot be reached over SSH"
-    } else if !mysql.log_bin || !mysql.log_slave_updates {
-        "it does not log what it replicates"
-    } else if mysql.replicas.iter().any(|channel| channel.sql == SqlThread::No) {
-        "its SQL thread is stopped"
-    } else if !is_writers(surplus) {
-        "not all of them came from the writer: somebody wrote elsewhere"
-    } else {
-        return None;
-    };
-    Some(why.to_owned())
 }
 
 #[cfg(test)]

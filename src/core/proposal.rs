@@ -12,6 +12,7 @@ use super::guard::Guard;
 use super::moment::Moment;
 use super::playbook::{Seat, Section};
 use super::script::{Act, Expected, Language, Looking, Script, ScriptStep};
+use super::site::{Occasion, SiteAct, SiteSteps};
 use super::trouble::Trouble;
 
 /// The version of a plan's written form.
@@ -89,12 +90,45 @@ pub struct Proposal {
     pub write_refused_at_most_ms: Option<u64>,
     /// Every stage, in order.
     pub stages: Vec<PlannedStage>,
+    /// The site's own steps around it.
+    pub site_steps: Vec<PlannedSiteStep>,
     /// What is known beforehand of transactions, in words.
     pub transactions: Vec<String>,
     /// What it rests on.
     pub rests_on: Basis,
     /// Why it would be refused now.
     pub refused: Option<Refused>,
+}
+
+/// A step of the site around the operation. What the inventory says of them is in its hash, so they are not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedSiteStep {
+    /// When it is performed.
+    pub occasion: Occasion,
+    /// What people see.
+    pub name: String,
+    /// What it does.
+    pub act: SiteAct,
+    /// It has ended after so long.
+    pub within_ms: u64,
+    /// Its failure stops the operation.
+    pub stops: bool,
+}
+
+/// The steps of the site around an operation, in order.
+pub fn around(site: &SiteSteps, operation: &str) -> Vec<PlannedSiteStep> {
+    let at = |occasion: Occasion| {
+        let steps = site.of(operation, occasion).iter();
+        steps.map(move |step| PlannedSiteStep {
+            occasion,
+            name: step.name.clone(),
+            act: step.act.clone(),
+            within_ms: u64::try_from(step.within.as_millis()).unwrap_or(u64::MAX),
+            stops: step.stops(operation, occasion),
+        })
+    };
+    Occasion::ALL.into_iter().flat_map(at).collect()
 }
 
 /// Why a plan would be refused.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::maintenance::Restraint;
 use super::mode::{Deed, Mode};
 
 /// The writer, as far as a decision needs to know.
@@ -61,6 +62,8 @@ pub struct Picture {
     pub automatic: bool,
     /// Whether this box's own network answers.
     pub network: NetworkPicture,
+    /// What people have arranged that holds it back.
+    pub restraint: Restraint,
     /// Whether anything is being done.
     pub activity: Activity,
     /// The writer.
@@ -119,11 +122,17 @@ pub enum Rule {
     R15,
     /// Nothing listens at the writer's port: ask.
     R16,
+    /// The cluster is in downtime.
+    R17,
+    /// The writer failed while it is in downtime.
+    R18,
+    /// The writer failed, and the last failover is not acknowledged.
+    R19,
 }
 
 impl Rule {
     /// Every rule, in order.
-    pub const ALL: [Rule; 16] = [
+    pub const ALL: [Rule; 19] = [
         Rule::R01,
         Rule::R02,
         Rule::R03,
@@ -140,6 +149,9 @@ impl Rule {
         Rule::R14,
         Rule::R15,
         Rule::R16,
+        Rule::R17,
+        Rule::R18,
+        Rule::R19,
     ];
 
     /// One sentence, as `show` and `explain` print it.
@@ -169,15 +181,22 @@ impl Rule {
             Rule::R16 => {
                 "nothing listens at the writer's port any more, so evidence is gathered: proof of its death need not wait for the trap period"
             }
+            Rule::R17 => "the cluster is in downtime, so nothing is done to it without a person",
+            Rule::R18 => "the writer has failed its check while it is in downtime, so it keeps its role",
+            Rule::R19 => {
+                "the writer has failed its check, and the last failover, not long ago, is not acknowledged"
+            }
         }
     }
 
     /// What it asks for.
     pub fn verb(self) -> Verb {
         match self {
-            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 | Rule::R13 => Verb::Watch,
+            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 | Rule::R13 | Rule::R17 => Verb::Watch,
             Rule::R09 => Verb::Adopt,
-            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 | Rule::R14 | Rule::R15 => Verb::Tend,
+            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 | Rule::R14 | Rule::R15 | Rule::R18 | Rule::R19 => {
+                Verb::Tend
+            }
             Rule::R06 | Rule::R16 => Verb::AskEvidence,
             Rule::R08 => Verb::Reopen,
         }
@@ -200,6 +219,13 @@ impl Rule {
             Rule::R14 | Rule::R15 => {
                 "both masters being ONLINE, or one for `start.wait_for_other_master`, or `mmm set-active`"
             }
+            Rule::R17 => "`mmm downtime CLUSTER --end`, or its end",
+            Rule::R18 => {
+                "`mmm downtime HOST --end`, or its end; `mmm failover` replaces the writer all the same"
+            }
+            Rule::R19 => {
+                "`mmm ack RUN`, once a person has looked; or `failover.min_interval`, once it has passed"
+            }
             Rule::R03 | Rule::R05 | Rule::R06 | Rule::R08 | Rule::R10 | Rule::R16 => "",
         }
     }
@@ -219,6 +245,11 @@ pub fn decide(picture: &Picture) -> Rule {
         Activity::Idle => match (picture.mode, picture.network) {
             (Mode::Passive, _) => Rule::R01,
             (Mode::Active | Mode::Manual | Mode::Wait, NetworkPicture::Silent) => Rule::R13,
+            (Mode::Active | Mode::Manual | Mode::Wait, NetworkPicture::Answers)
+                if picture.restraint == Restraint::Downtime =>
+            {
+                Rule::R17
+            }
             (Mode::Active | Mode::Manual | Mode::Wait, NetworkPicture::Answers) => about_writer(picture),
         },
     }
@@ -232,11 +263,25 @@ fn about_writer(picture: &Picture) -> Rule {
         (WriterPicture::NotKnown, _) => Rule::R09,
         (WriterPicture::Serving, StandbyPicture::Ready) => Rule::R03,
         (WriterPicture::Serving, StandbyPicture::Missing) => Rule::R04,
-        (WriterPicture::Closed, StandbyPicture::Ready) if may(Deed::FailOver) => Rule::R16,
+        (WriterPicture::Closed, StandbyPicture::Ready)
+            if may(Deed::FailOver) && picture.restraint == Restraint::Free =>
+        {
+            Rule::R16
+        }
         (WriterPicture::Suspect | WriterPicture::Closed, _) => Rule::R05,
         (WriterPicture::ReadOnly, _) if may(Deed::Reopen) => Rule::R08,
         (WriterPicture::ReadOnly, _) if waits => Rule::R15,
         (WriterPicture::ReadOnly, _) => Rule::R12,
+        (WriterPicture::Failed, _)
+            if may(Deed::FailOver) && picture.restraint == Restraint::WriterDowntime =>
+        {
+            Rule::R18
+        }
+        (WriterPicture::Failed, StandbyPicture::Ready)
+            if may(Deed::FailOver) && picture.restraint == Restraint::Unacknowledged =>
+        {
+            Rule::R19
+        }
         (WriterPicture::Failed, StandbyPicture::Ready) if may(Deed::FailOver) => Rule::R06,
         (WriterPicture::Failed, StandbyPicture::Missing) if may(Deed::FailOver) => Rule::R07,
         (WriterPicture::Failed, _) if waits => Rule::R14,
@@ -255,11 +300,16 @@ mod tests {
             .flat_map(move |mode| networks.map(|network| (mode, network)))
     }
 
-    #[test]
-    fn the_table_is_the_golden_file() {
-        let mut table =
-            String::from("# Generated by the tests: every picture of a cluster, and the rule it meets.\n");
-        let mut met = Vec::new();
+    const RESTRAINTS: [Restraint; 4] = [
+        Restraint::Free,
+        Restraint::Downtime,
+        Restraint::WriterDowntime,
+        Restraint::Unacknowledged,
+    ];
+
+    /// Every other part of a picture, in words and as a picture without restraint.
+    fn pictures() -> Vec<(String, Picture)> {
+        let mut pictures = Vec::new();
         for activity in [Activity::Idle, Activity::Busy, Activity::HandsOff] {
             for (mode, network) in modes_and_networks() {
                 for automatic in [true, false] {
@@ -272,29 +322,51 @@ mod tests {
                         WriterPicture::Failed,
                     ] {
                         for standby in [StandbyPicture::Ready, StandbyPicture::Missing] {
-                            let rule = decide(&Picture {
-                                mode,
-                                automatic,
-                                network,
-                                activity,
-                                writer,
-                                standby,
-                            });
-                            met.push(rule);
-                            table.push_str(&format!(
-                                "{:<8} {:<7} network {:<7} automatic {:<3} writer {:<8} standby {:<7} {rule} {:?}\n",
+                            let words = format!(
+                                "{:<8} {:<7} network {:<7} automatic {:<3} writer {:<8} standby {:<7}",
                                 format!("{activity:?}"),
                                 mode,
                                 format!("{network:?}"),
                                 if automatic { "yes" } else { "no" },
                                 format!("{writer:?}"),
                                 format!("{standby:?}"),
-                                rule.verb(),
-                            ));
+                            );
+                            let picture = Picture {
+                                mode,
+                                automatic,
+                                network,
+                                restraint: Restraint::Free,
+                                activity,
+                                writer,
+                                standby,
+                            };
+                            pictures.push((words, picture));
                         }
                     }
                 }
             }
+        }
+        pictures
+    }
+
+    #[test]
+    fn the_table_is_the_golden_file() {
+        let mut table =
+            String::from("# Generated by the tests: every picture of a cluster, and the rule it meets.\n");
+        let mut met = Vec::new();
+        for (words, picture) in pictures() {
+            let free = decide(&picture);
+            table.push_str(&format!("{words} {free} {:?}", free.verb()));
+            met.push(free);
+            // What people have arranged, where that makes another rule of it.
+            for restraint in RESTRAINTS {
+                let rule = decide(&Picture { restraint, ..picture });
+                met.push(rule);
+                if rule != free {
+                    table.push_str(&format!("; {restraint:?} {rule} {:?}", rule.verb()));
+                }
+            }
+            table.push('\n');
         }
         assert!(
             Rule::ALL.iter().all(|rule| met.contains(rule)),

@@ -4,6 +4,8 @@
 //! true and is retried, `finish` is best effort. The fold says what to do next; it never does anything, so the same
 //! value serves a live run, a run found open in the journal, and a test.
 
+mod resuming;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -86,6 +88,8 @@ pub enum Happening {
     /// A person has looked after the run got stuck, or its hosts answer again: what could not be told or taken back is
     /// looked into again, and after the commit, what nobody answered is asked again.
     Cleared,
+    /// A person wants the run to go on although it was cut off, or stuck: forward, whatever it was at.
+    Resumed,
 }
 
 /// What the run needs next.
@@ -129,6 +133,9 @@ pub enum Ending {
     },
 }
 
+/// The duty with which the time begins in which nobody can write.
+pub const REFUSES_WRITES: &str = "deny-writes";
+
 /// How often a stage that must come true is tried.
 const TRIES_TO_SECURE: u32 = 5;
 /// How often an undo is tried.
@@ -141,6 +148,10 @@ pub struct Run {
     next: Next,
     /// Stages whose effect may exist and would be undone, oldest first.
     touched: Vec<usize>,
+    /// Stages that were begun before the run was resumed: done again, they find their own work.
+    begun_before: BTreeSet<usize>,
+    /// Stages that are not done again after the run was resumed.
+    superseded: BTreeSet<usize>,
     /// Set once a commit stage is verified to have happened: no way back.
     committed: bool,
     /// True until a stage is begun that changes something.
@@ -167,6 +178,8 @@ impl Run {
             stages,
             next: Next::End(Ending::Done { warnings: Vec::new() }),
             touched: Vec::new(),
+            begun_before: BTreeSet::new(),
+            superseded: BTreeSet::new(),
             committed: false,
             untouched: true,
             tries: 0,
@@ -243,6 +256,7 @@ impl Run {
                     None => self.undo_newest(),
                 };
             }
+            (Happening::Resumed, _) => self.resume(),
             (Happening::Cleared, Next::End(Ending::Stuck { .. })) if !self.needs_judgement => {
                 self.asks_again = true;
                 self.insecure.clear();
@@ -264,8 +278,9 @@ impl Run {
             return;
         }
         self.untouched = false;
-        if self.touched.last() != Some(&stage) {
-            self.touched.push(stage);
+        // Done again after it was resumed, it stands in its place already.
+        if let Err(place) = self.touched.binary_search(&stage) {
+            self.touched.insert(place, stage);
         }
     }
 
@@ -388,10 +403,12 @@ impl Run {
     /// The next stage that somebody fills, or the end.
     fn advance_to(&mut self, from: usize) -> Next {
         self.tries = 0;
-        let is_left = |stage: &usize| {
-            !self.stages[*stage].hosts.is_empty() && (!self.asks_again || self.unanswered.contains(stage))
+        let is_due = |stage: &usize| {
+            !self.stages[*stage].hosts.is_empty()
+                && !self.superseded.contains(stage)
+                && (!self.asks_again || self.unanswered.contains(stage))
         };
-        match (from..self.stages.len()).find(is_left) {
+        match (from..self.stages.len()).find(is_due) {
             Some(stage) => Next::Do(stage),
             None if self.insecure.is_empty() => Next::End(Ending::Done {
                 warnings: self.warnings.clone(),

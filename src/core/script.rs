@@ -33,6 +33,32 @@ impl Script {
 }
 
 impl Script {
+    /// The same with variables in the environment of each of its shell commands, and of nothing else.
+    pub fn within_environment(mut self, environment: &BTreeMap<String, String>) -> Script {
+        let mut export = Vec::new();
+        for (name, value) in environment {
+            export.push(Part::Plain(format!("export {name}=")));
+            export.push(Part::Quoted(value.clone()));
+            export.push(Part::Plain("; ".to_owned()));
+        }
+        let add = |command: &mut Command| {
+            if command.language == Language::Shell {
+                command.parts.splice(0..0, export.iter().cloned());
+            }
+        };
+        for step in &mut self.steps {
+            match &mut step.act {
+                Act::Perform(command) | Act::PerformRows(command) | Act::Start(command) => add(command),
+                Act::Verify(looking) | Act::SkipIf(looking, _) => add(&mut looking.command),
+                Act::Wait => {}
+            }
+            for looking in step.unless.iter_mut().chain(&mut step.until) {
+                add(&mut looking.command);
+            }
+        }
+        self
+    }
+
     /// What a host said, with the secrets of this script masked. A syntax error quotes the statement from anywhere
     /// on, perhaps from the middle of a secret, so of that only the code is left.
     pub fn mask(&self, said: &str) -> String {

@@ -7,6 +7,9 @@ use super::cluster::HostName;
 use super::playbook::Section;
 use super::run::{Happening, Next, Outcome, Run, Settled};
 
+/// What is written down of a stage whose program was cut off.
+pub const CUT_OFF: &str = "the program that did it was cut off";
+
 /// What a host shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
@@ -16,6 +19,17 @@ pub enum Sight {
     ReadOnly,
     /// It does not answer, or what was left there is not known to be gone.
     Unseen,
+}
+
+/// What is wanted of a run that was cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Whatever is safest, for whoever comes next: back before the commit, forward behind it.
+    Settle,
+    /// A person wants it to go on.
+    GoOn,
+    /// A person wants it taken back.
+    TakeBack,
 }
 
 /// A run that was cut off.
@@ -31,6 +45,10 @@ pub struct CutOff<'r> {
     pub outgoing: Option<&'r HostName>,
     /// The host that takes it.
     pub incoming: Option<&'r HostName>,
+    /// What is wanted of it.
+    pub wish: Wish,
+    /// Who has written since, or holds the writer's address without having a part in the run, in words.
+    pub moved_since: Option<&'r str>,
 }
 
 /// What to do with it.
@@ -40,6 +58,8 @@ pub enum Verdict {
     GoOn(Vec<Happening>),
     /// Somebody has moved the role since: close it and touch nothing.
     Overtaken(String),
+    /// It cannot be taken back any more, because this host takes writes: touch nothing.
+    Irrevocable(HostName),
     /// Nothing can be concluded: close it, and nobody may act until these hosts answer, or, without any, until a person
     /// has judged.
     Stuck(String, Vec<HostName>),
@@ -64,8 +84,11 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
     let commit = commit(cut.run);
     match writable.as_slice() {
         [only] if Some(*only) == cut.incoming => match commit {
+            Commit::InDoubt | Commit::Done if cut.wish == Wish::TakeBack => {
+                Verdict::Irrevocable((*only).clone())
+            }
             Commit::InDoubt => Verdict::GoOn(succeeding(cut.run)),
-            Commit::Done => Verdict::GoOn(Vec::new()),
+            Commit::Done => Verdict::GoOn(going_on(cut)),
             Commit::NotBegun => {
                 Verdict::Overtaken(format!("{only} takes writes, which this run had not told it to"))
             }
@@ -74,7 +97,9 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
             Verdict::Overtaken(format!("{only} takes writes, which is neither of its hosts"))
         }
         [] | [_] => match (commit, incoming) {
-            (Commit::NotBegun, _) | (Commit::InDoubt, Sight::ReadOnly) => Verdict::GoOn(giving_up(cut.run)),
+            (Commit::NotBegun, _) | (Commit::InDoubt, Sight::ReadOnly) => {
+                before_the_commit(cut, writable.first().copied())
+            }
             (Commit::InDoubt, Sight::Unseen | Sight::Writable) => Verdict::Stuck(
                 format!(
                     "{} was told to take writes, and it cannot be asked whether it does",
@@ -83,7 +108,7 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
                 cut.incoming.into_iter().cloned().collect(),
             ),
             (Commit::Done, _) => match writable.first() {
-                None => Verdict::GoOn(Vec::new()),
+                None => Verdict::GoOn(going_on(cut)),
                 Some(outgoing) if cut.is_failover => {
                     let because = format!("{outgoing}, which was replaced, takes writes again");
                     Verdict::Stuck(because, Vec::new())
@@ -96,6 +121,31 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
             let because = format!("several hosts accept writes: {}", names.join(", "));
             Verdict::Stuck(because, Vec::new())
         }
+    }
+}
+
+/// Nobody was opened; `writable` is the host that gives the role away, when it takes writes.
+fn before_the_commit(cut: CutOff<'_>, writable: Option<&HostName>) -> Verdict {
+    match (cut.moved_since, writable) {
+        (Some(because), None) => Verdict::Overtaken(because.to_owned()),
+        (_, Some(outgoing)) if cut.wish == Wish::GoOn && cut.run.has_refused_writes() => Verdict::Overtaken(
+            format!("{outgoing} takes writes again, which this run had told it to refuse"),
+        ),
+        _ => {
+            let mut happenings = giving_up(cut.run);
+            if cut.wish == Wish::GoOn {
+                happenings.push(Happening::Resumed);
+            }
+            Verdict::GoOn(happenings)
+        }
+    }
+}
+
+/// Behind the commit: on to the end, and what could not be made to come true is tried again on a person's word.
+fn going_on(cut: CutOff<'_>) -> Vec<Happening> {
+    match (cut.run.next(), cut.wish) {
+        (Next::End(_), Wish::GoOn) => vec![Happening::Resumed],
+        _ => Vec::new(),
     }
 }
 
@@ -134,10 +184,7 @@ fn giving_up(run: &Run) -> Vec<Happening> {
     match *run.next() {
         Next::Do(stage) if run.stages()[stage].section <= Section::Commit => vec![
             Happening::GivenUp,
-            Happening::Did(
-                stage,
-                Outcome::Unknown("the program that did it was cut off".to_owned()),
-            ),
+            Happening::Did(stage, Outcome::Unknown(CUT_OFF.to_owned())),
             Happening::Looked(stage, Settled::DidNotHappen),
         ],
         Next::Look(stage) => vec![
@@ -171,7 +218,7 @@ mod tests {
             if_possible: false,
         };
         let stages = vec![
-            stage(Section::Prepare, "deny", Some("allow")),
+            stage(Section::Prepare, "deny-writes", Some("allow")),
             stage(Section::Commit, "allow", None),
             stage(Section::Secure, "announce", None),
         ];
@@ -179,6 +226,16 @@ mod tests {
     }
 
     fn verdict(happenings: &[Happening], db1: Sight, db2: Sight) -> Verdict {
+        wanted(Wish::Settle, None, happenings, db1, db2)
+    }
+
+    fn wanted(
+        wish: Wish,
+        moved_since: Option<&str>,
+        happenings: &[Happening],
+        db1: Sight,
+        db2: Sight,
+    ) -> Verdict {
         let run = run(happenings);
         let (outgoing, incoming) = (HostName::from("db1"), HostName::from("db2"));
         let cut = CutOff {
@@ -187,6 +244,8 @@ mod tests {
             is_failover: false,
             outgoing: Some(&outgoing),
             incoming: Some(&incoming),
+            wish,
+            moved_since,
         };
         settle(
             cut,
@@ -273,6 +332,60 @@ mod tests {
         assert!(matches!(
             verdict(&DENIED, Sight::Writable, Sight::Writable),
             Verdict::Stuck(..)
+        ));
+    }
+
+    #[test]
+    fn a_person_may_let_it_go_on_or_take_it_back_until_the_commit_has_happened() {
+        use Sight::{ReadOnly, Unseen, Writable};
+        let begun = after_denying(&[Happening::Doing(1)]);
+        let Verdict::GoOn(steps) = wanted(Wish::GoOn, None, &begun, ReadOnly, ReadOnly) else {
+            panic!("a commit that did not happen is as if it had not been begun")
+        };
+        assert_eq!(steps.last(), Some(&Happening::Resumed));
+        let mut resumed = run(&begun);
+        steps.iter().for_each(|step| resumed.record(step));
+        assert_eq!(resumed.next(), &Next::Do(0), "it begins with what it had done");
+        for wish in [Wish::Settle, Wish::TakeBack] {
+            let Verdict::GoOn(steps) = wanted(wish, None, &begun, ReadOnly, ReadOnly) else {
+                panic!("{wish:?}")
+            };
+            let mut back = run(&begun);
+            steps.iter().for_each(|step| back.record(step));
+            assert_eq!(back.next(), &Next::Undo(0), "{wish:?}");
+        }
+        let committed = after_denying(&[Happening::Doing(1), Happening::Did(1, Outcome::Done)]);
+        for happened in [&begun, &committed] {
+            assert_eq!(
+                wanted(Wish::TakeBack, None, happened, ReadOnly, Writable),
+                Verdict::Irrevocable("db2".into())
+            );
+            assert!(matches!(
+                wanted(Wish::GoOn, None, happened, ReadOnly, Writable),
+                Verdict::GoOn(_)
+            ));
+        }
+        for wish in [Wish::GoOn, Wish::TakeBack] {
+            let unseen = wanted(wish, None, &begun, ReadOnly, Unseen);
+            assert!(matches!(unseen, Verdict::Stuck(..)), "{wish:?}: {unseen:?}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_wrote_or_opened_since_overtakes_whatever_is_wanted() {
+        use Sight::{ReadOnly, Writable};
+        for wish in [Wish::Settle, Wish::GoOn, Wish::TakeBack] {
+            let since = wanted(wish, Some("db2 has written"), &DENIED, ReadOnly, ReadOnly);
+            assert_eq!(since, Verdict::Overtaken("db2 has written".into()), "{wish:?}");
+        }
+        let opened = |wish| wanted(wish, None, &DENIED, Writable, ReadOnly);
+        assert!(matches!(opened(Wish::GoOn), Verdict::Overtaken(_)));
+        assert!(matches!(opened(Wish::TakeBack), Verdict::GoOn(_)));
+        // It had only begun to refuse: the host takes writes because it was never closed.
+        let begun = [Happening::Doing(0)];
+        assert!(matches!(
+            wanted(Wish::GoOn, None, &begun, Writable, ReadOnly),
+            Verdict::GoOn(_)
         ));
     }
 }

@@ -10,6 +10,7 @@ use super::cluster::{Cluster, HostName};
 use super::evidence::Rung;
 use super::gtid::MariaPosition;
 use super::losses::Loss;
+use super::maintenance::{Automatic, Downtime};
 use super::moment::Moment;
 
 pub use super::mode::Mode;
@@ -61,6 +62,18 @@ pub struct Standing {
     /// Where a person put addresses other than the writer's; they stay there while the host may hold them.
     #[serde(default)]
     pub placed: BTreeMap<IpAddr, HostName>,
+    /// Trouble of the whole cluster is expected for a while.
+    #[serde(default)]
+    pub downtime: Option<Downtime>,
+    /// Hosts whose trouble is expected for a while.
+    #[serde(default)]
+    pub downtimes: BTreeMap<HostName, Downtime>,
+    /// The last failover that no person asked for, until one acknowledges it.
+    #[serde(default)]
+    pub automatic: Option<Automatic>,
+    /// The run that made a host the writer, and that host.
+    #[serde(default)]
+    pub made_writer: Option<(String, HostName)>,
 }
 
 impl Default for Standing {
@@ -80,6 +93,10 @@ impl Default for Standing {
             offline: BTreeMap::new(),
             released: BTreeMap::new(),
             placed: BTreeMap::new(),
+            downtime: None,
+            downtimes: BTreeMap::new(),
+            automatic: None,
+            made_writer: None,
         }
     }
 }
@@ -167,6 +184,7 @@ impl Standing {
             return;
         }
         self.writer = Some(writer.clone());
+        self.made_writer = None;
         self.owed.remove(writer);
         for host in cluster
             .masters()
@@ -177,6 +195,13 @@ impl Standing {
                 .entry(host.clone())
                 .or_insert_with(|| Owed::now(now, NAMED, Rung::Silence));
         }
+    }
+
+    /// The run of this box that made the writer what it is, if one did.
+    pub fn made_by(&self) -> Option<&str> {
+        let made = self.made_writer.as_ref();
+        made.filter(|(_, host)| self.writer.as_ref() == Some(host))
+            .map(|(run, _)| run.as_str())
     }
 
     /// Marks a change.

@@ -11,15 +11,21 @@ use futures_util::future::join_all;
 use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd};
 use crate::core::playbook::Section;
-use crate::core::run::{Ending, Happening, Next, Outcome, Run, Settled, Stage};
+use crate::core::run::{Ending, Happening, Next, Outcome, REFUSES_WRITES, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport, StepReport};
 use crate::io::journal::{Entry, Opening};
 
-/// The duty whose start begins the time in which writes are refused.
-const REFUSES_WRITES: &str = "deny-writes";
-
 /// Values registered by duties, by name.
 pub type Registered = BTreeMap<String, String>;
+
+/// What is known of a run before its next step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Past {
+    /// Values that are given, or that its duties registered before it was cut off.
+    pub registered: Registered,
+    /// For how long writes had been refused when it was gone on with; none when they were not.
+    pub refused_for: Option<Duration>,
+}
 
 /// One duty to perform at one host.
 #[derive(Debug, Clone)]
@@ -75,14 +81,14 @@ pub struct RunReport {
 const BEFORE_RETRY: Duration = Duration::from_millis(250);
 
 /// Performs a run from where it stands to its end.
-pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered: Registered) -> RunReport {
+pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, past: Past) -> RunReport {
     let began = hands.elapsed();
     let mut conduct = Conduct {
         hands,
         run,
-        registered,
+        registered: past.registered,
         write_refused_max: opening.write_refused_max,
-        refused_at: None,
+        refused_at: past.refused_for.map(|_| began),
         opened_at: None,
         last_failed: None,
         not_following: Vec::new(),
@@ -112,6 +118,7 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, registered
             .opened_at
             .unwrap_or_else(|| hands.elapsed())
             .saturating_sub(from)
+            + past.refused_for.unwrap_or_default()
     });
     let writer = match (&ending, committed) {
         (_, true) => opening.incoming.clone(),
@@ -187,7 +194,7 @@ impl<H: Hands> Conduct<'_, H> {
                 (reports, outcome)
             }
         };
-        self.register(&reports);
+        self.register(number, &reports);
         if stage.section == Section::Finish && stage.source.is_some() {
             let failed = reports
                 .iter()
@@ -307,12 +314,16 @@ impl<H: Hands> Conduct<'_, H> {
         join_all(errands).await
     }
 
-    fn register(&mut self, reports: &[(HostName, DutyReport)]) {
-        for (_, report) in reports {
-            for (name, value) in &report.registered {
-                self.registered.insert(name.clone(), value.clone());
-                self.hands.note(Entry::Value(name.clone(), value.clone()));
+    /// What a duty that changes something notes first is what it found before it changed it; done again after the run was
+    /// resumed, it would find its own work.
+    fn register(&mut self, number: usize, reports: &[(HostName, DutyReport)]) {
+        let was_begun_before = self.run.was_begun_before(number);
+        for (name, value) in reports.iter().flat_map(|(_, report)| &report.registered) {
+            if was_begun_before && self.registered.contains_key(name) {
+                continue;
             }
+            self.registered.insert(name.clone(), value.clone());
+            self.hands.note(Entry::Value(name.clone(), value.clone()));
         }
     }
 

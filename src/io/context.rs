@@ -23,6 +23,8 @@ pub struct Errands<'a> {
     pub with: Option<&'a BTreeMap<String, String>>,
     /// Whether replicas find their place by GTID.
     pub gtid: bool,
+    /// What its commands find in their environment.
+    pub environment: Option<&'a BTreeMap<String, String>>,
     /// What is left of a lost shell.
     pub old: Option<serde_json::Value>,
 }

@@ -184,7 +184,7 @@ impl Fleet {
     ) -> Result<DutyReport, Trouble> {
         let script = self.ready(subject, duty, errand, within).await?;
         let login = self.sql_login(subject, None)?;
-        let mut shell = crate::io::here::shell(&login).await?;
+        let mut shell = crate::io::here::shell(&login, &self.entry.secret_variables()).await?;
         Ok(shell.run(&script, Instant::now() + within + GRACE).await)
     }
 
@@ -334,7 +334,11 @@ impl Fleet {
         within: Duration,
     ) -> Result<Script, Trouble> {
         let context = self.context(host, errand)?;
-        self.render(host, duty, &context, within).await
+        let script = self.render(host, duty, &context, within).await?;
+        Ok(match errand.environment {
+            Some(environment) => script.within_environment(environment),
+            None => script,
+        })
     }
 
     /// As [`Fleet::ready`], for people: what only whoever holds the lock knows is said in words.

@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::cluster::HostName;
 use crate::core::evidence::Rung;
+use crate::core::history::{Mark, Record};
 use crate::core::losses::Loss;
 use crate::core::moment::Moment;
-use crate::core::run::{Ending, Happening, Stage};
+use crate::core::playbook::Section;
+use crate::core::run::{Ending, Happening, Outcome, REFUSES_WRITES, Settled, Stage};
+use crate::core::site::Occasion;
 use crate::io::clock;
 use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
@@ -71,10 +74,28 @@ pub enum Entry {
     Step(Happening),
     /// A value was registered that later stages use.
     Value(String, String),
+    /// A step of the site is about to begin, or has ended.
+    Site(SiteRecord),
     /// What the new writer lacks of the one it replaced; behind the end, and once more when it is known exactly.
     Lost(Loss),
     /// The last line of the run itself.
     End(Ending),
+}
+
+/// A step of the site around a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteRecord {
+    /// When it is performed.
+    pub occasion: Occasion,
+    /// Its place among those of its occasion, counted from 0.
+    pub number: usize,
+    /// What it does, in words.
+    pub name: String,
+    /// The hosts it is performed at; none for the box.
+    pub hosts: Vec<HostName>,
+    /// How it ended; none when it is about to begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<Outcome>,
 }
 
 /// A journal being written.
@@ -175,14 +196,26 @@ pub struct OpenRun {
     pub stuck: bool,
     /// When its last line was written.
     pub last_at: Moment,
+    /// Since when nobody could write by its doing; none while somebody could.
+    pub refused_since: Option<Moment>,
 }
 
-/// Every run of the cluster that has no end or got stuck, oldest first. A last line cut off by a crash is left out: it was never
-/// acted on, because acting waits for the sync.
+/// A run found in the journals.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its file.
+    pub path: PathBuf,
+    /// What it is.
+    pub opening: Opening,
+    /// What its lines say, in order.
+    pub lines: Vec<Line>,
+}
+
+/// Every run of the cluster, oldest first. A file whose first line was not written whole is no run: nothing was done.
 ///
 /// # Errors
 /// When the directory or a file in it cannot be read.
-pub fn open_runs(dir: &StateDir) -> std::io::Result<Vec<OpenRun>> {
+pub fn runs(dir: &StateDir) -> std::io::Result<Vec<Found>> {
     let mut runs = Vec::new();
     let entries = match fs::read_dir(dir.path().join("runs")) {
         Ok(entries) => entries,
@@ -192,56 +225,115 @@ pub fn open_runs(dir: &StateDir) -> std::io::Result<Vec<OpenRun>> {
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "jsonl") {
-            runs.extend(read_open(&path)?);
+            runs.extend(read(path)?);
         }
     }
-    runs.sort_by(|a, b| a.opening.run.cmp(&b.opening.run));
+    runs.sort_by_key(|run: &Found| (run.lines.first().map(|line| line.at), run.opening.run.clone()));
     Ok(runs)
 }
 
-fn read_open(path: &Path) -> std::io::Result<Option<OpenRun>> {
-    let text = fs::read_to_string(path)?;
-    let mut opening = None;
-    let mut happenings = Vec::new();
-    let mut registered = BTreeMap::new();
-    let mut shells = Vec::new();
-    let mut last_at = Moment(0);
-    let mut stuck = false;
-    for line in text.lines() {
-        let Ok(line) = serde_json::from_str::<Line>(line) else {
-            break;
-        };
-        last_at = line.at;
-        match line.entry {
-            Entry::Open(said) => opening = Some(said),
-            Entry::Shell(host, trace) => shells.push((host, trace)),
-            Entry::Step(happening) => {
-                stuck = false;
-                happenings.push(happening);
-            }
-            Entry::Value(name, value) => {
-                registered.insert(name, value);
-            }
-            Entry::Lost(_) => {}
-            Entry::End(Ending::Stuck { .. }) => stuck = true,
-            Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return Ok(None),
+/// A last line cut off by a crash is left out: it was never acted on, because acting waits for the sync.
+fn read(path: PathBuf) -> std::io::Result<Option<Found>> {
+    // A crashed disk may leave anything behind the last whole line.
+    let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+    let whole = text
+        .lines()
+        .map_while(|line| serde_json::from_str::<Line>(line).ok());
+    let lines: Vec<Line> = whole.collect();
+    let Some(Entry::Open(opening)) = lines.first().map(|line| line.entry.clone()) else {
+        return Ok(None);
+    };
+    Ok(Some(Found { path, opening, lines }))
+}
+
+/// Every run of the cluster that has no end or got stuck, oldest first.
+///
+/// # Errors
+/// When the directory or a file in it cannot be read.
+pub fn open_runs(dir: &StateDir) -> std::io::Result<Vec<OpenRun>> {
+    Ok(runs(dir)?.into_iter().filter_map(Found::open).collect())
+}
+
+impl Found {
+    /// The run for people who read it afterwards.
+    pub fn record(&self) -> Record {
+        let marks = self.lines.iter().filter_map(|line| {
+            let mark = match &line.entry {
+                Entry::Step(happening) => Mark::Step(happening.clone()),
+                Entry::Lost(loss) => Mark::Lost(loss.clone()),
+                Entry::End(ending) => Mark::End(ending.clone()),
+                Entry::Open(_) | Entry::Shell(..) | Entry::Value(..) | Entry::Site(_) => return None,
+            };
+            Some((line.at, mark))
+        });
+        Record {
+            run: self.opening.run.clone(),
+            operation: self.opening.operation.clone(),
+            outgoing: self.opening.outgoing.clone(),
+            incoming: self.opening.incoming.clone(),
+            address: self.opening.address,
+            stages: self.opening.stages.clone(),
+            began: self.lines.first().map_or(Moment(0), |line| line.at),
+            marks: marks.collect(),
         }
     }
-    Ok(opening.map(|opening| OpenRun {
-        path: path.to_owned(),
-        opening,
-        happenings,
-        registered,
-        shells,
-        stuck,
-        last_at,
-    }))
+
+    /// The run as one that is to be brought to its end; none when it has come to it.
+    pub fn open(self) -> Option<OpenRun> {
+        let mut open = OpenRun {
+            path: self.path,
+            opening: self.opening,
+            happenings: Vec::new(),
+            registered: BTreeMap::new(),
+            shells: Vec::new(),
+            stuck: false,
+            last_at: Moment(0),
+            refused_since: None,
+        };
+        for line in self.lines {
+            open.last_at = line.at;
+            match line.entry {
+                Entry::Shell(host, trace) => open.shells.push((host, trace)),
+                Entry::Step(happening) => {
+                    open.stuck = false;
+                    open.count_refusal(line.at, &happening);
+                    open.happenings.push(happening);
+                }
+                Entry::Value(name, value) => {
+                    open.registered.insert(name, value);
+                }
+                Entry::Open(_) | Entry::Lost(_) | Entry::Site(_) => {}
+                Entry::End(Ending::Stuck { .. }) => open.stuck = true,
+                Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return None,
+            }
+        }
+        Some(open)
+    }
+}
+
+impl OpenRun {
+    fn count_refusal(&mut self, at: Moment, happening: &Happening) {
+        let stage = |number: &usize| self.opening.stages.get(*number);
+        let refuses = |number: &usize| stage(number).is_some_and(|stage| stage.duty == REFUSES_WRITES);
+        let opens = |number: &usize| stage(number).is_some_and(|stage| stage.section == Section::Commit);
+        match happening {
+            Happening::Doing(number) if refuses(number) => {
+                self.refused_since.get_or_insert(at);
+            }
+            Happening::Undid(number, Outcome::Done) if refuses(number) => self.refused_since = None,
+            Happening::Did(number, Outcome::Done) | Happening::Looked(number, Settled::Happened)
+                if opens(number) =>
+            {
+                self.refused_since = None;
+            }
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::run::Outcome;
 
     fn opening(run: &str) -> Opening {
         Opening {

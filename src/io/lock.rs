@@ -78,6 +78,12 @@ impl LocalLock {
         }
         Ok(LocalLock { file })
     }
+
+    /// Whether somebody on this box holds it now. What cannot be asked is held by nobody.
+    pub fn is_held(dir: &StateDir) -> bool {
+        let file = OpenOptions::new().read(true).open(dir.path().join("lock"));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
 }
 
 impl Drop for LocalLock {
@@ -104,7 +110,9 @@ mod tests {
             .unwrap_err();
         assert_eq!(refused.guard, Some(Guard::G04));
         assert!(refused.because.contains("switchover to db2"), "{refused}");
+        assert!(LocalLock::is_held(&state));
         drop(held);
+        assert!(!LocalLock::is_held(&state));
         LocalLock::take(&state, "repair", Duration::ZERO).await.unwrap();
     }
 }

@@ -351,6 +351,7 @@ async fn carry_out(
                 events,
                 seen,
                 allow_loss: false,
+                automatic: true,
             })
             .await
             .map(drop)

@@ -1,11 +1,13 @@
 //! Operations from beginning to end: lock, settle what was cut off, look, guard, journal, conduct, remember.
 
+mod again;
 mod hands;
 pub(crate) mod harmless;
 mod planner;
 mod preparing;
 mod reckoning;
 mod seating;
+mod site;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses::Seen;
+use crate::core::maintenance::Automatic;
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
 use crate::core::proposal::Proposal;
@@ -22,7 +25,7 @@ use crate::core::run::{Ending, Run};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::{self, Registered, RunReport};
+use crate::io::conductor::{self, Past, RunReport};
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
@@ -60,6 +63,8 @@ pub enum Request {
         seen: Option<Box<Seen>>,
         /// A person has said to go on without what cannot be applied or handed over.
         allow_loss: bool,
+        /// No person asks for it: a monitor does, or cron.
+        automatic: bool,
     },
     /// Let the writer, found read-only, take writes again.
     Reopen,
@@ -219,15 +224,30 @@ impl Performer<'_> {
         self.tell_price(request, &reckoning.outlook);
         self.require_lock_of_opened(request, &seats)?;
         let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;
-        prepared.shells = self.warm_seats(&seats, rung, request, &facts).await?;
         self.in_time(request)?;
+        let site = self
+            .site_before(request, absent, &standing, &prepared, (&seats, rung))
+            .await?;
+        let warmed = self.warm_seats(&seats, rung, request, &facts).await;
+        let ready = warmed.and_then(|shells| self.in_time(request).map(|()| shells));
+        prepared.shells = match ready {
+            Ok(shells) => shells,
+            Err(trouble) => return Err(self.site_refused(site, &prepared.opening, trouble).await),
+        };
         if let (Some(rung), Some(outgoing)) = (rung, &seats.outgoing) {
             let owed = Owed::now(clock::now(), &prepared.opening.run, rung);
             standing.owed.insert(outgoing.clone(), owed);
             self.remember(&mut standing);
         }
         let run = Run::new(prepared.opening.stages.clone());
-        let report = self.conduct(&prepared, run, prepared.given.clone()).await?;
+        let past = Past {
+            registered: prepared.given.clone(),
+            refused_for: None,
+        };
+        let report = match site {
+            Some(journal) => self.conduct_with(&prepared, run, past, journal).await,
+            None => self.conduct(&prepared, run, past).await?,
+        };
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         if rung.is_some() {
             let seen = reckoning.seen.as_ref();
@@ -235,6 +255,7 @@ impl Performer<'_> {
                 .await;
         }
         self.remember(&mut standing);
+        self.site_after(&prepared.opening, &report).await;
         Ok(Performed { report, standing })
     }
 
@@ -281,31 +302,32 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Refused: a planned operation's journal cannot be begun.
-    pub async fn conduct(
-        &self,
-        prepared: &Prepared,
-        run: Run,
-        registered: Registered,
-    ) -> Result<RunReport, Trouble> {
-        let journal = match Journal::begin(&self.dir, prepared.opening.clone()) {
-            Ok(journal) => journal,
-            Err(error) if prepared.opening.rung.is_some() => {
+    pub async fn conduct(&self, prepared: &Prepared, run: Run, past: Past) -> Result<RunReport, Trouble> {
+        let journal = self.begin_journal(&prepared.opening)?;
+        Ok(self.conduct_with(prepared, run, past, journal).await)
+    }
+
+    /// The journal of a run that begins.
+    ///
+    /// # Errors
+    /// Refused: a planned operation's cannot be begun.
+    fn begin_journal(&self, opening: &Opening) -> Result<Journal, Trouble> {
+        match Journal::begin(&self.dir, opening.clone()) {
+            Ok(journal) => Ok(journal),
+            Err(error) if opening.rung.is_some() => {
                 let trouble = Trouble::new(
                     Kind::Wrong,
                     "the failover's journal cannot be written; it goes on in memory",
                     error,
                 );
                 self.alarm(&trouble);
-                Journal::in_memory(trouble.because)
+                Ok(Journal::in_memory(trouble.because))
             }
-            Err(error) => {
-                return Err(
-                    Trouble::refused(Guard::G05, "the run's journal cannot be begun", error)
-                        .hint("free some space in the state directory, or make it writable"),
-                );
-            }
-        };
-        Ok(self.conduct_with(prepared, run, registered, journal).await)
+            Err(error) => Err(
+                Trouble::refused(Guard::G05, "the run's journal cannot be begun", error)
+                    .hint("free some space in the state directory, or make it writable"),
+            ),
+        }
     }
 
     /// As [`Performer::conduct`], with a journal that is open already.
@@ -313,7 +335,7 @@ impl Performer<'_> {
         &self,
         prepared: &Prepared,
         run: Run,
-        registered: Registered,
+        past: Past,
         journal: Journal,
     ) -> RunReport {
         let mut journal = journal;
@@ -328,7 +350,7 @@ impl Performer<'_> {
             gtid: prepared.gtid,
             born: Instant::now(),
         };
-        let report = conductor::conduct(&hands, &prepared.opening, run, registered).await;
+        let report = conductor::conduct(&hands, &prepared.opening, run, past).await;
         if let Some(trouble) = hands.journal_trouble() {
             self.alarm(&Trouble::new(
                 Kind::Wrong,
@@ -357,6 +379,7 @@ impl Performer<'_> {
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
             standing.writer.clone_from(&seats.incoming);
             standing.to_follow = report.not_following.iter().cloned().collect();
+            self.note_maker(request, opening, standing);
         } else if report.in_doubt {
             standing.writer = None;
         }
@@ -377,6 +400,25 @@ impl Performer<'_> {
                 }
             }
             (Ending::Done { .. } | Ending::Undone { .. }, _) => {}
+        }
+    }
+
+    /// Which run made the writer what it is; and whether another that no person asks for has to wait for one.
+    fn note_maker(&self, request: &Request, opening: &Opening, standing: &mut Standing) {
+        let made = standing.writer.clone();
+        standing.made_writer = made.map(|writer| (opening.run.clone(), writer));
+        match request {
+            Request::Failover { automatic: true, .. } => {
+                standing.automatic = Some(Automatic {
+                    run: opening.run.clone(),
+                    at: clock::now(),
+                });
+            }
+            // A person who moves the writer has looked.
+            Request::Failover { .. } | Request::Switchover { .. } if !self.by_itself => {
+                standing.automatic = None;
+            }
+            _ => {}
         }
     }
 

@@ -3,18 +3,23 @@
 //!
 //! The only writable host is the writer. When none is writable, the journal decides: before the commit was begun
 //! everything is taken back, afterwards the commit is looked for and, when it provably did not happen, taken back too.
+//! That is the safe direction for whoever comes next; a person may want a run to go on, or back (`resume`).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::guard::{self, Facts, Guard};
+use crate::core::history::OVERTAKEN;
 use crate::core::run::{Ending, Happening, Next, Run};
-use crate::core::settlement::{self, CutOff, Sight, Verdict};
+use crate::core::settlement::{self, CutOff, Sight, Verdict, Wish};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::RunReport;
+use crate::io::conductor::{Past, RunReport};
 use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, Prepared, uses_gtid};
 
@@ -43,7 +48,7 @@ pub async fn open_runs(
     })?;
     let mut facts = facts;
     for run in open {
-        settle(performer, run, standing, &facts).await?;
+        settle(performer, run, standing, &facts, Wish::Settle).await?;
         facts = performer.fleet.look_everywhere().await;
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(&performer.fleet.entry().cluster, &facts);
@@ -53,20 +58,27 @@ pub async fn open_runs(
     Ok(facts)
 }
 
-async fn settle(
+/// Brings one run to its end, as the wish has it: by itself, or on a person's word.
+///
+/// # Errors
+/// Stuck, when it cannot be settled. Refused, and nothing was touched, when what a person wants cannot be.
+pub(super) async fn settle(
     performer: &Performer<'_>,
     open: OpenRun,
     standing: &mut Standing,
     facts: &Facts,
-) -> Result<(), Trouble> {
+    wish: Wish,
+) -> Result<Settlement, Trouble> {
     let name = open.opening.run.clone();
-    let how = if open.stuck { "got stuck" } else { "was cut off" };
-    performer.teller.tell(Event::Alarm {
-        what: format!("run {name} {how}; it is settled first"),
-        hint: String::new(),
-    });
-    if open.happenings.is_empty() {
-        return close_untouched(performer, &open, standing);
+    if wish == Wish::Settle {
+        let how = if open.stuck { "got stuck" } else { "was cut off" };
+        performer.teller.tell(Event::Alarm {
+            what: format!("run {name} {how}; it is settled first"),
+            hint: String::new(),
+        });
+    }
+    if open.happenings.is_empty() && wish != Wish::GoOn {
+        return close_untouched(performer, &open, standing).await;
     }
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         Trouble::refused(
@@ -78,43 +90,36 @@ async fn settle(
     if open.opening.address.is_some() {
         // Wherever the address stands now, repairs put it where it belongs, and no host waits for that.
         let because = "it was cut off; repairs go on from what they find".to_owned();
-        journal.append(Entry::End(Ending::Undone {
-            because,
-            untouched: false,
-        }));
-        return Ok(());
+        return Ok(closed(&mut journal, because));
     }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
+    let mut happenings = Vec::new();
     let is_over = open.stuck && run.is_committed();
-    if open.stuck {
-        journal.append(Entry::Step(Happening::Cleared));
+    if open.stuck && (!is_over || wish == Wish::Settle) {
+        happenings.push(Happening::Cleared);
         run.record(&Happening::Cleared);
     }
-    if is_over && let Next::End(_) = run.next() {
+    if is_over
+        && wish == Wish::Settle
+        && let Next::End(_) = run.next()
+    {
         // Everything that could be done for it was done, and asked; the rest is for people and repairs.
+        journal.append(Entry::Step(Happening::Cleared));
         journal.append(Entry::End(Ending::Done { warnings: Vec::new() }));
-        return Ok(());
+        return Ok(Settlement::Closed(None));
     }
-    let prepared = Prepared {
-        opening: open.opening.clone(),
-        address: performer.fleet.entry().cluster.writer_address(),
-        gtid: uses_gtid(facts),
-        given: open.registered.clone(),
-        shells: Vec::new(),
-    };
-    match verdict(performer, &open, &run, facts).await {
+    let (verdict, facts) = verdict(performer, &open, &run, facts, wish).await;
+    match verdict {
+        Verdict::Irrevocable(writer) => return Err(irrevocable(performer, &open, &writer)),
         Verdict::Overtaken(because) => {
-            journal.append(Entry::End(Ending::Undone {
-                because: because.clone(),
-                untouched: false,
-            }));
+            standing.get_unstuck();
+            standing.writer = None;
+            performer.remember(standing);
             performer.teller.tell(Event::Alarm {
                 what: format!("run {name} is closed: {because}"),
                 hint: String::new(),
             });
-            standing.writer = None;
-            performer.remember(standing);
-            return Ok(());
+            return Ok(closed(&mut journal, format!("{OVERTAKEN}{because}")));
         }
         Verdict::Stuck(because, awaits) => {
             journal.append(Entry::End(Ending::Stuck {
@@ -126,24 +131,26 @@ async fn settle(
             }
             standing.get_stuck(format!("run {name}: {because}"), &awaits);
             performer.remember(standing);
-            return Err(
-                Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
-                    .hint("make sure by hand that one host at most takes writes, then `mmm clear`"),
-            );
+            return Err(stuck(&name, because));
         }
-        Verdict::GoOn(happenings) => {
-            for happening in happenings {
-                journal.append(Entry::Step(happening.clone()));
-                run.record(&happening);
+        Verdict::GoOn(more) => {
+            for happening in &more {
+                run.record(happening);
             }
+            happenings.extend(more);
         }
     }
-    let report = performer
-        .conduct_with(&prepared, run, open.registered.clone(), journal)
-        .await;
+    if happenings.contains(&Happening::Resumed) && !run.is_committed() {
+        performer.may_go_on(&open.opening, standing, &facts).await?;
+    }
+    for happening in happenings {
+        journal.append(Entry::Step(happening));
+    }
+    standing.get_unstuck();
+    let report = go_on(performer, &open, run, journal, &facts).await;
     let to_follow = standing.to_follow.clone();
     conclude(&open, &report, standing);
-    if is_over {
+    if is_over && wish == Wish::Settle {
         // Nobody was told anew whom to follow.
         standing.to_follow = to_follow;
     }
@@ -154,23 +161,111 @@ async fn settle(
             .await;
     }
     performer.remember(standing);
-    match report.ending {
-        Ending::Stuck { because, .. } => {
-            Err(
-                Trouble::new(Kind::Stuck, format!("run {name} cannot be settled"), because)
-                    .hint("make sure by hand that one host at most takes writes, then `mmm clear`"),
-            )
-        }
-        Ending::Done { .. } | Ending::Undone { .. } => Ok(()),
+    performer.site_after(&open.opening, &report).await;
+    match (&report.ending, wish) {
+        (Ending::Stuck { because, .. }, Wish::Settle) => Err(stuck(&name, because.clone())),
+        _ => Ok(Settlement::Ended(report)),
     }
+}
+
+/// Performs the run from where it stands to its end, with shells of its own that the journal knows.
+async fn go_on(
+    performer: &Performer<'_>,
+    open: &OpenRun,
+    run: Run,
+    journal: Journal,
+    facts: &Facts,
+) -> RunReport {
+    let hosts: BTreeSet<&HostName> = run.stages().iter().flat_map(|stage| &stage.hosts).collect();
+    let warmed = hosts.into_iter().map(|host| async {
+        let seen = facts.get(host).filter(|facts| facts.ssh.up().is_some())?;
+        let warmed = match seen.mysql.up() {
+            Some(_) => performer.fleet.warm(host).await,
+            None => performer.fleet.warm_shell(host).await,
+        };
+        match warmed {
+            Ok(trace) => Some((host.clone(), trace)),
+            Err(trouble) => {
+                tracing::warn!("{}: {}", trouble.what, trouble.because);
+                None
+            }
+        }
+    });
+    let shells = join_all(warmed).await.into_iter().flatten().collect();
+    let prepared = Prepared {
+        opening: open.opening.clone(),
+        address: performer.fleet.entry().cluster.writer_address(),
+        gtid: uses_gtid(facts),
+        given: open.registered.clone(),
+        shells,
+    };
+    let refused_since = open.refused_since.filter(|_| !run.is_committed());
+    let past = Past {
+        registered: open.registered.clone(),
+        refused_for: refused_since.map(|since| clock::now().since(since)),
+    };
+    performer.conduct_with(&prepared, run, past, journal).await
+}
+
+/// What came of settling a run.
+#[derive(Debug)]
+pub(super) enum Settlement {
+    /// Nothing was done for it, and why; it is over.
+    Closed(Option<String>),
+    /// It was performed to its end.
+    Ended(RunReport),
+}
+
+fn closed(journal: &mut Journal, because: String) -> Settlement {
+    journal.append(Entry::End(Ending::Undone {
+        because: because.clone(),
+        untouched: false,
+    }));
+    Settlement::Closed(Some(because))
+}
+
+fn stuck(run: &str, because: String) -> Trouble {
+    Trouble::new(Kind::Stuck, format!("run {run} cannot be settled"), because)
+        .hint("make sure by hand that one host at most takes writes, then `mmm clear`")
+}
+
+fn irrevocable(performer: &Performer<'_>, open: &OpenRun, writer: &HostName) -> Trouble {
+    let opening = &open.opening;
+    let back = match &opening.outgoing {
+        Some(outgoing) => format!(
+            "; `mmm switchover {} --to {outgoing}` leads back",
+            performer.fleet.entry().cluster.name
+        ),
+        None => String::new(),
+    };
+    Trouble::refused(
+        Guard::G71,
+        format!("run {} was not taken back", opening.run),
+        format!("`{writer}` takes writes by it already"),
+    )
+    .hint(format!("`mmm resume {}` brings it to its end{back}", opening.run))
 }
 
 /// What is to be done, found after everything of the old program is gone: what it had begun by ending it, what it had
 /// only sent by waiting. Only then do the hosts show what will stay so.
-async fn verdict(performer: &Performer<'_>, open: &OpenRun, run: &Run, facts: &Facts) -> Verdict {
+async fn verdict(
+    performer: &Performer<'_>,
+    open: &OpenRun,
+    run: &Run,
+    facts: &Facts,
+    wish: Wish,
+) -> (Verdict, Facts) {
+    let opening = &open.opening;
+    if wish == Wish::TakeBack && run.is_committed() {
+        let writer = opening
+            .incoming
+            .clone()
+            .unwrap_or_else(|| HostName::from("nobody"));
+        return (Verdict::Irrevocable(writer), facts.clone());
+    }
     let haunted = match bury(performer, open, facts).await {
         Ok(haunted) => haunted,
-        Err((because, host)) => return Verdict::Stuck(because, vec![host]),
+        Err((because, host)) => return (Verdict::Stuck(because, vec![host]), facts.clone()),
     };
     wait_for_expiry(open, run).await;
     let facts = performer.fleet.look_everywhere().await;
@@ -185,23 +280,26 @@ async fn verdict(performer: &Performer<'_>, open: &OpenRun, run: &Run, facts: &F
             (host.clone(), sight)
         })
         .collect();
-    let opening = &open.opening;
+    let parts = (opening.outgoing.as_ref(), opening.incoming.as_ref());
+    let moved_since = guard::moved_since(&performer.fleet.entry().cluster, &facts, parts, wish);
     let cut = CutOff {
         run,
         moves_writer: opening.moves_writer(),
         is_failover: opening.rung.is_some(),
         outgoing: opening.outgoing.as_ref(),
         incoming: opening.incoming.as_ref(),
+        wish,
+        moved_since: moved_since.as_deref().filter(|_| opening.rung.is_none()),
     };
-    settlement::settle(cut, &sights)
+    (settlement::settle(cut, &sights), facts)
 }
 
 /// A run that was cut off before its first step: nothing was touched.
-fn close_untouched(
+async fn close_untouched(
     performer: &Performer<'_>,
     open: &OpenRun,
     standing: &mut Standing,
-) -> Result<(), Trouble> {
+) -> Result<Settlement, Trouble> {
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         Trouble::refused(
             Guard::G05,
@@ -209,8 +307,9 @@ fn close_untouched(
             error,
         )
     })?;
+    let because = "it was cut off before its first step".to_owned();
     let ending = Ending::Undone {
-        because: "it was cut off before its first step".to_owned(),
+        because: because.clone(),
         untouched: false,
     };
     journal.append(Entry::End(ending.clone()));
@@ -224,7 +323,8 @@ fn close_untouched(
     };
     conclude(open, &report, standing);
     performer.remember(standing);
-    Ok(())
+    performer.site_closed(&open.opening, &report).await;
+    Ok(Settlement::Closed(Some(because)))
 }
 
 /// Verifies that the shells of the cut-off run are gone from every host that answers, and gives the hosts that do not.

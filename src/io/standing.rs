@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::core::guard::Guard;
 use crate::core::standing::{STANDING_VERSION, Standing};
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
 
 /// How the names of files begin that are not whole yet.
 const UNFINISHED: &str = ".unfinished-";
@@ -51,13 +52,13 @@ impl StateDir {
     }
 
     /// The newest standing: on disk, or in memory when it could not be written there; a fresh one when there is none
-    /// yet.
+    /// yet. A downtime whose time has come is not in it any more.
     ///
     /// # Errors
     /// When it cannot be read or is of another version.
     pub fn load(&self) -> Result<Standing, Trouble> {
         let on_disk = self.read();
-        match self.unwritten().clone() {
+        let newest = match self.unwritten().clone() {
             Some(kept)
                 if on_disk
                     .as_ref()
@@ -66,7 +67,11 @@ impl StateDir {
                 Ok(kept)
             }
             Some(_) | None => on_disk,
-        }
+        };
+        newest.map(|mut standing| {
+            standing.expire(clock::now());
+            standing
+        })
     }
 
     /// Whether the newest standing is not on disk.

@@ -5,6 +5,7 @@ use crate::core::cluster::{HostName, StartMode};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Facts, Guard};
+use crate::core::maintenance;
 use crate::core::mode::{Deed, Mode};
 use crate::core::standing::{Owed, Standing};
 use crate::core::startup::{self, StartRule, Verdict};
@@ -221,7 +222,7 @@ impl Performer<'_> {
 
     /// Whether this may be done in the mode that stands now: a person may do anything, a monitor what its mode allows.
     pub(super) fn may(&self, standing: &Standing, deed: Deed) -> bool {
-        !self.by_itself || standing.mode.allows(deed)
+        !self.by_itself || standing.allows(deed)
     }
 
     /// As [`Performer::may`], for what a monitor tells about when it was not begun.
@@ -232,9 +233,15 @@ impl Performer<'_> {
         if self.may(standing, deed) {
             return Ok(());
         }
+        let cluster = &self.fleet.entry().cluster.name;
+        if let Some(downtime) = &standing.downtime {
+            let what = format!("nothing was done to `{cluster}`");
+            let because = maintenance::words("the cluster", downtime);
+            return Err(Trouble::refused(Guard::G81, what, because));
+        }
         Err(Trouble::refused(
             Guard::G03,
-            format!("nothing was done to `{}`", self.fleet.entry().cluster.name),
+            format!("nothing was done to `{cluster}`"),
             format!("it has been put into {} mode meanwhile", standing.mode),
         ))
     }

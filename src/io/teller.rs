@@ -4,12 +4,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::core::event::{Event, Told};
 use crate::io::clock;
+use crate::io::notify::Notifier;
 
 /// Tells the events of one cluster.
 #[derive(Debug, Clone)]
 pub struct Teller {
     cluster: String,
     to: UnboundedSender<Told>,
+    notifier: Option<Notifier>,
 }
 
 impl Teller {
@@ -20,6 +22,7 @@ impl Teller {
             Teller {
                 cluster: cluster.to_owned(),
                 to,
+                notifier: None,
             },
             events,
         )
@@ -30,6 +33,15 @@ impl Teller {
         Teller {
             cluster: cluster.to_owned(),
             to: self.to.clone(),
+            notifier: None,
+        }
+    }
+
+    /// The same, which tells the site's commands too.
+    pub fn notifying(self, notifier: Notifier) -> Teller {
+        Teller {
+            notifier: Some(notifier),
+            ..self
         }
     }
 
@@ -40,6 +52,9 @@ impl Teller {
             cluster: self.cluster.clone(),
             event,
         };
+        if let Some(notifier) = &self.notifier {
+            notifier.offer(&told);
+        }
         if let Err(unheard) = self.to.send(told) {
             tracing::warn!("nobody listens for events any more: {:?}", unheard.0.event);
         }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd, Told};
+use crate::core::moment::Moment;
 use crate::core::run::Ending;
 
 /// The words of an event; none for those that only move a progress bar.
@@ -77,7 +78,25 @@ pub fn words(told: &Told) -> Option<String> {
             Some(format!("check `{check}` of {host} {verdict}: {message}"))
         }
         Event::RuleChanged { rule, sentence } => Some(format!("{rule} {sentence}")),
-        Event::WriterChanged { from, to } => {
+        Event::SiteStep {
+            occasion,
+            hosts,
+            name,
+            ended,
+            took_ms,
+            note,
+            ..
+        } => {
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            Some(format!(
+                "{:>10} [{}] {occasion} {} {name}{note}",
+                verb(*ended),
+                seconds(*took_ms),
+                list(hosts)
+            ))
+        }
+        Event::DowntimeChanged { host, until, reason, by } => Some(downtime(host.as_ref(), *until, reason, by)),
+        Event::WriterChanged { from, to, .. } => {
             let name = |host: &Option<HostName>| host.as_ref().map_or("nobody", HostName::as_str).to_owned();
             Some(format!("the writer changed from {} to {} by another command", name(from), name(to)))
         }
@@ -188,6 +207,16 @@ fn moved(
     format!("{verb:>10} [{}] {sentence}", seconds(took_ms))
 }
 
+/// A downtime that began, was changed, or ended.
+fn downtime(host: Option<&HostName>, until: Option<Moment>, reason: &str, by: &str) -> String {
+    let whose = host.map_or("the cluster", HostName::as_str);
+    match until {
+        Some(until) => format!("{whose} is in downtime until {until}, by {by}: {reason}"),
+        None if by.is_empty() => format!("the downtime of {whose} has ended by itself ({reason})"),
+        None => format!("the downtime of {whose} was ended by {by} ({reason})"),
+    }
+}
+
 fn past(operation: &str) -> &'static str {
     match operation {
         "switchover" => "Switched",
@@ -234,7 +263,6 @@ mod tests {
     use super::*;
     use crate::core::gtid::{Compared, MariaRange, Surplus};
     use crate::core::losses::Loss;
-    use crate::core::moment::Moment;
     use crate::core::playbook::Section;
 
     fn say(event: Event) -> String {

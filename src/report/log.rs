@@ -137,6 +137,10 @@ fn level(event: &Event) -> Level {
             ended: StepEnd::Failed | StepEnd::Unknown,
             ..
         } => Level::WARN,
+        Event::SiteStep {
+            ended: StepEnd::Failed | StepEnd::Unknown,
+            ..
+        } => Level::WARN,
         _ => Level::INFO,
     }
 }

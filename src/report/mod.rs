@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod grants;
+pub mod history;
 pub mod junit;
 pub mod line;
 pub mod log;
@@ -10,4 +11,5 @@ pub mod preflight;
 pub mod readiness;
 pub mod reporter;
 pub mod show;
+pub mod site;
 pub mod sudoers;

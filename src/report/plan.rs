@@ -1,5 +1,6 @@
 //! A plan in words: every step as it would run, what it rests on, and why it would be refused now.
 
+use super::site;
 use crate::core::cluster::HostName;
 use crate::core::playbook::Section;
 use crate::core::proposal::{Deed, PlannedLook, PlannedScript, PlannedStage, PlannedStep, Proposal};
@@ -27,6 +28,7 @@ pub fn text(plan: &Proposal) -> String {
         }
         text.push_str(&stage_text(number, stage));
     }
+    text.push_str(&site::planned(&plan.site_steps));
     if let Some(longest) = plan.write_refused_at_most_ms {
         text.push_str(&format!("\nwrites are refused for at most {}\n", span(longest)));
     }
@@ -193,7 +195,7 @@ fn meaning(section: Section) -> &'static str {
 }
 
 /// A span in milliseconds as people write it.
-fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     match (ms / 1000, ms % 1000) {
         (0, ms) => format!("{ms}ms"),
         (s, 0) if s >= 60 && s % 60 == 0 => format!("{}m", s / 60),
@@ -210,7 +212,8 @@ mod tests {
     use crate::core::basis::Basis;
     use crate::core::guard::Guard;
     use crate::core::moment::Moment;
-    use crate::core::proposal::{PlannedUndo, Refused, Runner, Tongue, Wish};
+    use crate::core::proposal::{PlannedSiteStep, PlannedUndo, Refused, Runner, Tongue, Wish};
+    use crate::core::site::{Occasion, SiteAct};
 
     fn step(command: &str, does: Deed) -> PlannedStep {
         PlannedStep {
@@ -283,6 +286,13 @@ mod tests {
             rung: None,
             write_refused_at_most_ms: Some(13_000),
             stages: vec![stage],
+            site_steps: vec![PlannedSiteStep {
+                occasion: Occasion::Before,
+                name: "Tell".to_owned(),
+                act: SiteAct::Run("tell --all".to_owned()),
+                within_ms: 10_000,
+                stops: true,
+            }],
             transactions: Vec::new(),
             rests_on: Basis {
                 exact,
@@ -305,6 +315,9 @@ mod tests {
             "            then    known only at that moment: position",
             "            undo    duty `reopen-writes`",
             "              do      SET y",
+            "  before    the site's own, with nothing touched yet; then everything is looked at again",
+            "       box        Tell                                         within 10s; its failure stops the operation",
+            "            do      tell --all",
             "writes are refused for at most 13s",
             "  cluster    writer db1",
             "it would be refused now: `db3` accepts writes (G08)",

@@ -1,15 +1,17 @@
-//! Playbooks laid over the shipped ones, in which a switchover halts at one of its steps until the test lets it go on.
+//! Playbooks laid over the shipped ones, in which an operation halts at one of its steps until the test lets it go on, or
+//! in which that step fails, takes too long, or loses its connection.
 
 use std::fmt;
 use std::fs;
 use std::time::Duration;
 
-use lab::{Host, Lab, wait};
+use lab::lab::Options;
+use lab::{Flavour, Host, Lab, wait};
 use mmm::config::playbook::{self, FILES};
 use mmm::config::template;
 use mmm::core::playbook::{Seat, Section};
 
-use super::cluster::cluster_with;
+use super::cluster::install;
 
 /// Where the box looks for playbooks of its own.
 const FOLDER: &str = "/etc/mmm/playbooks";
@@ -17,9 +19,10 @@ const FOLDER: &str = "/etc/mmm/playbooks";
 const HALTED: &str = "/tmp/halted-for-the-test";
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 
-/// One step of the shipped switchover.
+/// One step of a shipped operation.
 #[derive(Debug, Clone)]
 pub struct Step {
+    pub operation: &'static str,
     /// Its place among the operation's lines.
     line: usize,
     pub section: Section,
@@ -31,6 +34,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// The playbook of its operation.
+    fn file(&self) -> String {
+        format!("operations/{}.yaml", self.operation)
+    }
+
     /// The host that performs it when `db1` hands over to `db2`.
     pub fn host(&self) -> &'static str {
         host_at(self.seat)
@@ -48,16 +56,25 @@ fn host_at(seat: Seat) -> &'static str {
 
 /// Every step that a switchover takes in the lab, whose servers replicate by GTID and whose inventory asks for no lock.
 pub fn steps() -> Vec<Step> {
+    steps_of("switchover")
+}
+
+/// Every step that an operation takes in the lab; a failover there has no donor, and its writer's host obeys.
+pub fn steps_of(operation: &'static str) -> Vec<Step> {
     let playbook = playbook::load(None).unwrap();
     let mut context = template::Context::default();
     context
         .set("replication", serde_json::json!({ "gtid": true }))
-        .set("switchover", serde_json::json!({ "read_lock": false }));
+        .set("switchover", serde_json::json!({ "read_lock": false }))
+        .set("donor", "")
+        .set("allow_loss", "no")
+        .set("outgoing_obeyed", "yes");
     let is_taken = |when: &str| template::holds(when, &context).unwrap();
-    let every = playbook.operations["switchover"].steps().enumerate();
+    let every = playbook.operations[operation].steps().enumerate();
     every
         .filter(|(_, (_, step))| step.when.as_deref().is_none_or(is_taken))
         .map(|(line, (section, step))| Step {
+            operation,
             line,
             section,
             seat: step.at,
@@ -70,8 +87,44 @@ pub fn steps() -> Vec<Step> {
 
 /// The first step with that duty.
 pub fn step(duty: &str) -> Step {
-    let found = steps().into_iter().find(|step| step.duty == duty);
-    found.unwrap_or_else(|| panic!("the shipped switchover has no step `{duty}`"))
+    step_of("switchover", duty)
+}
+
+/// The first step of an operation with that duty.
+pub fn step_of(operation: &'static str, duty: &str) -> Step {
+    let found = steps_of(operation).into_iter().find(|step| step.duty == duty);
+    found.unwrap_or_else(|| panic!("the shipped {operation} has no step `{duty}`"))
+}
+
+/// What goes wrong with a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Fails,
+    TakesTooLong,
+    LosesItsConnection,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 3] = [Fault::Fails, Fault::TakesTooLong, Fault::LosesItsConnection];
+
+    /// What does it, on the step's own host. The shell's parent is the server's end of the connection.
+    fn command(self) -> &'static str {
+        match self {
+            Fault::Fails => "false",
+            Fault::TakesTooLong => "sleep 100",
+            Fault::LosesItsConnection => "kill -9 $PPID; sleep 100",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Fails => "fails",
+            Fault::TakesTooLong => "takes too long",
+            Fault::LosesItsConnection => "loses its connection",
+        })
+    }
 }
 
 /// Where a switchover halts.
@@ -108,10 +161,10 @@ impl Halt {
         }
     }
 
-    /// Waits until the switchover halts here.
+    /// Waits until the operation halts here.
     pub fn until_reached(&self, lab: &Lab) {
         let mark = lab.host(self.host()).unwrap().path(HALTED).unwrap();
-        wait::until(REACHED_WITHIN, &format!("the switchover to halt {self}"), || {
+        wait::until(REACHED_WITHIN, &format!("the operation to halt {self}"), || {
             mark.exists()
         })
         .unwrap();
@@ -125,18 +178,34 @@ impl Halt {
 
 /// A cluster whose switchover halts there.
 pub fn cluster_halting(halt: &Halt) -> Lab {
-    let lab = cluster_with(&|yaml| {
-        yaml.replace(
-            "    writer_role:",
-            &format!("    playbooks: {FOLDER}\n    writer_role:"),
-        )
-    });
-    let box_ = lab.box_();
-    box_.sh(&format!("mkdir -p {FOLDER}/duties {FOLDER}/operations"))
+    let lab = cluster_of_halts(Flavour::default());
+    halt_at(&lab, halt);
+    lab
+}
+
+/// A cluster whose operations can be made to halt, one after the other.
+pub fn cluster_of_halts(flavour: Flavour) -> Lab {
+    let lab = Lab::up(Options {
+        flavour,
+        ..Options::for_test()
+    })
+    .unwrap();
+    let folder = format!("    playbooks: {FOLDER}\n    writer_role:");
+    install(&lab, &lab.inventory_yaml().replace("    writer_role:", &folder));
+    lab.box_()
+        .sh(&format!("mkdir -p {FOLDER}/duties {FOLDER}/operations"))
         .unwrap()
         .ok()
         .unwrap();
-    let operation = shipped("operations/switchover.yaml");
+    lab
+}
+
+/// Lets the operation halt there from now on.
+pub fn halt_at(lab: &Lab, halt: &Halt) {
+    let box_ = lab.box_();
+    for host in lab.databases().chain([box_]) {
+        host.sh(&format!("rm -f {HALTED}")).unwrap().ok().unwrap();
+    }
     let step = halt.step();
     match halt {
         Halt::Before(_) => {
@@ -145,44 +214,51 @@ pub fn cluster_halting(halt: &Halt) -> Lab {
             } else {
                 Seat::Outgoing
             };
-            write(
-                box_,
-                "operations/switchover.yaml",
-                &with_line_before(operation, step, seat),
-            );
+            let operation = with_line_before(shipped(&step.file()), step, seat);
+            write(box_, &step.file(), &operation);
             write(box_, "duties/halt.yaml", &halting_duty(&waiting()));
         }
-        Halt::Within(_) => {
-            write(
-                box_,
-                "operations/switchover.yaml",
-                &with_duty_halted(operation, step),
-            );
-            write(
-                box_,
-                &format!("duties/halted-{}.yaml", step.duty),
-                &halted_duty(&step.duty, &waiting()),
-            );
-        }
+        Halt::Within(step) => lay_over(lab, step, &waiting()),
     }
-    lab
 }
 
-/// Lets no switchover halt any more. The names stay: a run that was cut off is settled with the steps it was begun with.
+/// Lets that step go wrong from now on.
+pub fn inject(lab: &Lab, step: &Step, fault: Fault) {
+    lay_over(lab, step, fault.command());
+}
+
+/// The step begins with that command.
+fn lay_over(lab: &Lab, step: &Step, command: &str) {
+    let duty = halted_duty(&step.duty, command);
+    write(lab.box_(), &format!("duties/halted-{}.yaml", step.duty), &duty);
+    write(
+        lab.box_(),
+        &step.file(),
+        &with_duty_halted(shipped(&step.file()), step),
+    );
+}
+
+/// Lets no operation halt any more. The names stay: a run that was cut off is settled with the steps it was begun with.
 pub fn lift(lab: &Lab, halt: &Halt) {
-    let box_ = lab.box_();
-    let done = box_.sh(&format!("rm -f {FOLDER}/operations/switchover.yaml"));
-    done.unwrap().ok().unwrap();
     match halt {
-        Halt::Before(_) => write(box_, "duties/halt.yaml", &halting_duty("true")),
-        Halt::Within(Step { duty, .. }) => {
-            write(
-                box_,
-                &format!("duties/halted-{duty}.yaml"),
-                &halted_duty(duty, "true"),
-            );
+        Halt::Before(step) => {
+            lift_from(lab, step);
+            write(lab.box_(), "duties/halt.yaml", &halting_duty("true"));
         }
+        Halt::Within(step) => mend(lab, step),
     }
+}
+
+/// Lets that step go well again, also for a run that was begun before.
+pub fn mend(lab: &Lab, step: &Step) {
+    lift_from(lab, step);
+    let duty = halted_duty(&step.duty, "true");
+    write(lab.box_(), &format!("duties/halted-{}.yaml", step.duty), &duty);
+}
+
+fn lift_from(lab: &Lab, step: &Step) {
+    let done = lab.box_().sh(&format!("rm -f {FOLDER}/{}", step.file()));
+    done.unwrap().ok().unwrap();
 }
 
 fn write(host: &Host, file: &str, text: &str) {

@@ -81,12 +81,32 @@ fn every_command_prints_what_its_schema_says() {
         ("output-changed", &["set-active"], 0),
         ("output-changed", &["set-offline", "db3"], 0),
         ("output-changed", &["set-online", "db3"], 0),
+        (
+            "output-downtime",
+            &[
+                "downtime",
+                "db3",
+                "--for",
+                "1h",
+                "--reason",
+                "a look at its disks",
+            ],
+            0,
+        ),
+        ("output-downtime", &["downtime", "db3", "--end"], 0),
+        ("output-history", &["history"], 0),
     ] {
         holds(&lab, name, words, code);
     }
     lab.db2().set_restart(Restart::Never).unwrap();
     lab.db2().kill_mysqld().unwrap();
     holds(&lab, "output-events", &["failover", "--to", "db1"], 0);
+    let told: Value = serde_json::from_str(&mmm(&lab, &["--output", "json", "history"], 0).stdout).unwrap();
+    let run = told["runs"].as_array().unwrap().last().unwrap()["run"]
+        .as_str()
+        .unwrap();
+    holds(&lab, "output-history", &["history", run], 0);
+    holds(&lab, "output-ack", &["ack", run], 0);
     holds(&lab, "plan", &["plan", "rejoin", "db2"], 0);
     holds(&lab, "output-events", &["rejoin", "db2"], 0);
     let names = mmm(&lab, &["schema"], 0).stdout;

@@ -59,6 +59,6 @@ fn on_mysql_9_7_by_position() {
 }
 
 #[test]
-fn on_mariadb_11_8() {
-    rows_are_saved(Flavour::of(Server::Mariadb11_8));
+fn on_mariadb_10_11() {
+    rows_are_saved(Flavour::default());
 }

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use lab::judge::Expect;
 use lab::seed::PASSWORDS;
+use lab::wait::until;
 use lab::writer::Writers;
-use lab::{Host, Lab};
+use lab::{Host, Lab, Restart};
 
 use super::cluster::{SOON, cluster, mmm};
+use super::failover::{one_writer_at_a_time, slow, unplanned};
 use super::halts::{Halt, cluster_halting, step};
 use super::order;
-use super::watch::{long, tell};
+use super::watch::{ACTS_WITHIN, WRITER, Watch, long, tell};
 
 /// Makes the client host a second box: the same keys, secrets and inventory, and a state of its own.
-fn second_box(lab: &Lab) -> &Host {
+pub fn second_box(lab: &Lab) -> &Host {
     let (from, to) = (lab.box_(), lab.client());
     to.install(Path::new(env!("CARGO_BIN_EXE_mmm")), "mmm").unwrap();
     to.sh(&format!("mkdir -p -m 700 /root/.ssh /etc/mmm {PASSWORDS}"))
@@ -167,5 +169,84 @@ fn a_box_without_power_that_holds_the_lock_delays_another_by_15_s_at_most() {
         eprintln!("{settled:?}");
         assert!(is_clean(&settled), "{settled:?}");
         assert_eq!(lab.writable_hosts().len(), 1);
+    }
+}
+
+/// The writer is killed so long after the first box has lost its power.
+fn after_power_off() -> Duration {
+    Duration::from_secs(if long() { 60 } else { 3 })
+}
+
+#[test]
+fn a_second_box_fails_over_from_cron_once_the_first_is_gone_and_not_before() {
+    for round in 0..if long() { 5 } else { 1 } {
+        let lab = cluster();
+        let other = second_box(&lab);
+        let comes_by = || other.mmm(["--quiet", "failover", "--if-dead"]).unwrap();
+        let watch = Watch::start(&lab);
+        let load = lab.start_load(slow()).unwrap();
+        // The first box lives: nothing to do while the writer serves, and nobody interferes when it does not.
+        assert_eq!(comes_by().code, 0);
+        mmm(&lab, &["set-manual"], 0);
+        lab.db1()
+            .set_restart(Restart::After(Duration::from_secs(8)))
+            .unwrap();
+        lab.db1().kill_mysqld().unwrap();
+        let refused = comes_by();
+        assert!(refused.code == 4 && refused.stderr.contains("G62"), "{refused:?}");
+        assert_ne!(lab.writable_hosts(), ["db2"], "the first box's manual mode holds");
+        until(ACTS_WITHIN, "the server of db1 to be back", || {
+            lab.db1().value("SELECT 1").is_ok()
+        })
+        .unwrap();
+        mmm(&lab, &["set-active"], 0);
+        load.until_acknowledged("db1", 3, ACTS_WITHIN).unwrap();
+        watch.until("all to be well", |view| {
+            view.rule == "R03" && view.warnings.is_empty()
+        });
+
+        lab.box_().power_off().unwrap();
+        drop(watch);
+        let dark = Instant::now();
+        until(after_power_off() * 2, "the writer to be killed", || {
+            dark.elapsed() >= after_power_off()
+        })
+        .unwrap();
+        assert_eq!(comes_by().code, 0, "the writer serves");
+        load.until_acknowledged("db1", 2, SOON).unwrap();
+        lab.db1().set_restart(Restart::Never).unwrap();
+        lab.db1().kill_mysqld().unwrap();
+        let dead = Instant::now();
+        let mut codes = Vec::new();
+        until(ACTS_WITHIN, "the second box to fail over", || {
+            codes.push(comes_by().code);
+            codes.last() == Some(&10)
+        })
+        .unwrap();
+        eprintln!(
+            "round {round}: the second box came by with {codes:?} and had failed over {:.1} s after the death",
+            dead.elapsed().as_secs_f64()
+        );
+        assert_eq!(lab.writable_hosts(), ["db2"]);
+        assert_eq!(lab.who_has(WRITER).unwrap(), ["db2"]);
+        assert_eq!(comes_by().code, 0, "nothing is left to do");
+        load.until_acknowledged("db2", 3, SOON).unwrap();
+
+        // The first box comes back and takes what it sees.
+        lab.box_().boot().unwrap();
+        let watch = Watch::start_anyhow(&lab);
+        watch.until("the first box to know the writer", |view| {
+            view.monitored
+                && view
+                    .writer
+                    .as_ref()
+                    .is_some_and(|writer| writer.as_str() == "db2")
+        });
+        assert_eq!(lab.writable_hosts(), ["db2"]);
+        let report = load
+            .stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1))
+            .unwrap();
+        tell(&format!("round {round} of the second box's cron"), &report);
+        one_writer_at_a_time(&report);
     }
 }

@@ -6,6 +6,7 @@ use mmm::core::engine::{Effect, Input};
 use mmm::core::evidence::Rung;
 use mmm::core::facts::Reach;
 use mmm::core::guard;
+use mmm::core::maintenance::Automatic;
 use mmm::core::repair::Fix;
 use mmm::core::standing::{Mode, Owed, Return};
 use mmm::core::trouble::{Kind, Trouble};
@@ -182,6 +183,10 @@ impl Story {
         new.server.read_only = false;
         new.holds.push(address);
         self.standing.writer = Some(incoming.clone());
+        self.standing.automatic = Some(Automatic {
+            run: "run".to_owned(),
+            at: self.now,
+        });
         let owed = Owed::now(self.now, "run", rung);
         self.standing.owed.insert(outgoing.clone(), owed);
         let well = |stage: &Stage| stage.mute.is_none() && stage.deaf.is_none();

@@ -55,6 +55,7 @@ impl Default for Setting {
             switchover: SwitchoverPolicy::default(),
             failover: FailoverPolicy {
                 unfenced: Unfenced::IfSilentToAll,
+                min_interval: Duration::ZERO,
                 ..FailoverPolicy::default()
             },
             start: StartPolicy::default(),
@@ -104,6 +105,10 @@ impl Setting {
             }
             ["failover", "max_behind", time] => match words::span(time) {
                 Ok(span) => self.cluster.failover.max_behind = Some(span),
+                Err(error) => return Some(Err(error)),
+            },
+            ["failover", "min_interval", time] => match words::span(time) {
+                Ok(span) => self.cluster.failover.min_interval = span,
                 Err(error) => return Some(Err(error)),
             },
             ["role", name, "balanced", "on", rest @ ..] => {

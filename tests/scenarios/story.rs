@@ -9,6 +9,7 @@ use mmm::core::event::Event;
 use mmm::core::evidence::Evidence;
 use mmm::core::guard;
 use mmm::core::latch::CheckResult;
+use mmm::core::maintenance::Downtime;
 use mmm::core::moment::Moment;
 use mmm::core::repair::{self, Fix};
 use mmm::core::standing::{Mode, Standing};
@@ -373,6 +374,23 @@ impl Story {
                 self.standing.offline.remove(&host);
                 self.standing.released.insert(host, self.now);
             }
+            ["downtime", rest @ .., "for", time] => {
+                let downtime = Downtime {
+                    since: self.now,
+                    until: self.now.after(words::span(time)?),
+                    by: "a person".to_owned(),
+                    reason: "maintenance".to_owned(),
+                };
+                match rest {
+                    [host] => drop(self.standing.downtimes.insert((*host).into(), downtime)),
+                    _ => self.standing.downtime = Some(downtime),
+                }
+            }
+            ["downtime", "ends"] => {
+                self.standing.downtime = None;
+                self.standing.downtimes.clear();
+            }
+            ["ack"] => self.standing.automatic = None,
             ["a", "run", "gets", "stuck"] => self.standing.hands_off = quoted,
             ["clear"] => self.standing.hands_off = None,
             ["rebuilt", host] => {

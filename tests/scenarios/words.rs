@@ -64,7 +64,12 @@ pub fn told(event: &Event) -> String {
             because,
         } => format!("{host} {from} -> {to}: {because}"),
         Event::RuleChanged { rule, sentence } => format!("{rule}: {sentence}"),
-        Event::WriterChanged { from, to } => {
+        Event::DowntimeChanged { host, until, .. } => {
+            let whose = host.as_ref().map_or("the cluster", HostName::as_str);
+            let how = if until.is_some() { "begins" } else { "has ended" };
+            format!("the downtime of {whose} {how}")
+        }
+        Event::WriterChanged { from, to, .. } => {
             let name = |host: &Option<HostName>| host.as_ref().map_or("nobody", HostName::as_str).to_owned();
             format!("the writer {} -> {} by another command", name(from), name(to))
         }

@@ -49,6 +49,16 @@ pub enum PlaybookVerb {
     },
 }
 
+impl PlaybookVerb {
+    /// Whether nothing is changed by it, so that it can be given up at any moment.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            PlaybookVerb::List | PlaybookVerb::Show { .. } | PlaybookVerb::Lint { .. } => true,
+            PlaybookVerb::Run { plan, .. } => *plan,
+        }
+    }
+}
+
 /// Arguments of `schema`.
 #[derive(Debug, Clone, Args)]
 pub struct SchemaArguments {

@@ -146,6 +146,9 @@ fn paths(root: &Value, node: &Value, path: &str, found: &mut BTreeSet<String>) {
         paths(root, value, &inner, found);
         found.insert(inner);
     }
+    if node["items"].is_object() {
+        paths(root, &node["items"], &format!("{path}.*"), found);
+    }
     if node["additionalProperties"].is_object() {
         paths(root, &node["additionalProperties"], &format!("{path}.*"), found);
     }

@@ -20,6 +20,8 @@ pub fn unknown_key_hint(key: &str, path: &str, asked: &BTreeSet<&'static str>) -
         "start",
         "recovery",
         "playbooks",
+        "site_steps",
+        "notify",
         "writer_role",
     ];
     if path.ends_with(".*.defaults") && in_cluster.contains(&key) {

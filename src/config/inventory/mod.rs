@@ -8,12 +8,14 @@ mod crosscheck;
 mod keys;
 mod log;
 mod mask;
+mod notify;
 mod reader;
 mod reading;
 mod resolve;
 mod resolved;
 mod said;
 mod settings;
+mod site;
 pub(in crate::config) mod tree;
 mod values;
 

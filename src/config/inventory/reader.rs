@@ -174,6 +174,12 @@ impl Reader<'_> {
         sections
     }
 
+    /// The mapping that is an item of the list under `key`.
+    pub fn item<'n>(&mut self, node: &'n Node, parent: &Section<'n>, key: &str) -> Option<Section<'n>> {
+        let start = node.span.start;
+        self.mapping(node, start..start + 1, format!("{}.*", parent.path_of(key)))
+    }
+
     fn mapping<'n>(&mut self, node: &'n Node, owner: Range<usize>, path: String) -> Option<Section<'n>> {
         match &node.value {
             Value::Map { entries, .. } => Some(Section {

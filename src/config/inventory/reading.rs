@@ -1,9 +1,11 @@
 //! Reads the whole file out of its tree, section by section.
 
 use super::log;
+use super::notify;
 use super::reader::{Reader, Section};
 use super::said::{self, Cluster, ClusterWide, File, Host, Monitor, Recovery, Role, Start, Timing};
 use super::settings;
+use super::site;
 use super::tree::Node;
 use crate::core::cluster::{
     CheckKind, FailBack, HostMode, MixedVersions, OnProof, Promotion, RoleMode, StartMode, Unfenced,
@@ -226,6 +228,9 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
             r.choice(node, &words)
         });
         wide.max_behind = failover.get("max_behind").and_then(|node| r.duration(node));
+        wide.min_interval = failover
+            .get("min_interval")
+            .and_then(|node| r.duration_or_zero(node));
         wide.mixed_versions = failover.get("mixed_versions").and_then(|node| {
             let words = [
                 ("refuse", MixedVersions::Refuse),
@@ -244,6 +249,8 @@ fn cluster_wide(r: &mut Reader<'_>, section: &mut Section<'_>, wide: &mut Cluste
     if let Some(section) = r.section(section, "recovery") {
         wide.recovery = recovery(r, section);
     }
+    wide.site = site::read(r, section);
+    wide.notify = notify::read(r, section);
     wide.playbooks = section.get("playbooks").and_then(|node| r.path(node));
 }
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::crosscheck::{self, WRITER_ROLE};
 use super::log;
+use super::notify;
 use super::reader::{Given, Reader};
 use super::resolved::{
     Account, ClusterEntry, Credentials, Fence, HostEntry, Monitor, MysqlSettings, SshSettings,
 };
 use super::said;
+use super::site;
 use crate::core::cluster::{
     CheckKind, CheckTiming, Checks, Cluster, FailBack, FailoverPolicy, Flapping, Host, HostMode, HostName,
     Recovery, Role, StartPolicy, SwitchoverPolicy, Unfenced,
@@ -82,6 +84,8 @@ pub fn cluster(
                 automatic: value_of(wide.automatic, &top.automatic).unwrap_or(true),
                 on_proof: value_of(wide.on_proof, &top.on_proof).unwrap_or_default(),
                 max_behind: value_of(wide.max_behind, &top.max_behind),
+                min_interval: value_of(wide.min_interval, &top.min_interval)
+                    .unwrap_or(FailoverPolicy::default().min_interval),
                 mixed_versions: value_of(wide.mixed_versions, &top.mixed_versions).unwrap_or_default(),
             },
             switchover: switchover(&wide.switchover, &top.switchover),
@@ -93,6 +97,8 @@ pub fn cluster(
             .map(|entry| (entry.name.clone(), entry))
             .collect::<BTreeMap<_, _>>(),
         playbooks: value_of(wide.playbooks, &top.playbooks),
+        site: site::resolve(&wide.site, &top.site),
+        notices: notify::resolve(&wide.notify, &top.notify),
         vars,
     })
 }

@@ -9,6 +9,8 @@ use secrecy::SecretString;
 
 use crate::config::diagnostic::Diagnostic;
 use crate::core::cluster::{Cluster, HostMode, HostName};
+use crate::core::notice::Notice;
+use crate::core::site::SiteSteps;
 
 /// A whole inventory file, resolved and valid.
 #[derive(Debug, Clone)]
@@ -67,6 +69,10 @@ pub struct ClusterEntry {
     pub hosts: BTreeMap<HostName, HostEntry>,
     /// A directory whose playbooks override or add to the shipped ones, file by file.
     pub playbooks: Option<PathBuf>,
+    /// Steps of the site around operations.
+    pub site: SiteSteps,
+    /// Commands that tell people what happens.
+    pub notices: Vec<Notice>,
     /// Values that playbook templates read as `vars.…`, common to the cluster.
     pub vars: BTreeMap<String, String>,
 }
@@ -75,6 +81,30 @@ impl ClusterEntry {
     /// How to reach and serve the host of that name.
     pub fn host(&self, name: &HostName) -> Option<&HostEntry> {
         self.hosts.get(name)
+    }
+
+    /// The variables of our environment that hold its secrets: commands of the site do not get them.
+    pub fn secret_variables(&self) -> Vec<String> {
+        let of_host = |host: &HostEntry| {
+            let accounts = &host.credentials;
+            let accounts = [&accounts.monitor, &accounts.agent, &accounts.replication];
+            let passwords = accounts.map(|account| Some(account.password.clone()));
+            passwords
+                .into_iter()
+                .chain([host.ssh.identity_passphrase.clone()])
+        };
+        let mut names: Vec<String> = self
+            .hosts
+            .values()
+            .flat_map(of_host)
+            .filter_map(|source| match source {
+                Some(SecretSource::Env(name)) => Some(name),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
     }
 }
 

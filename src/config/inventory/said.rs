@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::log;
+use super::notify;
 use super::reader::{Given, Section};
 use super::resolved::{SecretSource, Service};
+use super::site;
 use crate::core::cluster::{
     CheckKind, FailBack, HostMode, MixedVersions, OnProof, Promotion, RoleMode, StartMode, Unfenced,
 };
@@ -42,6 +44,9 @@ pub struct ClusterWide {
     pub start: Start,
     pub recovery: Recovery,
     pub playbooks: Option<Given<PathBuf>>,
+    pub min_interval: Option<Given<Duration>>,
+    pub site: site::Said,
+    pub notify: notify::Said,
 }
 
 /// What a planned move may cost.

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::{Fence, Inventory, Service, Surroundings, parse, parse_noting_keys};
 use crate::config::diagnostic::{Diagnostic, Severity, render_all};
 use crate::core::cluster::{HostMode, HostName, OnProof, Unfenced};
+use crate::core::notice::Topic;
+use crate::core::site::{Occasion, SiteAct};
 
 const EXAMPLE: &str = include_str!("../../../inventory.example.yaml");
 
@@ -388,4 +390,49 @@ fn a_file_saved_on_windows_is_read_and_its_carets_stand_right() {
         "{said}"
     );
     assert!(!said.contains('\r'), "{said:?}");
+}
+
+#[test]
+fn steps_of_the_site_are_replaced_and_commands_that_tell_people_are_added() {
+    let far = "defaults:
+  site_steps:
+    switchover:
+      before: [{ name: Far, run: 'far' }]
+      after: [{ name: Far, run: 'far' }]
+    failover: { after: [{ name: Far, run: 'far' }] }
+  notify:
+    mail: { run: 'far' }
+    hook: { run: 'far' }
+    chat: { run: 'far' }
+";
+    let near = "    site_steps:
+      switchover:
+        before: []
+        after: [{ name: Near, run: \"near\\nand more\", within: 2s }]
+    notify:
+      hook: { events: [state], run: 'near' }
+      chat: { events: [] }
+";
+    let text = format!("{}{near}", valid_text().replacen("defaults:\n", far, 1));
+    let inventory = read(&text).unwrap_or_else(|found| panic!("{}", render_all(&found)));
+    let cluster = &inventory.clusters[0];
+    let names = |operation: &str, occasion| -> Vec<&str> {
+        let steps = cluster.site.of(operation, occasion).iter();
+        steps.map(|step| step.name.as_str()).collect()
+    };
+    assert_eq!(names("switchover", Occasion::Before), [""; 0]);
+    assert_eq!(names("switchover", Occasion::After), ["Near"]);
+    assert_eq!(names("failover", Occasion::After), ["Far"]);
+    let near = &cluster.site.of("switchover", Occasion::After)[0];
+    assert_eq!(near.act, SiteAct::Run("near\nand more".into()));
+    assert_eq!(near.within.as_secs(), 2);
+    let told: Vec<(&str, &str)> = cluster
+        .notices
+        .iter()
+        .map(|notice| (notice.name.as_str(), notice.run.as_str()))
+        .collect();
+    assert_eq!(told, [("mail", "far"), ("hook", "near")]);
+    assert_eq!(cluster.notices[0].topics, Topic::USUAL.into());
+    let secret = cluster.secret_variables();
+    assert_eq!(secret, ["AGENT_PASSWORD", "MONITOR_PASSWORD", "REPL_PASSWORD"]);
 }

@@ -51,6 +51,25 @@ impl Reader<'_> {
         })
     }
 
+    /// A command for `sh`, in one line or several.
+    pub fn script(&mut self, node: &Node) -> Option<Given<String>> {
+        let (text, _) = self.scalar(node, "a command")?;
+        let text = text.trim();
+        if text.is_empty() || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            self.error(
+                &node.span,
+                "this is no command",
+                "it is empty, or has control characters in it",
+                "write a command as for `sh -c`",
+            );
+            return None;
+        }
+        Some(Given {
+            value: text.to_owned(),
+            span: node.span.clone(),
+        })
+    }
+
     /// Text that becomes one word of a command line: no blanks, no leading `-`.
     pub fn word(&mut self, node: &Node) -> Option<Given<String>> {
         let text = self.text(node)?;

@@ -368,6 +368,7 @@ fn every_duty_renders_for_every_dialect() {
                 "servers",
                 "start",
                 "file",
+                "gtids",
             ]
             .iter()
             .map(|name| ((*name).to_owned(), "x".to_owned()))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::maintaining::quietly;
 use super::{Effect, Engine};
 use crate::core::cluster::{CheckKind, Host, HostName};
 use crate::core::event::Event;
@@ -54,7 +55,10 @@ impl Engine {
             let counts = matches!(kind, CheckKind::Ping | CheckKind::Mysql) || answering.contains(host);
             let trap_after = self.cluster.checks.of(*kind).trap_after;
             match latch.blink(now, trap_after, counts) {
-                Some(true) => effects.push(Effect::Tell(blind(host, *kind, latch))),
+                Some(true) => {
+                    let blind = quietly(&self.standing, host, blind(host, *kind, latch));
+                    effects.push(Effect::Tell(blind));
+                }
                 Some(false) if matches!(latch.last, Some(CheckResult::Ok(_))) => {
                     let message = "it can be asked again".to_owned();
                     effects.push(Effect::Tell(changed(host, *kind, Verdict::Ok, message)));
@@ -112,7 +116,7 @@ impl Engine {
             let from = record.state;
             let policy = self.cluster.recovery.flapping;
             if record.enter(now, to, &policy) {
-                effects.push(Effect::Tell(Event::Alarm {
+                let flapping = Event::Alarm {
                     what: format!(
                         "{} has left ONLINE more than {} times within {} s",
                         host.name,
@@ -123,7 +127,8 @@ impl Engine {
                         "find out why, then `mmm set-online {}`; it is kept out until then, or until its checks have been well for as long",
                         host.name
                     ),
-                }));
+                };
+                effects.push(Effect::Tell(quietly(&self.standing, &host.name, flapping)));
             }
             if from != HostState::Unknown {
                 effects.push(Effect::Tell(Event::StateChanged {

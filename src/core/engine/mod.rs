@@ -4,6 +4,8 @@
 mod complaining;
 mod electing;
 mod judging;
+mod maintaining;
+mod picturing;
 mod placing;
 mod remembering;
 mod tending;
@@ -25,10 +27,11 @@ use crate::core::evidence::{Evidence, Means, Rung};
 use crate::core::facts::{EventScheduler, HostFacts};
 use crate::core::guard;
 use crate::core::hosts::{HostRecord, HostState, Records};
-use crate::core::latch::{CheckResult, Latch, Verdict};
+use crate::core::latch::{CheckResult, Latch};
 use crate::core::losses::Seen;
+use crate::core::maintenance::Restraint;
 use crate::core::moment::Moment;
-use crate::core::rule::{self, Activity, NetworkPicture, Picture, Rule, StandbyPicture, Verb, WriterPicture};
+use crate::core::rule::{self, NetworkPicture, Rule, Verb, WriterPicture};
 use crate::core::sign::Sign;
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
@@ -46,6 +49,7 @@ const QUARANTINE_AGAIN_AFTER: Duration = Duration::from_millis(400);
 
 /// What the engine is told.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "inputs are few, and none is kept")]
 pub enum Input {
     /// A probe returned.
     Checked {
@@ -163,6 +167,8 @@ pub struct Engine {
     /// Since when the masters have been waited for.
     waiting_since: Option<Moment>,
     rule: Rule,
+    /// What people have arranged, when the rule was found.
+    restraint: Restraint,
     /// The rule that people were told of last: an operation in between is told of by itself.
     told_rule: Rule,
     guard: Option<Guard>,
@@ -213,6 +219,7 @@ impl Engine {
             network: NetworkPicture::Answers,
             waiting_since: None,
             rule: Rule::R09,
+            restraint: Restraint::Free,
             told_rule: Rule::R09,
             guard: None,
             events: None,
@@ -263,6 +270,7 @@ impl Engine {
                         effects.push(Effect::Tell(Event::WriterChanged {
                             from: self.standing.writer.clone(),
                             to: standing.writer.clone(),
+                            run: standing.made_by().map(str::to_owned),
                         }));
                     }
                     self.guard = None;
@@ -280,7 +288,7 @@ impl Engine {
                         by: standing.mode_by.clone(),
                     }));
                 }
-                self.standing = standing;
+                self.take_standing(now, standing, &mut effects);
             }
             Input::Evidence {
                 suspect,
@@ -303,6 +311,7 @@ impl Engine {
             Input::Network { answers } => self.hear_network(now, answers, &mut effects),
             Input::Tick => {}
         }
+        self.let_downtimes_end(now, &mut effects);
         if !self.is_cut_off() {
             self.trap(now, &mut effects);
             self.judge_hosts(now, &mut effects);
@@ -315,6 +324,11 @@ impl Engine {
     /// The rule in force.
     pub fn rule(&self) -> Rule {
         self.rule
+    }
+
+    /// What people have arranged that holds the monitor back.
+    pub fn restraint(&self) -> Restraint {
+        self.restraint
     }
 
     /// What blocks a failover, while one is blocked.
@@ -370,7 +384,9 @@ impl Engine {
 
     /// Draws the picture, finds the rule, and asks for what it says.
     fn consider(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let rule = rule::decide(&self.picture());
+        let picture = self.picture(now);
+        self.restraint = picture.restraint;
+        let rule = rule::decide(&picture);
         // Nothing is missing that has only not been looked for yet.
         if rule != Rule::R04 || self.has_looked_everywhere() {
             self.rule = rule;
@@ -381,6 +397,7 @@ impl Engine {
                 rule: self.rule.to_string(),
                 sentence: self.rule.sentence().to_owned(),
             }));
+            self.call_for_acknowledgement(now, effects);
         }
         let writer_failed = self
             .standing
@@ -431,69 +448,6 @@ impl Engine {
                     self.start(Effect::Reopen(writer), effects);
                 }
             }
-        }
-    }
-
-    /// Whether the rule rests on a writer that has not been looked at since the last effect ended: people are told when it
-    /// has.
-    fn is_premature(&self) -> bool {
-        let is_stale = |writer| !self.is_fresh(writer);
-        matches!(self.rule, Rule::R03 | Rule::R04) && self.standing.writer.as_ref().is_some_and(is_stale)
-    }
-
-    fn picture(&self) -> Picture {
-        let writer = self.standing.writer.as_ref();
-        let activity = if self.standing.hands_off.is_some() {
-            Activity::HandsOff
-        } else if self.busy {
-            Activity::Busy
-        } else {
-            Activity::Idle
-        };
-        let successor = self.successor(writer);
-        Picture {
-            mode: self.standing.mode,
-            automatic: self.cluster.failover.automatic,
-            network: self.network,
-            activity,
-            writer: writer.map_or(WriterPicture::NotKnown, |writer| self.writer_picture(writer)),
-            standby: if successor.is_some() {
-                StandbyPicture::Ready
-            } else {
-                StandbyPicture::Missing
-            },
-        }
-    }
-
-    /// Whether every host was looked at that somebody waits for.
-    pub fn has_looked_everywhere(&self) -> bool {
-        let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
-        hosts.all(|host| self.looked_at.contains_key(host) || self.standing.owed.contains_key(host))
-    }
-
-    /// Whether a host was looked at since the last effect ended.
-    pub(crate) fn is_fresh(&self, host: &HostName) -> bool {
-        self.looked_at.get(host).is_some_and(|at| *at > self.settled_at)
-    }
-
-    fn writer_picture(&self, writer: &HostName) -> WriterPicture {
-        let Some(latch) = self.latch(writer, CheckKind::Mysql) else {
-            return WriterPicture::NotKnown;
-        };
-        // Facts from before the last effect ended may show the host as it was before that effect.
-        let read_only = self.is_fresh(writer)
-            && self
-                .facts
-                .get(writer)
-                .and_then(|facts| facts.mysql.up())
-                .is_some_and(|mysql| !mysql.is_writable());
-        match latch.verdict {
-            Verdict::Failed => WriterPicture::Failed,
-            // A server that this monitor has not seen well may just be starting.
-            Verdict::Ok if self.may_be_proved_dead(writer, latch) => WriterPicture::Closed,
-            Verdict::Ok | Verdict::Untested if latch.is_failing_now() => WriterPicture::Suspect,
-            Verdict::Ok | Verdict::Untested if read_only => WriterPicture::ReadOnly,
-            Verdict::Ok | Verdict::Untested => WriterPicture::Serving,
         }
     }
 

@@ -20,7 +20,7 @@ impl Engine {
     /// also after a run got stuck or while this box may be cut off, because closing a host that was replaced makes nothing
     /// worse.
     pub(super) fn returning(&self) -> Option<HostName> {
-        if self.busy || !self.standing.mode.allows(Deed::Quarantine) {
+        if self.busy || !self.standing.allows(Deed::Quarantine) {
             return None;
         }
         let mut met = self.standing.owed.keys().filter(|host| self.is_fresh(host));
@@ -34,7 +34,7 @@ impl Engine {
     /// Whether the hosts that a stuck run waits for have been seen to answer since.
     pub(super) fn may_settle(&self) -> bool {
         let standing = &self.standing;
-        standing.mode.allows(Deed::Settle)
+        standing.allows(Deed::Settle)
             && standing.hands_off_awaits.iter().all(|host| self.is_fresh(host))
             && guard::may_be_settled(standing, &self.facts)
     }

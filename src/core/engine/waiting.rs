@@ -41,7 +41,7 @@ impl Engine {
             return None;
         }
         let since = *self.waiting_since.get_or_insert(now);
-        if matches!(rule, Rule::R02 | Rule::R10 | Rule::R13) || now < self.try_again_at {
+        if matches!(rule, Rule::R02 | Rule::R10 | Rule::R13 | Rule::R17) || now < self.try_again_at {
             return None;
         }
         let masters = self.cluster.writer().map(|role| role.hosts.as_slice())?;

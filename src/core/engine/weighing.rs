@@ -49,7 +49,7 @@ impl Engine {
         if self.standing.writer.as_ref() != Some(&suspect) {
             return;
         }
-        match rule::decide(&self.picture()) {
+        match rule::decide(&self.picture(now)) {
             Rule::R06 => self.ask_again_at = now.after(ASK_AGAIN_AFTER),
             Rule::R16 => {
                 self.prove_again_at = now.after(PROVE_AGAIN_AFTER);

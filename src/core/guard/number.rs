@@ -159,6 +159,29 @@ guards! {
         => "once you are sure that none of the others takes writes, `mmm failover --to HOST` opens it";
     G64 "the time given with `--timeout` ran out before anything was touched"
         => "allow more time; `mmm check` says which host is slow to answer";
+    G65 "the person who was asked before something that cannot be had back did not say `yes`"
+        => "`--yes` asks nothing";
+
+    // Runs that were cut off, or got stuck.
+    G70 "the run has come to its end"
+        => "`mmm history` shows the runs and how each ended";
+    G71 "the run has opened its new writer, so it cannot be taken back"
+        => "`mmm resume RUN` brings it to its end; a switchover leads back";
+    G72 "another box or a person has moved the role since, so the run is over"
+        => "`mmm show` says who is the writer";
+    G73 "something has happened since that the run does not reckon with"
+        => "`mmm undo RUN` takes it back, then begin anew";
+    // What people have arranged.
+    G80 "a step of the site before the operation failed, and it was to stop it"
+        => "mend what the step does, or `on_failure: go_on` for it in the inventory";
+    G81 "the cluster is in downtime, so nothing is done to it without a person"
+        => "`mmm downtime CLUSTER --end` ends it; a person's own commands are not held back";
+    G82 "the host is in downtime, so it neither takes over nor is replaced without a person"
+        => "`mmm downtime HOST --end` ends it";
+    G83 "another failover took place by itself not long ago, and nobody has acknowledged it"
+        => "look what happened, then `mmm ack RUN`; `failover.min_interval` in the inventory says how long that counts";
+    G84 "what the hosts show has changed while the steps of the site ran"
+        => "try again";
 
     // Plans, and duties by hand.
     G90 "what the plan rests on has changed since it was made"

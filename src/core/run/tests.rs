@@ -305,6 +305,87 @@ fn who_could_not_be_asked_is_waited_for_and_what_was_found_wrong_is_not() {
 }
 
 #[test]
+fn a_resumed_run_asks_and_does_everything_again_and_takes_back_each_thing_once() {
+    let mut run = Run::new(switchover());
+    for happening in [
+        Happening::Did(0, Outcome::Done),
+        Happening::Did(1, Outcome::Done),
+        Happening::Doing(2),
+        Happening::Resumed,
+    ] {
+        run.record(&happening);
+    }
+    assert_eq!(run.next(), &Next::Do(0));
+    assert!(run.was_begun_before(0) && run.was_begun_before(2) && !run.was_begun_before(3));
+    run.record(&Happening::Did(0, failed()));
+    assert_eq!(
+        run.next(),
+        &Next::Undo(2),
+        "what an earlier program had done as well"
+    );
+    run.record(&Happening::Undid(2, Outcome::Done));
+    assert_eq!(run.next(), &Next::Undo(0));
+    run.record(&Happening::Undid(0, Outcome::Done));
+    assert!(matches!(
+        run.next(),
+        Next::End(Ending::Undone { untouched: false, .. })
+    ));
+}
+
+#[test]
+fn at_the_incoming_host_only_the_last_thing_that_was_begun_is_done_again() {
+    let mut stages = switchover();
+    for stage in &mut stages[..3] {
+        stage.seat = Seat::Incoming;
+        stage.hosts = vec!["db2".into()];
+    }
+    let mut run = Run::new(stages);
+    run.record(&Happening::Did(0, Outcome::Done));
+    run.record(&Happening::Did(1, Outcome::Done));
+    run.record(&Happening::Resumed);
+    assert_eq!(
+        run.next(),
+        &Next::Do(1),
+        "what came before it is where it started from"
+    );
+}
+
+#[test]
+fn resumed_in_the_middle_of_going_back_it_goes_forward_and_in_doubt_it_goes_nowhere() {
+    let mut run = run_until(switchover(), &[(0, Outcome::Done), (1, failed())]);
+    run.record(&Happening::Looked(1, Settled::DidNotHappen));
+    assert_eq!(run.next(), &Next::Undo(0));
+    run.record(&Happening::Resumed);
+    assert_eq!(run.next(), &Next::Do(0));
+    let mut doubtful = run_until(
+        switchover(),
+        &[(0, Outcome::Done), (1, Outcome::Done), (2, Outcome::Done)],
+    );
+    doubtful.record(&Happening::Doing(3));
+    doubtful.record(&Happening::Resumed);
+    assert_eq!(doubtful.next(), &Next::Do(3));
+    assert!(doubtful.is_in_doubt());
+}
+
+#[test]
+fn a_stuck_run_behind_its_commit_tries_again_what_must_come_true() {
+    let mut run = run_until(
+        switchover(),
+        &(0..4).map(|stage| (stage, Outcome::Done)).collect::<Vec<_>>(),
+    );
+    for _ in 0..TRIES_TO_SECURE {
+        run.record(&Happening::Did(4, failed()));
+    }
+    run.record(&Happening::Did(5, Outcome::Done));
+    assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+    run.record(&Happening::Resumed);
+    assert_eq!(run.next(), &Next::Do(4));
+    run.record(&Happening::Did(4, Outcome::Done));
+    run.record(&Happening::Did(5, Outcome::Done));
+    assert!(matches!(run.next(), Next::End(Ending::Done { .. })));
+}
+
+#[test]
 fn a_question_that_nobody_answered_after_the_commit_is_asked_again_once_its_host_answers() {
     let stages = vec![
         stage(Section::Commit, "allow", None),

@@ -12,6 +12,7 @@ use crate::core::guard::Guard;
 use crate::core::hosts::HostRule;
 use crate::core::latch::CheckResult;
 use crate::core::losses;
+use crate::core::maintenance::{self, Restraint};
 use crate::core::readiness::Obstacle;
 use crate::core::repair;
 use crate::core::rule::Rule;
@@ -51,9 +52,12 @@ pub(super) fn warnings(engine: &Engine) -> Vec<Warning> {
             sign::said(&guard.signs)
         );
         warn(what, guard.rule.lifted_by());
-    } else if !engine.rule().lifted_by().is_empty() && engine.rule() != Rule::R02 {
+    } else if !engine.rule().lifted_by().is_empty() && !is_told_below(engine.rule()) {
         let rule = engine.rule();
         warn(format!("{rule}: {}", rule.sentence()), rule.lifted_by());
+    }
+    for (what, hint) in arranged(engine) {
+        warn(what, &hint);
     }
     if let Some((what, hint)) = no_failover(engine) {
         warn(what, &hint);
@@ -217,6 +221,48 @@ pub(super) fn warnings(engine: &Engine) -> Vec<Warning> {
     warnings
 }
 
+/// Rules whose warning says more than the rule.
+fn is_told_below(rule: Rule) -> bool {
+    matches!(rule, Rule::R02 | Rule::R17 | Rule::R18 | Rule::R19)
+}
+
+/// What people have arranged, and what that holds back.
+fn arranged(engine: &Engine) -> Vec<(String, String)> {
+    let (cluster, standing) = (engine.cluster(), engine.standing());
+    let rule = match engine.rule() {
+        rule @ (Rule::R17 | Rule::R18 | Rule::R19) => format!("{rule}: {}: ", rule.sentence()),
+        _ => String::new(),
+    };
+    let mut told = Vec::new();
+    if let Some(downtime) = &standing.downtime {
+        let what = maintenance::words("the cluster", downtime);
+        told.push((
+            format!("{}{what}", if engine.rule() == Rule::R17 { &rule } else { "" }),
+            format!("`mmm downtime {} --end` ends it", cluster.name),
+        ));
+    }
+    for (host, downtime) in &standing.downtimes {
+        let is_held = engine.rule() == Rule::R18 && standing.writer.as_ref() == Some(host);
+        let what = maintenance::words(host.as_str(), downtime);
+        told.push((
+            format!("{}{what}", if is_held { &rule } else { "" }),
+            format!("`mmm downtime {host} --end` ends it"),
+        ));
+    }
+    if let Some(last) = standing
+        .automatic
+        .as_ref()
+        .filter(|_| engine.restraint() == Restraint::Unacknowledged)
+    {
+        let what = maintenance::unacknowledged_words(cluster, last);
+        told.push((
+            format!("{}{what}", if engine.rule() == Rule::R19 { &rule } else { "" }),
+            format!("look what happened, then `mmm ack {}`", last.run),
+        ));
+    }
+    told
+}
+
 /// Hosts that somebody wrote on although they are not the writer, both looked at since the last change. What a replaced
 /// writer has is compared by itself, and so is who follows somebody else.
 fn strayed(engine: &Engine) -> Vec<(HostName, String)> {
@@ -273,6 +319,7 @@ fn no_fail_back(engine: &Engine) -> Option<(String, String)> {
     let is_told = matches!(
         barred,
         Barred::OutOfService
+            | Barred::Downtime(_)
             | Barred::Owed
             | Barred::KeptOut(_)
             | Barred::Strayed(_)

@@ -112,7 +112,7 @@ async fn move_under(
         performed: RefCell::default(),
         lost,
     };
-    let report = conduct(&hands, &opening, Run::new(stages), Registered::new()).await;
+    let report = conduct(&hands, &opening, Run::new(stages), Past::default()).await;
     (report, hands.performed.into_inner())
 }
 

@@ -33,6 +33,7 @@ impl RealHands<'_> {
             registered: Some(errand.registered),
             with: Some(&errand.stage.with),
             gtid: self.gtid,
+            environment: None,
             old: None,
         }
     }

@@ -14,7 +14,7 @@ use crate::core::guard::{self, Facts};
 use crate::core::plan::Seats;
 use crate::core::playbook::{Operation, Seat, Section};
 use crate::core::proposal::{
-    PLAN_VERSION, PlannedScript, PlannedStage, PlannedUndo, Proposal, Refused, Wish,
+    self, PLAN_VERSION, PlannedScript, PlannedStage, PlannedUndo, Proposal, Refused, Wish,
 };
 use crate::core::run::Stage;
 use crate::core::standing::Standing;
@@ -165,6 +165,7 @@ impl<'f> Planner<'f> {
             rung,
             write_refused_at_most_ms: write_refused_at_most(&prepared).map(ms),
             stages,
+            site_steps: proposal::around(&self.sights.entry().site, &prepared.opening.operation),
             transactions,
             rests_on: basis,
             refused: refusal.as_ref().map(Refused::from),
@@ -250,6 +251,7 @@ impl<'f> Planner<'f> {
             rung: None,
             write_refused_at_most_ms: None,
             stages: Vec::new(),
+            site_steps: Vec::new(),
             transactions: Vec::new(),
             rests_on: Basis::default(),
             refused: None,
@@ -354,6 +356,7 @@ impl<'f> Planner<'f> {
             registered: Some(&registered),
             with: Some(&stage.with),
             gtid: prepared.gtid,
+            environment: None,
             old: None,
         };
         let mut scripts = Vec::new();

@@ -10,10 +10,12 @@ use crate::core::evidence::Rung;
 use crate::core::facts::UsingGtid;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses::{self, Outlook};
+use crate::core::maintenance;
 use crate::core::plan::Seats;
 use crate::core::relocation;
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
+use crate::io::clock;
 use crate::io::shell::Trace;
 
 impl Planner<'_> {
@@ -117,11 +119,17 @@ impl Planner<'_> {
             }
             (
                 Request::Failover {
-                    incoming, allow_loss, ..
+                    incoming,
+                    allow_loss,
+                    automatic,
+                    ..
                 },
                 outgoing,
                 _,
             ) => {
+                if *automatic {
+                    maintenance::automatic_failover(cluster, standing, clock::now())?;
+                }
                 let accepted = allow_loss.then(|| losses::as_if_applied(facts, incoming));
                 let facts = accepted.as_ref().unwrap_or(facts);
                 guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;

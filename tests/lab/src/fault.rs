@@ -233,9 +233,11 @@ impl Host {
         }
         // One that crashed and was given up is started; one that was stopped on purpose stays so.
         if self.is_database() && ["failed", "activating"].contains(&self.unit_state(self.unit())?.as_str()) {
-            self.run(["systemctl", "start", self.unit()], COMMAND_LIMIT)?
-                .ok()
-                .with_context(|| self.console())?;
+            let started = self.run(["systemctl", "start", self.unit()], COMMAND_LIMIT)?;
+            // A monitor whose way to the host has just been healed may already keep it stopped.
+            if !started.stderr.contains("is masked") {
+                started.ok().with_context(|| self.console())?;
+            }
         }
         Ok(())
     }

@@ -56,6 +56,7 @@ pub fn yaml_with(keys: &str) -> String {
     };
     format!(
         "defaults:
+  failover: {{ min_interval: 0s }}
   ssh: {{ user: {SSH_USER}, identity_file: /root/.ssh/id_ed25519 }}
   mysql: {{ port: 3306 }}
   interface: {INTERFACE}

@@ -57,7 +57,7 @@ fn all_kinds_of_findings_come_at_once_from_all_files() {
             "broken:3:1 unknown key `undoo`",
             "broken:8:13 `on` without quotes",
             "broken:9:16 unknown key `rum`",
-            "broken:9:40 `nowhere` has no value here",
+            "broken:9:38 `nowhere` has no value here",
             "told:6:40 unknown key `surplus`",
             "user:6:11 step `no deadline` has no deadline",
             "user:9:11 unknown duty `brocken`",

@@ -118,12 +118,9 @@ pub const SCENES: &[Scenario] = &[
         strike: |s| {
             s.db1().link_down()?;
             s.until_a_failover_begins()?;
-            // A fence may have been faster.
-            if s.db1().is_on() {
-                s.db1().link_up()
-            } else {
-                Ok(())
-            }
+            // A fence may be faster, before this or meanwhile.
+            let up = s.db1().link_up();
+            if s.db1().is_on() { up } else { Ok(()) }
         },
         expect: |policy| Expected {
             decided: &[Replaced, Stays],

@@ -1,0 +1,70 @@
+//! `mmm resume RUN` and `mmm undo RUN`: a run that was cut off or got stuck goes on, or is taken back.
+
+use std::time::Duration;
+
+use super::args::Settings;
+use super::setting;
+use crate::core::run::Ending;
+use crate::core::settlement::Wish;
+use crate::core::trouble::Trouble;
+use crate::io::resume;
+use crate::io::standing::StateDir;
+use crate::report::reporter::talk;
+
+/// How long another operation is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Performs it; the exit code says how it ended. Taken back on demand is no failure.
+pub async fn run(settings: &Settings, run: &str, wish: Wish) -> Result<u8, Trouble> {
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, None)?;
+    // What cannot be found is said before any host is asked.
+    resume::find(
+        &StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name),
+        run,
+    )?;
+    let fleet = setting::fleet(entry).await?;
+    let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
+    let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
+    let performed = performer.bring_to_end(run, wish).await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    let is_taken_back = performed
+        .as_ref()
+        .is_ok_and(|performed| matches!(performed.report.ending, Ending::Undone { .. }));
+    let code = setting::concluded(&inventory, entry, performed).await?;
+    Ok(if is_taken_back && wish == Wish::TakeBack {
+        0
+    } else {
+        code
+    })
+}
+
+/// Names the runs of these clusters that were cut off or got stuck, on stderr: whoever looks should know of them.
+/// An inventory that cannot be read is for the verb itself to tell.
+pub fn name_open_runs(settings: &Settings) {
+    let Ok(inventory) = crate::io::inventory::load(&settings.inventory) else {
+        return;
+    };
+    for entry in &inventory.clusters {
+        for what in left_open(&StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name)) {
+            talk(&format!("note: {}: {what}", entry.cluster.name));
+        }
+    }
+}
+
+/// What to say of each run that was left open, with what can be done about it.
+pub fn left_open(dir: &StateDir) -> Vec<String> {
+    match resume::left_open(dir) {
+        Ok(open) => open
+            .into_iter()
+            .map(|open| {
+                let (run, how) = (&open.opening.run, if open.stuck { "is stuck" } else { "was cut off" });
+                format!(
+                    "run {run} {how}: `mmm resume {run}` goes on with it, `mmm undo {run}` takes it back; whatever acts next settles it first"
+                )
+            })
+            .collect(),
+        Err(error) => vec![format!("the journals of earlier runs cannot be read: {error}")],
+    }
+}
