@@ -1,6 +1,7 @@
 //! Operations from beginning to end: lock, settle what was cut off, look, guard, journal, conduct, remember.
 
 mod again;
+mod as_planned;
 mod hands;
 pub(crate) mod harmless;
 mod planner;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::guard::{self, Facts, Guard};
+use crate::core::guard::{self, Guard};
 use crate::core::losses::Seen;
 use crate::core::maintenance::Automatic;
 use crate::core::mode::Deed;
@@ -444,35 +445,6 @@ impl Performer<'_> {
     /// What plans are made through: the same code, and no way to touch anything.
     pub fn planner(&self) -> Planner<'_> {
         Planner::of(Sights::of(self.fleet, &self.dir))
-    }
-
-    /// That a plan that is carried out would be made just so now.
-    ///
-    /// # Errors
-    /// Refused: what it rests on has changed, and how.
-    pub(super) async fn require_as_planned(
-        &self,
-        request: &Request,
-        standing: &Standing,
-        facts: &Facts,
-    ) -> Result<(), Trouble> {
-        let Some(plan) = &self.expects else { return Ok(()) };
-        let mut standing = standing.clone();
-        if let Request::Failover { outgoing, .. } = request {
-            standing.writer = standing.writer.or_else(|| outgoing.clone());
-        }
-        let mut now = self.planner().propose(request, &standing, facts).await?;
-        // Read from the same files as the plan; `mmm apply` has compared these.
-        now.inventory_hash.clone_from(&plan.inventory_hash);
-        let differences = plan.differences(&now);
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(Trouble::refused(
-            Guard::G90,
-            format!("the plan for `{}` was not carried out", plan.cluster),
-            differences.join("; "),
-        ))
     }
 
     fn load_standing(&self, request: &Request) -> Result<Standing, Trouble> {
