@@ -22,7 +22,7 @@
 //! 3. **Every step is checked, acted, verified, bounded in time, and undoable or declared not to be.** It ends done, failed
 //!    or *unknown*; an unknown is settled only after the old shell and its SQL connection are verified gone.
 //! 4. **Decide in one place, purely.** The core never touches a socket, a file or a clock.
-//! 5. **What is shown is what runs.** A plan is rendered by the code that runs it.
+//! 5. **What is shown is what runs.** A plan is rendered by the code that runs it, through types that can only look.
 //! 6. **Desired against observed.** Each round reads what hosts really have and repairs the difference, never opening a
 //!    host for writes.
 //! 7. **A returning writer is guilty until compared.**
@@ -40,6 +40,7 @@
 //!   - [`core::maintenance`] downtimes, and failovers that wait for an acknowledgement
 //!   - [`core::release`] out of service and back in, on a person's word
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
+//!   - [`core::proposal`] a plan as it is shown and kept · [`core::basis`] what it rests on · [`core::by_hand`] single duties
 //!   - [`core::settlement`] what becomes of a run that was cut off · [`core::history`] how a run went
 //!   - [`core::semi_sync`] do commits wait for replicas
 //!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
@@ -51,7 +52,8 @@
 //! - [`io`] acts; the only async, clock and sockets.
 //!   - [`io::ssh`] connections · [`io::shell`] a warm shell on a host · [`io::mysql`] servers over the MySQL protocol
 //!   - [`io::fleet`] a cluster's hosts within reach · [`io::inquest`] gathers evidence
-//!   - [`io::operation`] an operation from lock to memory · [`io::conductor`] performs a run through one small trait
+//!   - [`io::sights`] a cluster seen and never touched: what plans are made through
+//!   - [`io::operation`] an operation from lock to memory, and its plan · [`io::conductor`] performs a run through one small trait
 //!   - [`io::settle`] ends runs that were cut off, [`io::resume`] as a person wants it · [`io::tending`] repairs, and the return of replaced writers
 //!   - [`io::surplus`] what only a replaced writer has: saved, and discarded on a person's word
 //!   - [`io::release`] a host out of service and back in

@@ -70,6 +70,10 @@ fn seen_in(guard: Guard) -> String {
         }
         Guard::G84 => "unit core/site::others_in_the_seats_stop_a_run".to_owned(),
         Guard::G61 => "unit io/socket::a_door_that_cannot_be_made_is_refused".to_owned(),
+        Guard::G90 => {
+            "lab plans::a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed".to_owned()
+        }
+        Guard::G91 => "unit core/by_hand::what_could_make_a_second_writer_is_left_to_operations".to_owned(),
     }
 }
 

@@ -48,6 +48,30 @@ const ONLY_IN_PLAYBOOKS: [&str; 9] = [
     "systemctl ",
 ];
 
+/// Plans are made here, through what can only look: nothing that acts is within reach.
+const PLANS: [&str; 4] = [
+    "io/sights.rs",
+    "io/operation/planner.rs",
+    "cli/plan.rs",
+    "cli/by_hand.rs",
+];
+
+/// What acts, or holds something that does. `io/sights.rs` alone holds a fleet, and gives it to nobody.
+const ACTS: [&str; 12] = [
+    "Performer",
+    "Fleet",
+    "StateDir",
+    "Hold",
+    "Journal",
+    "Shell",
+    ".act(",
+    ".act_on_box(",
+    ".warm(",
+    ".conduct",
+    ".perform(",
+    ".save(",
+];
+
 /// Nowhere, tests included. Split here, or this file would find itself.
 const NOWHERE: [&str; 6] = [
     concat!("todo", "!("),
@@ -173,6 +197,21 @@ fn in_the_program(file: &str, line: &str) -> Vec<String> {
         }
     }
     let room = file.split('/').next().unwrap_or_default();
+    let holds_a_fleet = file == "io/sights.rs";
+    for word in ACTS
+        .iter()
+        .filter(|word| PLANS.contains(&file) && line.contains(**word))
+    {
+        if !(holds_a_fleet && ["Fleet", "StateDir"].contains(word)) {
+            findings.push(format!("`{word}` acts: a plan is made without it"));
+        }
+    }
+    if holds_a_fleet
+        && line.contains("pub fn")
+        && (line.contains("-> &'f Fleet") || line.contains("-> &Fleet"))
+    {
+        findings.push("a fleet that is given away can act".to_owned());
+    }
     if file == "main.rs" && line.contains("mmm::") && !line.contains("mmm::cli::") {
         findings.push("`main.rs` calls `cli` and nothing else".to_owned());
     }
@@ -247,6 +286,21 @@ fn every_rule_bites() {
         ("tests/a.rs", concat!("dbg", "!(x);"), "is used nowhere"),
         ("tests/a.rs", concat!("#[al", "low(unused)]"), "is used nowhere"),
         ("src/io/util.rs", "", "says nothing"),
+        (
+            "src/cli/plan.rs",
+            "let x = performer.act(y);",
+            "a plan is made without it",
+        ),
+        (
+            "src/io/operation/planner.rs",
+            "use crate::io::fleet::Fleet;",
+            "a plan is made without it",
+        ),
+        (
+            "src/io/sights.rs",
+            "    pub fn fleet(&self) -> &'f Fleet {",
+            "given away can act",
+        ),
     ];
     for (name, line, expected) in cases {
         let findings = look(name, &format!("//! Charter.\n{line}\n"));

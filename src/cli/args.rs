@@ -18,6 +18,12 @@ pub use runs::{HistoryArguments, RunArgument};
 pub use scripting::{EnsureWriterArguments, SudoersArguments};
 pub use spelling::{accept_mmm_spelling, invalid};
 
+mod planning;
+mod playbooks;
+
+pub use planning::{ApplyArguments, DutyArguments, PlanArguments, Planned};
+pub use playbooks::{PlaybookArguments, PlaybookVerb, SchemaArguments};
+
 /// Agentless high availability for MySQL and MariaDB master pairs and their replicas.
 ///
 /// One box watches the cluster, keeps its writer and reader addresses on healthy hosts, and moves them over SSH.
@@ -45,8 +51,17 @@ pub struct Settings {
         value_name = "FILE"
     )]
     pub inventory: PathBuf,
-    /// Words for people, or JSON lines on stdout.
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    /// Words for people, JSON lines on stdout, or for `check` and `plan` a report in JUnit's form.
+    #[arg(
+        long = "output",
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "OUTPUT"
+    )]
+    pub form: Form,
+    /// How to tell, by what was asked for.
+    #[arg(skip)]
     pub output: Output,
     /// The cluster meant, where a command names none; `mmm @NAME …` is the short form.
     #[arg(long, global = true, value_name = "CLUSTER")]
@@ -64,6 +79,17 @@ pub struct Settings {
     /// More of what happens inside, on stderr; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// What is asked of stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Words for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// A report in JUnit's form.
+    Junit,
 }
 
 const EXIT_CODES: &str = "\
@@ -95,8 +121,18 @@ pub enum Verb {
     Show(ClusterArgument),
     /// Show what the checks of each host say.
     Checks(ChecksArguments),
-    /// Print every step of an operation without changing anything.
+    /// Print every step of an operation, or of a single duty, without changing anything.
     Plan(PlanArguments),
+    /// Carry out a plan that `plan … --save` kept, and just that.
+    ///
+    /// When what the plan rests on has changed (writer, addresses, read_only, sources, threads, versions, what only one
+    /// host has, inventory, playbooks), nothing is done: exit code 4, and each difference is named. Lag and positions may
+    /// move within bounds.
+    Apply(ApplyArguments),
+    /// List, show and check the playbooks, and perform a single duty.
+    Playbook(PlaybookArguments),
+    /// Print the JSON Schema of a file that `mmm` reads, or of what it prints with `--output json`.
+    Schema(SchemaArguments),
     /// Hand the writer role to another host without losing a transaction.
     Switchover(SwitchoverArguments),
     /// Replace a dead writer, or open one that came back and refuses writes.
@@ -167,6 +203,7 @@ impl Verb {
     /// Whether it changes nothing on hosts or on this box, so that it can be given up at any moment.
     pub fn only_looks(&self) -> bool {
         match self {
+            Verb::Playbook(what) => what.verb.only_looks(),
             Verb::Validate
             | Verb::Check(_)
             | Verb::Grants(_)
@@ -174,11 +211,13 @@ impl Verb {
             | Verb::Show(_)
             | Verb::Checks(_)
             | Verb::Plan(_)
+            | Verb::Schema(_)
             | Verb::Ping
             | Verb::Mode(_)
             | Verb::History(_)
             | Verb::Explain(_) => true,
-            Verb::Switchover(_)
+            Verb::Apply(_)
+            | Verb::Switchover(_)
             | Verb::Failover(_)
             | Verb::EnsureWriter(_)
             | Verb::MoveRole(_)
@@ -249,32 +288,6 @@ pub struct ChecksArguments {
     /// One check, or `all`.
     #[arg(default_value = "all")]
     pub check: String,
-}
-
-/// Arguments of `plan`.
-#[derive(Debug, Clone, Args)]
-pub struct PlanArguments {
-    /// The operation.
-    #[arg(value_enum)]
-    pub operation: Planned,
-    /// The cluster.
-    #[arg(value_name = "CLUSTER")]
-    pub name: Option<String>,
-    /// The host that takes the role.
-    #[arg(long, value_name = "HOST")]
-    pub to: Option<String>,
-    /// As with `failover --allow-loss`.
-    #[arg(long)]
-    pub allow_loss: bool,
-}
-
-/// Operations that can be planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Planned {
-    /// A planned move of the writer.
-    Switchover,
-    /// The replacement of a dead writer.
-    Failover,
 }
 
 /// Arguments of `switchover`.

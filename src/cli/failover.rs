@@ -108,7 +108,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
 
 /// Whether the writer answers and refuses writes, as after a restart, and nobody else was named: then nothing has to be
 /// replaced.
-fn is_to_be_opened(standing: &Standing, facts: &Facts, to: Option<&str>) -> bool {
+pub(super) fn is_to_be_opened(standing: &Standing, facts: &Facts, to: Option<&str>) -> bool {
     standing.writer.as_ref().is_some_and(|writer| {
         let seen = facts.get(writer).and_then(|facts| facts.mysql.up());
         to.is_none_or(|to| to == writer.as_str()) && seen.is_some_and(|mysql| !mysql.is_writable())
@@ -126,7 +126,7 @@ async fn reopen(settings: &Settings, inventory: &Inventory, fleet: &Fleet) -> Re
 
 /// Whom the evidence must be about: the writer, or else the one host that could be it. None when every other host of
 /// the writer role was seen to refuse writes.
-fn outgoing(
+pub(super) fn outgoing(
     cluster: &Cluster,
     standing: &Standing,
     facts: &Facts,
@@ -158,7 +158,7 @@ fn outgoing(
 }
 
 /// What holds the writer down while another host is opened, or why nothing may.
-fn allowed(
+pub(super) fn allowed(
     rule: EvidenceRule,
     decision: Decision,
     unfenced: bool,

@@ -1,6 +1,8 @@
 //! One file a verb. Arguments become a call, the result becomes words and an exit code.
 
+mod apply;
 mod args;
+mod by_hand;
 mod check;
 mod checks;
 mod ensure_writer;
@@ -16,9 +18,11 @@ mod mode;
 mod monitor;
 mod move_role;
 mod plan;
+mod playbook;
 mod readiness;
 mod rejoin;
 mod resume;
+mod schema;
 mod set_ip;
 mod set_offline;
 mod set_online;
@@ -36,7 +40,7 @@ use clap::Parser as _;
 use crate::core::settlement::Wish;
 use crate::core::trouble::{Kind, Trouble};
 use crate::report::reporter::{Output, out, talk};
-use args::{Arguments, Verb};
+use args::{Arguments, Form, Verb};
 
 /// Runs the program: arguments in, exit code out. A panic is a bug and exits with 1.
 pub fn main() -> ExitCode {
@@ -58,7 +62,12 @@ pub fn main() -> ExitCode {
     if !matches!(arguments.verb, Verb::Monitor) {
         setting::start_logging(arguments.settings.verbose);
     }
-    let output = arguments.settings.output;
+    let mut arguments = arguments;
+    let output = match arguments.settings.form {
+        Form::Json => Output::Json,
+        Form::Text | Form::Junit => Output::Text,
+    };
+    arguments.settings.output = output;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -103,6 +112,16 @@ async fn perform_in_time(arguments: Arguments) -> Result<u8, Trouble> {
 /// Performs the verb; the answer is the exit code.
 async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
     let settings = arguments.settings;
+    let reports = match &arguments.verb {
+        Verb::Check(what) => !what.readiness,
+        Verb::Plan(_) => true,
+        _ => false,
+    };
+    if settings.form == Form::Junit && !reports {
+        let what = "this command has no report in JUnit's form";
+        return Err(Trouble::new(Kind::Usage, what, "`check` and `plan` have one")
+            .hint("`--output json` says everything that every command knows"));
+    }
     if matches!(
         arguments.verb,
         Verb::Check(_) | Verb::Checks(_) | Verb::Plan(_) | Verb::Mode(_)
@@ -120,6 +139,9 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         Verb::Show(which) => show::run(&settings, which.name.as_deref()).await,
         Verb::Checks(which) => checks::run(&settings, &which.host, &which.check).await,
         Verb::Plan(what) => plan::run(&settings, &what).await,
+        Verb::Apply(what) => apply::run(&settings, &what).await,
+        Verb::Playbook(what) => playbook::run(&settings, &what).await,
+        Verb::Schema(what) => schema::run(what.name.as_deref()),
         Verb::Switchover(what) => {
             switchover::run(
                 &settings,

@@ -67,7 +67,7 @@ pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Tr
     Ok(code)
 }
 
-fn role<'c>(cluster: &'c Cluster, name: &str, what: &str) -> Result<&'c Role, Trouble> {
+pub(super) fn role<'c>(cluster: &'c Cluster, name: &str, what: &str) -> Result<&'c Role, Trouble> {
     cluster.role(name).ok_or_else(|| {
         let names: Vec<String> = cluster
             .roles

@@ -1,303 +1,194 @@
-//! `mmm plan switchover|failover`: every step as it would run now, secrets masked, nothing touched.
+//! `mmm plan …`: every step as it would run now, secrets masked, nothing touched. It is made through what can only look.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
-use serde_json::json;
-
-use super::args::{PlanArguments, Planned, Settings};
-use super::setting;
-use crate::config::{duration, template};
-use crate::core::election::Barred;
-use crate::core::evidence::Rung;
-use crate::core::guard::{self, Guard};
-use crate::core::losses::{self, Outlook, Seen};
-use crate::core::plan::Seats;
-use crate::core::playbook::Section;
-use crate::core::run::Stage;
-use crate::core::script::{Act, Script, ScriptStep};
+use super::args::{Form, PlanArguments, Planned, Settings};
+use super::{by_hand, failover, setting};
+use crate::core::cluster::HostName;
+use crate::core::evidence::{self, Rung};
+use crate::core::guard::{self, Facts};
+use crate::core::losses::Seen;
+use crate::core::proposal::{Proposal, Refused};
+use crate::core::relocation;
+use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
-use crate::io::clock;
-use crate::io::context::Errands;
-use crate::io::fleet::Fleet;
-use crate::io::journal::Opening;
-use crate::io::operation::Prepared;
-use crate::io::standing::StateDir;
-use crate::report;
-use crate::report::reporter::{Output, out};
+use crate::io::operation::{Planner, Request};
+use crate::io::sights::Lookout;
+use crate::io::{clock, monitor};
+use crate::report::junit;
+use crate::report::plan::text;
+use crate::report::reporter::{out, talk};
 
-/// Prints the plan; 4 when the guards would refuse it now.
+/// Prints the plan; 4 when it would be refused now.
 pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
-    let entry = setting::cluster(settings, &inventory, what.name.as_deref())?;
-    let cluster = &entry.cluster;
-    let fleet = setting::fleet(entry).await?;
-    let mut standing = StateDir::of(&inventory.monitor.state_dir, &cluster.name).load()?;
-    let facts = fleet.look_everywhere().await;
-    if standing.writer.is_none() {
-        standing.writer = guard::observed_writer(cluster, &facts);
-        if what.operation == Planned::Failover && standing.writer.is_none() {
-            standing.writer = guard::holder_of_writer_address(cluster, &facts);
-        }
+    let named = match &what.what {
+        Planned::Switchover { name, .. } | Planned::Failover { name, .. } => name.as_deref(),
+        Planned::Rejoin { .. } | Planned::MoveRole { .. } | Planned::Duty(_) => None,
+    };
+    let entry = setting::cluster(settings, &inventory, named)?;
+    let lookout = Lookout::new(setting::fleet(entry).await?, &inventory);
+    let planner = Planner::of(lookout.sights());
+    let mut plan = made(planner, &what.what).await?;
+    plan.inventory_hash.clone_from(&inventory.text_hash);
+    match settings.form {
+        Form::Text => out(&text(&plan)),
+        Form::Json => out(&setting::json(&plan)),
+        Form::Junit => out(&junit::plan(&plan)),
     }
-    let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
-    let Some(outgoing) = standing.writer.clone().filter(|writer| *writer != incoming) else {
-        return Err(Trouble::refused(
-            Guard::G14,
-            "there is nothing to plan",
-            format!("`{incoming}` is the writer already, or no writer is known"),
-        ));
-    };
-    let (name, rung, refusal) = match what.operation {
-        Planned::Switchover => (
-            "switchover",
-            None,
-            guard::switchover(cluster, &standing, &facts, &outgoing, &incoming).err(),
-        ),
-        Planned::Failover => {
-            let accepted = what.allow_loss.then(|| losses::as_if_applied(&facts, &incoming));
-            let judged = accepted.as_ref().unwrap_or(&facts);
-            let refusal = guard::failover(cluster, &standing, judged, Some(&outgoing), &incoming).err();
-            ("failover", Some(Rung::Demote), refusal)
+    if plan.refused.is_some() {
+        if what.save.is_some() {
+            talk("the plan was not kept: it would be refused");
         }
-    };
-    let (teller, reporting) = setting::telling(settings, &cluster.name);
-    let performer = setting::performer(settings, &inventory, &fleet, teller, Duration::ZERO);
-    let outlook = match what.operation {
-        Planned::Switchover => Outlook::default(),
-        Planned::Failover => {
-            // A writer that answers is asked itself; otherwise the last monitor may have seen it.
-            let seen = match facts.get(&outgoing).and_then(|facts| facts.mysql.up()) {
-                Some(mysql) => Some(Seen::of(&outgoing, clock::now(), mysql)),
-                None => performer.seen_by_monitor(),
+        return Ok(Kind::Refused.exit_code());
+    }
+    if let Some(file) = &what.save {
+        keep(file, &plan)?;
+        talk(&format!(
+            "the plan is in `{0}`; `mmm apply {0}` carries it out",
+            file.display()
+        ));
+    }
+    Ok(0)
+}
+
+async fn made(planner: Planner<'_>, what: &Planned) -> Result<Proposal, Trouble> {
+    let sights = planner.sights();
+    let cluster = &sights.entry().cluster;
+    let facts = sights.look_everywhere().await;
+    let standing = |is_planned_move| planner.standing(&facts, is_planned_move);
+    match what {
+        Planned::Switchover {
+            to,
+            write_refused_max,
+            ..
+        } => {
+            let request = Request::Switchover {
+                to: to.clone(),
+                write_refused_max: *write_refused_max,
             };
-            losses::outlook(
-                cluster,
-                &standing,
-                &facts,
-                Some(&outgoing),
-                &incoming,
-                seen.as_ref(),
-            )
+            planner.propose(&request, &standing(true)?, &facts).await
+        }
+        Planned::Failover { to, allow_loss, .. } => {
+            let mut standing = standing(false)?;
+            let (request, refusal) =
+                failover_request(planner, &mut standing, &facts, to.as_deref(), *allow_loss).await?;
+            let mut plan = planner.propose(&request, &standing, &facts).await?;
+            if let Some(refusal) = refusal {
+                plan.refused.get_or_insert(Refused::from(&refusal));
+            }
+            Ok(plan)
+        }
+        Planned::Rejoin { host } => {
+            let host = HostName::from(host.as_str());
+            setting::host(sights.entry(), &host)?;
+            planner
+                .propose(&Request::Rejoin { host }, &standing(false)?, &facts)
+                .await
+        }
+        Planned::MoveRole { role, host, address } => {
+            let to = HostName::from(host.as_str());
+            let refused = format!("the move of `{role}` to `{to}` was not planned");
+            let role = super::move_role::role(cluster, role, &refused)?;
+            let address = relocation::meant(role, *address, &refused)?;
+            relocation::role_of(cluster, address, &to, &refused)?;
+            let request = if role.name == cluster.writer_role {
+                Request::Switchover {
+                    to: Some(host.clone()),
+                    write_refused_max: None,
+                }
+            } else {
+                Request::MoveAddress { address, to }
+            };
+            planner.propose(&request, &standing(true)?, &facts).await
+        }
+        Planned::Duty(duty) => {
+            let standing = standing(false)?;
+            by_hand::plan(planner, duty, &standing, &facts).await
+        }
+    }
+}
+
+/// What `mmm failover` would ask for now, and why it would not even ask.
+///
+/// # Errors
+/// Usage, or refused: it is not known who would be replaced by whom.
+pub async fn failover_request(
+    planner: Planner<'_>,
+    standing: &mut Standing,
+    facts: &Facts,
+    to: Option<&str>,
+    allow_loss: bool,
+) -> Result<(Request, Option<Trouble>), Trouble> {
+    let sights = planner.sights();
+    let cluster = &sights.entry().cluster;
+    if standing.writer.is_none() {
+        standing.writer = guard::holder_of_writer_address(cluster, facts);
+    }
+    if failover::is_to_be_opened(standing, facts, to) {
+        return Ok((Request::Reopen, None));
+    }
+    let incoming = guard::target(cluster, standing, facts, to)?;
+    let outgoing = failover::outgoing(cluster, standing, facts, &incoming, to.is_some())?;
+    let answers = outgoing.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());
+    // A writer that answers is asked itself; otherwise the last monitor may have seen it.
+    let seen = outgoing
+        .as_ref()
+        .zip(answers)
+        .map(|(writer, mysql)| Box::new(Seen::of(writer, clock::now(), mysql)));
+    let lives = |writer: &HostName| facts.get(writer).is_some_and(|seen| seen.mysql.is_alive());
+    let judged = match &outgoing {
+        None => Ok(Rung::Silence),
+        // The guards say so; the plan shows what would be done with a writer that obeys.
+        Some(writer) if lives(writer) => Ok(Rung::Demote),
+        Some(writer) => {
+            let means = monitor::means(sights.entry()).remove(writer).ok_or_else(|| {
+                Trouble::new(
+                    Kind::Usage,
+                    "no failover",
+                    format!("the inventory does not name the writer `{writer}`"),
+                )
+            })?;
+            let (rule, decision) = evidence::decide(&sights.evidence(writer).await, &means);
+            failover::allowed(rule, decision, false, writer.as_str(), &cluster.name)
         }
     };
-    let strayed = outlook.strayed.clone().filter(|_| !what.allow_loss);
-    let refusal = refusal.or_else(|| {
-        let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
-        strayed.map(|last| Barred::Strayed(last).refusal(what, &incoming))
-    });
-    let notes = outlook.sentences(Some(&outgoing), &incoming);
-    let replicas = cluster
-        .hosts
-        .iter()
-        .map(|host| host.name.clone())
-        .filter(|host| *host != outgoing && *host != incoming && !standing.owed.contains_key(host))
-        .filter(|host| !standing.offline.contains_key(host))
-        .filter(|host| outlook.apart.iter().all(|ahead| ahead.host != *host))
-        .collect();
-    let seats = Seats {
-        outgoing: Some(outgoing),
-        incoming: Some(incoming),
-        replicas,
-        donor: outlook.donor.as_ref().map(|donor| donor.host.clone()),
+    let (rung, refusal) = match judged {
+        Ok(rung) => (rung, None),
+        Err(refusal) => (Rung::Demote, Some(refusal)),
     };
-    let operation = performer.operation(name)?;
-    let prepared = performer.prepare(operation, &seats, rung, &facts, standing.events, what.allow_loss)?;
-    let scripts = render(&fleet, &prepared).await?;
-    let site = &entry.site;
-    drop(performer);
-    setting::all_told(reporting).await;
-    match settings.output {
-        Output::Text => {
-            let planned = text(&prepared, &scripts, &notes, refusal.as_ref());
-            out(&format!(
-                "{planned}{}",
-                report::site::planned(site, &prepared.opening.operation)
-            ));
-        }
-        Output::Json => {
-            let mut told = as_json(&prepared, &scripts, refusal.as_ref());
-            told["site_steps"] = report::site::as_json(site, &prepared.opening.operation);
-            told["transactions"] = json!({ "outlook": outlook, "sentences": notes });
-            out(&setting::json(&told));
-        }
-    }
-    Ok(if refusal.is_some() {
-        Kind::Refused.exit_code()
-    } else {
-        0
-    })
-}
-
-/// The script of each stage, as its first host would run it.
-async fn render(fleet: &Fleet, prepared: &Prepared) -> Result<Vec<Option<Script>>, Trouble> {
-    // What earlier stages will register is only known at that moment; its name stands in its place.
-    let names = fleet
-        .playbook()
-        .duties
-        .values()
-        .flat_map(|duty| &duty.steps)
-        .flat_map(|step| step.register.names());
-    let registered: BTreeMap<String, String> = names
-        .map(|name| (name.to_owned(), template::not_known_yet(name)))
-        .collect();
-    let mut scripts = Vec::new();
-    for stage in &prepared.opening.stages {
-        let Some(host) = stage.hosts.first() else {
-            scripts.push(None);
-            continue;
-        };
-        let errand = Errands {
-            address: prepared.address,
-            source: stage.source.as_ref(),
-            registered: Some(&registered),
-            with: Some(&stage.with),
-            gtid: prepared.gtid,
-            environment: None,
-            old: None,
-        };
-        scripts.push(Some(fleet.ready(host, &stage.duty, &errand, stage.within).await?));
-    }
-    Ok(scripts)
-}
-
-fn text(
-    prepared: &Prepared,
-    scripts: &[Option<Script>],
-    notes: &[String],
-    refusal: Option<&Trouble>,
-) -> String {
-    let opening = &prepared.opening;
-    let name = |host: &Option<crate::core::cluster::HostName>| {
-        host.as_ref().map(ToString::to_string).unwrap_or_default()
+    let request = Request::Failover {
+        outgoing,
+        incoming,
+        rung,
+        events: None,
+        seen,
+        allow_loss,
+        automatic: false,
     };
-    let mut text = format!(
-        "{}: {} → {}\nnothing is changed by this command\n",
-        opening.operation,
-        name(&opening.outgoing),
-        name(&opening.incoming)
-    );
-    let mut section = None;
-    for (number, (stage, script)) in opening.stages.iter().zip(scripts).enumerate() {
-        if section != Some(stage.section) {
-            section = Some(stage.section);
-            text.push_str(&format!("\n  {:<9} {}\n", stage.section, meaning(stage.section)));
-        }
-        text.push_str(&stage_text(number, stage, script.as_ref()));
-    }
-    if opening.rung.is_none() {
-        text.push_str(&format!(
-            "\nwrites are refused for at most {}\n",
-            duration::format(refused_at_most(opening))
-        ));
-    }
-    if !notes.is_empty() {
-        text.push_str(&format!("\ntransactions: {}\n", notes.join("\n              ")));
-    }
-    if let Some(refusal) = refusal {
-        text.push_str(&format!("\nit would be refused now: {}", refusal.reason()));
-    }
-    text.trim_end().to_owned()
+    Ok((request, refusal))
 }
 
-fn stage_text(number: usize, stage: &Stage, script: Option<&Script>) -> String {
-    let hosts: Vec<&str> = stage.hosts.iter().map(|host| host.as_str()).collect();
-    let mut text = format!(
-        "  {:>3}  {:<10} {:<44} within {}\n",
-        number + 1,
-        if hosts.is_empty() {
-            "nobody".to_owned()
-        } else {
-            hosts.join(",")
-        },
-        stage.name,
-        duration::format(stage.within)
-    );
-    for step in script.iter().flat_map(|script| &script.steps) {
-        text.push_str(&step_text(step));
-    }
-    if let Some(undo) = &stage.undo {
-        text.push_str(&format!("            undo    duty `{undo}`\n"));
-    }
-    text
-}
-
-fn step_text(step: &ScriptStep) -> String {
-    let mut text = String::new();
-    let mut line = |word: &str, command: &str| {
-        for (at, part) in command.trim_end().lines().enumerate() {
-            text.push_str(&format!(
-                "            {:<7} {part}\n",
-                if at == 0 { word } else { "" }
-            ));
-        }
+/// Writes a plan into a new file.
+fn keep(file: &Path, plan: &Proposal) -> Result<(), Trouble> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Trouble::new(
+            Kind::Usage,
+            format!("the plan cannot be kept in `{}`", file.display()),
+            error,
+        )
+        .hint("name a new file in a directory that exists")
     };
-    if let Some(unless) = &step.unless {
-        line("unless", &unless.command.to_string());
-    }
-    match &step.act {
-        Act::Perform(command) => line("do", &command.to_string()),
-        Act::PerformRows(command) => line("do each", &command.to_string()),
-        Act::Start(command) => line("start", &command.to_string()),
-        Act::Verify(looking) => line("verify", &looking.command.to_string()),
-        Act::SkipIf(looking, steps) => line("unless", &format!("{}   (leaves out {steps})", looking.command)),
-        Act::Wait => {}
-    }
-    if let Some(until) = &step.until {
-        line("until", &until.command.to_string());
-    }
-    text
-}
-
-fn meaning(section: Section) -> &'static str {
-    match section {
-        Section::Prepare => "reversible: a failure here undoes every step, newest first",
-        Section::Commit => "forward only",
-        Section::Secure => "must come true: retried, otherwise the run is stuck",
-        Section::Finish => "best effort: reported, changes nothing above",
-    }
-}
-
-/// From the first step that refuses writes to the end of the commit. What takes longer than it may is given up before the
-/// commit, whose own time comes on top.
-fn refused_at_most(opening: &Opening) -> Duration {
-    let window = opening
-        .stages
-        .iter()
-        .skip_while(|stage| stage.duty != "deny-writes")
-        .take_while(|stage| stage.section <= Section::Commit);
-    let (commit, before): (Vec<_>, Vec<_>) = window.partition(|stage| stage.section == Section::Commit);
-    let sum = |stages: Vec<&Stage>| stages.into_iter().map(|stage| stage.within).sum::<Duration>();
-    let before = sum(before);
-    let longest = opening.write_refused_max.unwrap_or(before);
-    before.min(longest) + sum(commit)
-}
-
-fn as_json(prepared: &Prepared, scripts: &[Option<Script>], refusal: Option<&Trouble>) -> serde_json::Value {
-    let stages: Vec<serde_json::Value> = prepared
-        .opening
-        .stages
-        .iter()
-        .zip(scripts)
-        .map(|(stage, script)| {
-            let steps: Vec<serde_json::Value> = script
-                .iter()
-                .flat_map(|script| &script.steps)
-                .map(|step| json!({ "name": step.name, "text": step_text(step) }))
-                .collect();
-            json!({
-                "section": stage.section, "name": stage.name, "hosts": stage.hosts, "duty": stage.duty,
-                "within_ms": stage.within.as_millis(), "undo": stage.undo, "steps": steps,
-            })
-        })
-        .collect();
-    json!({
-        "operation": prepared.opening.operation,
-        "outgoing": prepared.opening.outgoing,
-        "incoming": prepared.opening.incoming,
-        "write_refused_at_most_ms": refused_at_most(&prepared.opening).as_millis(),
-        "stages": stages,
-        "refused_because": refusal.map(|refusal| &refusal.because),
-        "guard": refusal.and_then(|refusal| refusal.guard),
-    })
+    let mut text = serde_json::to_string_pretty(plan).map_err(|error| failed(&error))?;
+    text.push('\n');
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut written = options.open(file).map_err(|error| failed(&error))?;
+    written
+        .write_all(text.as_bytes())
+        .and_then(|()| written.sync_all())
+        .map_err(|error| failed(&error))
 }

@@ -227,6 +227,7 @@ pub fn performer<'f>(
         lock_wait,
         network: network(inventory),
         by_itself: false,
+        expects: None,
         begin_by: settings.timeout.and_then(|span| Instant::now().checked_add(span)),
     }
 }

@@ -1,5 +1,7 @@
 //! Decides. Facts, commands and time go in; effects come out. Nothing here touches a socket, a file or a clock.
 
+pub mod basis;
+pub mod by_hand;
 pub mod checks;
 pub mod cluster;
 pub mod election;
@@ -24,6 +26,7 @@ pub mod notice;
 pub mod plan;
 pub mod playbook;
 pub mod preflight;
+pub mod proposal;
 pub mod reach;
 pub mod readiness;
 pub mod release;

@@ -16,6 +16,8 @@ pub struct Playbook {
     pub operations: BTreeMap<String, Operation>,
     /// Dialects by name: `mariadb`, `mysql`.
     pub dialects: BTreeMap<String, Dialect>,
+    /// SHA-1 of all files it was read from, in hexadecimal: tells whether two boxes, or two moments, have the same one.
+    pub text_hash: String,
 }
 
 /// A step list for one host.

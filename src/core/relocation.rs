@@ -123,6 +123,12 @@ pub fn allowed(
     }
 }
 
+/// The host other than `to` that was seen to hold an address.
+pub fn holder(cluster: &Cluster, facts: &Facts, address: IpAddr, to: &HostName) -> Option<HostName> {
+    let holders = repair::held(cluster, facts).remove(&address).unwrap_or_default();
+    holders.into_iter().find(|host| host != to)
+}
+
 /// Why a host should not be given an address that clients read from.
 fn unfit(
     cluster: &Cluster,

@@ -46,7 +46,7 @@ impl fmt::Display for Occasion {
 }
 
 /// What a site step does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SiteAct {
     /// A command on the box, by `sh`.

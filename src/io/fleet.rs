@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::config::inventory::{ClusterEntry, HostEntry, SshSettings};
 use crate::config::playbook;
-use crate::config::template::Context;
+use crate::config::template::{self, Context};
 use crate::core::cluster::HostName;
 use crate::core::facts::Version;
 use crate::core::guard::Guard;
@@ -128,6 +128,14 @@ impl Fleet {
     /// The playbook in use.
     pub fn playbook(&self) -> &Playbook {
         &self.playbook
+    }
+
+    /// What the number of the connection is called that holds the cluster's lock on a server.
+    pub const LOCK_CONNECTION: &str = "lock.connection";
+
+    /// The user that SSH signs in as; none when there is no such host.
+    pub fn ssh_user(&self, host: &HostName) -> Option<String> {
+        self.links.user(host.as_str())
     }
 
     /// The logins of one host.
@@ -331,6 +339,26 @@ impl Fleet {
             Some(environment) => script.within_environment(environment),
             None => script,
         })
+    }
+
+    /// As [`Fleet::ready`], for people: what only whoever holds the lock knows is said in words.
+    ///
+    /// # Errors
+    /// As [`Fleet::ready`].
+    pub async fn ready_to_show(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<Script, Trouble> {
+        let mut context = self.context(host, errand)?;
+        let connection = template::not_known_yet(Fleet::LOCK_CONNECTION);
+        context.set(
+            "lock",
+            serde_json::json!({ "name": self.lock_name(), "connection": connection }),
+        );
+        self.render(host, duty, &context, within).await
     }
 
     /// What the templates of a duty can name on a host.

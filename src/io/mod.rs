@@ -1,6 +1,7 @@
 //! Acts. The only room with async, clocks, files and sockets. It never prints.
 
 mod beginning;
+pub mod by_hand;
 pub mod catching_up;
 pub mod clock;
 pub mod command;
@@ -29,6 +30,7 @@ pub mod rounds;
 pub mod secret;
 pub mod settle;
 pub mod shell;
+pub mod sights;
 pub mod socket;
 pub mod ssh;
 pub mod standing;

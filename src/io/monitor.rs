@@ -228,6 +228,7 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
         lock_wait: LOCK_WAIT,
         network: network.network.clone(),
         by_itself: true,
+        expects: None,
         begin_by: None,
     }
 }

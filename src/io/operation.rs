@@ -1,7 +1,10 @@
 //! Operations from beginning to end: lock, settle what was cut off, look, guard, journal, conduct, remember.
 
 mod again;
+mod as_planned;
 mod hands;
+pub(crate) mod harmless;
+mod planner;
 mod preparing;
 mod reckoning;
 mod seating;
@@ -18,7 +21,7 @@ use crate::core::losses::Seen;
 use crate::core::maintenance::Automatic;
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
-use crate::core::playbook::Operation;
+use crate::core::proposal::Proposal;
 use crate::core::run::{Ending, Run};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -29,11 +32,12 @@ use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
 use crate::io::network::Network;
 use crate::io::settle;
+use crate::io::sights::Sights;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 use hands::RealHands;
-use preparing::events_ran;
 
+pub use planner::{Planner, SingleDuty};
 pub use preparing::{Prepared, has_gtids, uses_gtid};
 
 /// An operation asked for.
@@ -148,6 +152,8 @@ pub struct Performer<'f> {
     pub network: Network,
     /// Whether a monitor acts, which may do no more than its mode allows. A person may.
     pub by_itself: bool,
+    /// The plan that is carried out, where one is: when what it rests on has changed, nothing is done.
+    pub expects: Option<Box<Proposal>>,
     /// After this moment nothing is begun any more.
     pub begin_by: Option<Instant>,
 }
@@ -169,6 +175,12 @@ impl Performer<'_> {
         } else {
             self.dir.prepare()?;
             Hold::take(self.fleet, &self.dir, &purpose, self.lock_wait).await?
+        };
+        // A plan rests on a whole look, and is held against one.
+        let absent = if self.expects.is_some() {
+            Vec::new()
+        } else {
+            absent
         };
         let performed = self.perform_held(request, &absent).await;
         self.fleet.cool().await;
@@ -202,32 +214,18 @@ impl Performer<'_> {
         if matches!(request, Request::Switchover { .. } | Request::MoveAddress { .. }) {
             self.believe_the_hosts(&mut standing, &facts).await;
         }
-        let reckoning = self.reckon(request, &standing, &facts);
-        let (seats, rung) = self.guarded(request, &standing, &facts, &reckoning.outlook)?;
+        if !matches!(request, Request::Rejoin { .. }) {
+            self.require_as_planned(request, &standing, &facts).await?;
+        }
+        let planner = self.planner();
+        let reckoning = planner.reckon(request, &standing, &facts);
+        guard::hands_off(cluster, &standing)?;
+        let (seats, rung) = planner.seated(request, &standing, &facts, &reckoning.outlook)?;
+        planner.guarded(request, &standing, &facts, &reckoning.outlook, &seats)?;
         self.tell_price(request, &reckoning.outlook);
         self.require_lock_of_opened(request, &seats)?;
-        standing.events = events_ran(request, &standing, &facts);
-        let operation = self.operation(request.operation_with(&seats))?;
-        let mut prepared = self.prepare(
-            operation,
-            &seats,
-            rung,
-            &facts,
-            standing.events,
-            request.allows_loss(),
-        )?;
-        if let Request::Switchover {
-            write_refused_max: Some(longest),
-            ..
-        } = request
-        {
-            prepared.opening.write_refused_max = Some(*longest);
-        }
+        let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;
         prepared.opening.automatic = matches!(request, Request::Failover { automatic: true, .. });
-        if let Some(address) = request.address() {
-            prepared.opening.address = Some(address);
-            prepared.address = Some(address);
-        }
         self.in_time(request)?;
         let site = self
             .site_before(request, absent, &standing, &prepared, (&seats, rung))
@@ -445,18 +443,9 @@ impl Performer<'_> {
         }
     }
 
-    /// The operation of that name.
-    ///
-    /// # Errors
-    /// Usage, when the playbook has none.
-    pub fn operation(&self, name: &str) -> Result<&Operation, Trouble> {
-        self.fleet.playbook().operations.get(name).ok_or_else(|| {
-            Trouble::new(
-                Kind::Usage,
-                format!("there is no operation `{name}`"),
-                "the playbooks do not define it",
-            )
-        })
+    /// What plans are made through: the same code, and no way to touch anything.
+    pub fn planner(&self) -> Planner<'_> {
+        Planner::of(Sights::of(self.fleet, &self.dir))
     }
 
     fn load_standing(&self, request: &Request) -> Result<Standing, Trouble> {

@@ -65,7 +65,7 @@ impl Performer<'_> {
         .await
     }
 
-    async fn under_lock<T>(
+    pub(super) async fn under_lock<T>(
         &self,
         purpose: &str,
         work: impl Future<Output = Result<T, Trouble>>,
@@ -79,7 +79,7 @@ impl Performer<'_> {
     }
 
     /// What stands and what is seen, with the lock held and every cut-off run settled.
-    async fn settled(&self) -> Result<(Standing, Facts), Trouble> {
+    pub(super) async fn settled(&self) -> Result<(Standing, Facts), Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
         let facts = settle::open_runs(self, &mut standing, facts).await?;

@@ -183,7 +183,7 @@ pub(super) async fn settle(
         standing.to_follow = to_follow;
     }
     if open.opening.rung.is_some() {
-        let seen = performer.seen_by_monitor();
+        let seen = performer.planner().sights().seen_by_monitor();
         performer
             .tell_loss(&open.opening, &report, seen.as_ref(), standing)
             .await;

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::inventory::Service;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::facts::HostFacts;
 use crate::core::gtid::{self, Compared, Surplus};
-use crate::core::guard::{self, Facts, Guard};
+use crate::core::guard::{self, Facts};
 use crate::core::losses;
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
@@ -22,15 +21,13 @@ use crate::io::clock;
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::hold::Hold;
-use crate::io::operation::{Performed, Performer, Request, has_gtids};
+use crate::io::operation::{Performed, Performer, Request, harmless, has_gtids};
 use crate::io::settle;
 
 /// One fix may take so long.
 const FIX_WITHIN: Duration = Duration::from_secs(5);
 /// Pointing a host to the writer may take so long: it connects first.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(15);
-/// Starting a server that was kept stopped may take so long: it recovers first.
-const START_WITHIN: Duration = Duration::from_secs(60);
 
 impl Performer<'_> {
     /// Puts back what is out of place, found anew from fresh facts with the lock held.
@@ -330,6 +327,8 @@ impl Performer<'_> {
         let facts = self.fleet.look_everywhere().await;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
+        self.require_as_planned(&Request::Rejoin { host: host.clone() }, &standing, &facts)
+            .await?;
         guard::rejoin(cluster, &standing, host)?;
         self.quarantine(
             host,
@@ -412,46 +411,19 @@ impl Performer<'_> {
 
     /// Read-only, without addresses and replication; a server that was kept stopped is started that way.
     async fn quarantine(&self, host: &HostName, server_is_up: bool) -> Result<(), Trouble> {
-        let cluster = &self.fleet.entry().cluster;
-        let refuse = |because: String| {
-            Trouble::refused(
-                Guard::G44,
-                format!("`{host}` could not be made harmless"),
-                because,
-            )
-        };
-        for ip in cluster.roles.iter().flat_map(|role| &role.addresses) {
+        let (measures, trouble) = harmless::measures(self.fleet.entry(), host, server_is_up);
+        for measure in measures {
             let errand = Errands {
-                address: Some(*ip),
+                address: measure.address,
                 ..Errands::default()
             };
-            self.duty(host, "drop-address", &errand, FIX_WITHIN)
+            self.duty(host, measure.duty, &errand, measure.within)
                 .await
-                .map_err(refuse)?;
+                .map_err(|because| harmless::could_not(host, because))?;
         }
-        if server_is_up {
-            return self
-                .duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
-                .await
-                .map_err(refuse);
-        }
-        match self.fleet.entry().hosts.get(host).map(|host| &host.service) {
-            Some(Service::Systemd { .. }) => self
-                .duty(host, "start-demoted", &Errands::default(), START_WITHIN)
-                .await
-                .map_err(refuse),
-            Some(Service::Duties { allow_start, .. }) => {
-                self.duty(host, allow_start, &Errands::default(), START_WITHIN)
-                    .await
-                    .map_err(refuse)?;
-                self.duty(host, "demote-server", &Errands::default(), START_WITHIN)
-                    .await
-                    .map_err(refuse)
-            }
-            Some(Service::None) | None => {
-                let because = "its server is stopped, and the inventory declares nothing that starts it";
-                Err(refuse(because.to_owned()).hint("start it by hand, read-only"))
-            }
+        match trouble {
+            Some(trouble) => Err(trouble),
+            None => Ok(()),
         }
     }
 

@@ -3,8 +3,10 @@
 pub mod daemon;
 pub mod grants;
 pub mod history;
+pub mod junit;
 pub mod line;
 pub mod log;
+pub mod plan;
 pub mod preflight;
 pub mod readiness;
 pub mod reporter;

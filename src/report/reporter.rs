@@ -11,9 +11,10 @@ use crate::core::event::{Event, Loudness, StepEnd, Told};
 use crate::core::run::Ending;
 
 /// How to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Output {
     /// Words for people.
+    #[default]
     Text,
     /// One JSON object a line on stdout.
     Json,

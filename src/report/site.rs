@@ -1,25 +1,25 @@
 //! The site's own steps, as a plan shows them.
 
-use serde_json::json;
-
-use crate::core::site::{Occasion, SiteAct, SiteStep, SiteSteps};
+use super::plan::span;
+use crate::core::proposal::PlannedSiteStep;
+use crate::core::site::{Occasion, SiteAct};
 
 /// The steps around an operation; empty when there are none.
-pub fn planned(site: &SiteSteps, operation: &str) -> String {
+pub fn planned(steps: &[PlannedSiteStep]) -> String {
     let mut text = String::new();
     for occasion in Occasion::ALL {
-        let steps = site.of(operation, occasion);
-        if steps.is_empty() {
+        let now: Vec<_> = steps.iter().filter(|step| step.occasion == occasion).collect();
+        if now.is_empty() {
             continue;
         }
-        text.push_str(&format!("\n\n  {occasion:<9} {}", meaning(occasion)));
-        for step in steps {
+        text.push_str(&format!("\n  {occasion:<9} {}\n", meaning(occasion)));
+        for step in now {
             text.push_str(&format!(
-                "\n       {:<10} {:<44} within {} ms{}",
+                "       {:<10} {:<44} within {}{}\n",
                 seat(step),
                 step.name,
-                step.within.as_millis(),
-                policy(step, operation, occasion)
+                span(step.within_ms),
+                policy(step)
             ));
             let (word, what) = match &step.act {
                 SiteAct::Run(command) => ("do", command.clone()),
@@ -27,7 +27,7 @@ pub fn planned(site: &SiteSteps, operation: &str) -> String {
             };
             for (at, line) in what.lines().enumerate() {
                 text.push_str(&format!(
-                    "\n            {:<7} {line}",
+                    "            {:<7} {line}\n",
                     if at == 0 { word } else { "" }
                 ));
             }
@@ -44,38 +44,17 @@ fn meaning(occasion: Occasion) -> &'static str {
     }
 }
 
-fn seat(step: &SiteStep) -> String {
+fn seat(step: &PlannedSiteStep) -> String {
     match &step.act {
         SiteAct::Run(_) => "box".to_owned(),
         SiteAct::Duty { at, .. } => at.to_string(),
     }
 }
 
-fn policy(step: &SiteStep, operation: &str, occasion: Occasion) -> &'static str {
-    match (occasion, step.stops(operation, occasion)) {
+fn policy(step: &PlannedSiteStep) -> &'static str {
+    match (step.occasion, step.stops) {
         (Occasion::Before, true) => "; its failure stops the operation",
         (Occasion::Before, false) => "; the operation goes on without it",
         (Occasion::After | Occasion::OnStuck, _) => "",
     }
-}
-
-/// The same for programs.
-pub fn as_json(site: &SiteSteps, operation: &str) -> serde_json::Value {
-    let steps = |occasion: Occasion| -> Vec<serde_json::Value> {
-        let steps = site.of(operation, occasion).iter();
-        let told = steps.map(|step| {
-            json!({
-                "name": step.name,
-                "act": step.act,
-                "within_ms": u64::try_from(step.within.as_millis()).unwrap_or(u64::MAX),
-                "stops": step.stops(operation, occasion),
-            })
-        });
-        told.collect()
-    };
-    json!({
-        "before": steps(Occasion::Before),
-        "after": steps(Occasion::After),
-        "on_stuck": steps(Occasion::OnStuck),
-    })
 }

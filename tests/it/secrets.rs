@@ -150,8 +150,33 @@ fn no_password_is_visible_anywhere() {
         });
         let ended = Ends(&done);
         let mut said = String::new();
-        let commands: [(&[&str], i32); 6] = [
-            (&["-vv", "plan", "switchover", "--to", "db2"], 0),
+        let commands: [(&[&str], i32); 7] = [
+            (
+                &[
+                    "-vv",
+                    "plan",
+                    "switchover",
+                    "--to",
+                    "db2",
+                    "--save",
+                    "/root/kept.json",
+                ],
+                0,
+            ),
+            (
+                &[
+                    "-vv",
+                    "playbook",
+                    "run",
+                    "follow",
+                    "--at",
+                    "db3",
+                    "--set",
+                    "source=db1",
+                    "--plan",
+                ],
+                0,
+            ),
             (
                 &["-vv", "--output", "json", "plan", "switchover", "--to", "db2"],
                 0,

@@ -16,7 +16,7 @@ mod resolved;
 mod said;
 mod settings;
 mod site;
-mod tree;
+pub(in crate::config) mod tree;
 mod values;
 
 #[cfg(test)]
@@ -122,6 +122,16 @@ fn parse_noting_keys(
         _ => Err(findings),
     };
     (result, known)
+}
+
+/// The paths of all keys that reading `text` asks for.
+#[cfg(test)]
+pub(crate) fn known_keys(text: &str) -> BTreeSet<String> {
+    let surroundings = Surroundings {
+        mode: Some(0o600),
+        home: Some(PathBuf::from("/root")),
+    };
+    parse_noting_keys(text, Path::new("inventory.yaml"), &surroundings).1
 }
 
 /// A password in the text is as secret as the file is.

@@ -1,6 +1,10 @@
 //! Playbooks: the shipped files, an operator's directory laid over them, and the rules they keep.
 
+mod called;
 mod grammar;
+mod keys;
+mod lint;
+mod opens;
 mod page;
 mod reading;
 mod render;
@@ -13,9 +17,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha1::{Digest as _, Sha1};
+
 use crate::config::diagnostic::Diagnostic;
 use crate::core::playbook::Playbook;
 
+pub use called::BY_THE_PROGRAM;
+pub use keys::Form;
+pub use lint::{is_wrong, lint};
+pub use opens::opening_step;
 pub use render::{RenderError, Speaks, render, session};
 pub use rights::root_commands;
 pub use rules::missing_words;
@@ -30,20 +40,72 @@ const FOLDERS: [&str; 3] = ["duties", "operations", "dialects"];
 /// # Errors
 /// Everything found wrong, in all files, each with its place.
 pub fn load(directory: Option<&Path>) -> Result<Playbook, Vec<Diagnostic>> {
-    let mut files: BTreeMap<PathBuf, File> = BTreeMap::new();
-    for (path, text) in FILES {
+    read(&files(directory)?)
+}
+
+/// The shipped files with those of `directory` laid over them, by their path below it.
+fn files(directory: Option<&Path>) -> Result<BTreeMap<PathBuf, File>, Vec<Diagnostic>> {
+    let mut files = shipped_files();
+    if let Some(directory) = directory {
+        files.extend(read_directory(directory)?);
+    }
+    Ok(files)
+}
+
+fn shipped_files() -> BTreeMap<PathBuf, File> {
+    let file = |(path, text): &(&str, &str)| {
         let file = File {
             shown: Path::new("playbooks").join(path),
             text: (*text).to_owned(),
         };
-        files.insert(PathBuf::from(path), file);
-    }
-    if let Some(directory) = directory {
-        for (path, file) in read_directory(directory)? {
-            files.insert(path, file);
-        }
-    }
-    read(&files)
+        (PathBuf::from(path), file)
+    };
+    FILES.iter().map(file).collect()
+}
+
+/// A playbook file in use, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Listed {
+    /// `duty`, `operation` or `dialect`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// Where it is; below `playbooks/` for a shipped one.
+    pub file: PathBuf,
+    /// Whether it stands in the operator's directory.
+    pub is_own: bool,
+    /// Whether it takes the place of a shipped one.
+    pub overrides: bool,
+    /// Its text.
+    #[serde(skip)]
+    pub text: String,
+}
+
+/// Every file in use, by its kind and name.
+///
+/// # Errors
+/// When the directory or a file in it cannot be read.
+pub fn listed(directory: Option<&Path>) -> Result<Vec<Listed>, Vec<Diagnostic>> {
+    let kind = |path: &Path| match path.iter().next().and_then(|folder| folder.to_str()) {
+        Some("duties") => "duty",
+        Some("operations") => "operation",
+        _ => "dialect",
+    };
+    let shipped = shipped_files();
+    let own = |path: &Path| directory.is_some_and(|directory| directory.join(path).exists());
+    let files = files(directory)?;
+    let listed = files.into_iter().map(|(path, file)| Listed {
+        kind: kind(&path),
+        name: path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        file: file.shown,
+        is_own: own(&path),
+        overrides: own(&path) && shipped.contains_key(&path),
+        text: file.text,
+    });
+    Ok(listed.collect())
 }
 
 /// One file of a playbook directory.
@@ -137,11 +199,24 @@ fn read(files: &BTreeMap<PathBuf, File>) -> Result<Playbook, Vec<Diagnostic>> {
         }
     }
     let findings: Vec<Diagnostic> = pages.into_iter().flat_map(|(page, _)| page.findings).collect();
+    playbook.text_hash = hash(files);
     if findings.is_empty() {
         Ok(playbook)
     } else {
         Err(findings)
     }
+}
+
+/// SHA-1 over the names and texts of all files, wherever they lie.
+fn hash(files: &BTreeMap<PathBuf, File>) -> String {
+    let mut hash = Sha1::new();
+    for (path, file) in files {
+        for part in [path.to_string_lossy().as_bytes(), file.text.as_bytes()] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_one(page: &mut page::Page<'_>, path: &Path, playbook: &mut Playbook) -> Option<Written> {

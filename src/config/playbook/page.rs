@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde_yaml::{Location, Spanned};
 
-use crate::config::diagnostic::{Diagnostic, Source, closest};
+use crate::config::diagnostic::{Diagnostic, Severity, Source, closest};
 use crate::config::duration;
 
 /// A file being read.
 pub struct Page<'t> {
     source: Source<'t>,
+    /// What is read instead of the text: the same with gaps where something unknown stands.
+    with_gaps: Option<String>,
     /// What was found so far.
     pub findings: Vec<Diagnostic>,
 }
@@ -21,13 +23,23 @@ impl<'t> Page<'t> {
     pub fn new(file: &Path, text: &'t str) -> Self {
         Page {
             source: Source::new(file, text),
+            with_gaps: None,
             findings: Vec::new(),
+        }
+    }
+
+    /// As [`Page::new`]; what is read has gaps, and each byte of it stands where it stands in `text`.
+    pub fn with_gaps(file: &Path, text: &'t str, with_gaps: String) -> Self {
+        Page {
+            with_gaps: Some(with_gaps),
+            ..Page::new(file, text)
         }
     }
 
     /// Reads the written form; a structural error is a finding.
     pub fn parse<T: serde::de::DeserializeOwned>(&mut self) -> Option<T> {
-        match serde_yaml::from_str(self.source.text()) {
+        let read = self.with_gaps.as_deref().unwrap_or(self.source.text());
+        match serde_yaml::from_str(read) {
             Ok(value) => Some(value),
             Err(error) => {
                 let at = error.location().map_or(0..0, |location| bytes(&location));
@@ -55,6 +67,20 @@ impl<'t> Page<'t> {
         hint: impl Into<String>,
     ) {
         self.report(bytes(&at.referenced), what, because, hint);
+    }
+
+    /// Reports a doubt about a value.
+    pub fn warning<T>(
+        &mut self,
+        at: &Spanned<T>,
+        what: impl Into<String>,
+        because: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.error(at, what, because, hint);
+        if let Some(last) = self.findings.last_mut() {
+            last.severity = Severity::Warning;
+        }
     }
 
     /// Reports an error about the first place inside `at` where `part` stands.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Spanned;
 
+use super::called;
 use super::grammar::{CheckText, DutyFile, OneOrColumns, OperationFile, OperationStepText, Text};
 use super::page::Page;
 use crate::config::template;
@@ -58,6 +59,7 @@ fn has_value(path: &str, needs: &[String]) -> bool {
 /// Everything of a duty that refers to something else.
 pub fn check_duty(page: &mut Page<'_>, file: &DutyFile, duty: &Duty, playbook: &Playbook) {
     check_needs(page, file, playbook);
+    called::check_look(page, file, duty);
     let scope = Scope {
         needs: &duty.needs,
         playbook,

@@ -69,7 +69,6 @@ shipped![
     "duties/unlock-tables.yaml",
     "duties/wait-for-nobody.yaml",
     "duties/wait-for-replicas.yaml",
-    "duties/witness-replication.yaml",
     "duties/witness.yaml",
     "operations/failover.yaml",
     "operations/move-address.yaml",

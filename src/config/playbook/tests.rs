@@ -1,5 +1,7 @@
 //! The shipped files load, and broken ones are refused with their place.
 
+mod mutated;
+
 use super::*;
 use crate::config::diagnostic::render_all;
 

@@ -182,6 +182,12 @@ guards! {
         => "look what happened, then `mmm ack RUN`; `failover.min_interval` in the inventory says how long that counts";
     G84 "what the hosts show has changed while the steps of the site ran"
         => "try again";
+
+    // Plans, and duties by hand.
+    G90 "what the plan rests on has changed since it was made"
+        => "make the plan anew, and look at what it says now";
+    G91 "only an operation does that, after its guards: a duty by hand never opens a server for writes, nor touches the writer's address"
+        => "`mmm switchover`, `mmm failover` and `mmm rejoin` do it";
 }
 
 impl Guard {

@@ -12,7 +12,7 @@ use crate::core::cluster::HostName;
 use crate::core::facts::{HostFacts, MysqlFacts, Reach, ShellFacts};
 use crate::core::gtid::{BinlogPosition, MysqlSet};
 use crate::core::script::{DutyOutcome, DutyReport};
-use crate::core::trouble::Trouble;
+use crate::core::trouble::{Kind, Trouble};
 use crate::io::context::Errands;
 use crate::sql::shell_facts;
 
@@ -148,10 +148,10 @@ impl Fleet {
         }
     }
 
-    /// Performs a duty that only looks, on the host's looking shell.
+    /// Performs a duty that declares that it changes nothing, on the host's looking shell.
     ///
     /// # Errors
-    /// The host cannot be reached over SSH, or the duty cannot be made ready.
+    /// The host cannot be reached over SSH, or the duty cannot be made ready or makes no such promise.
     pub async fn glance(
         &self,
         host: &HostName,
@@ -159,6 +159,13 @@ impl Fleet {
         errand: &Errands<'_>,
         within: Duration,
     ) -> Result<DutyReport, Trouble> {
+        if !self.playbook.duties.get(duty).is_none_or(|duty| duty.only_asks) {
+            return Err(Trouble::new(
+                Kind::Usage,
+                format!("duty `{duty}` cannot be used to look at `{host}`"),
+                "it does not say `changes: nothing`",
+            ));
+        }
         let script = self.ready(host, duty, errand, within).await?;
         let reached = self.reached(host)?;
         let looked = timeout(within + GRACE, async {

@@ -3,7 +3,7 @@
 use super::{Performer, Request};
 use crate::core::cluster::HostName;
 use crate::core::evidence::{self, Decision, Rung};
-use crate::core::guard::Guard;
+use crate::core::guard::{self, Guard};
 use crate::core::plan::Seats;
 use crate::core::site;
 use crate::core::standing::Standing;
@@ -25,8 +25,11 @@ impl Performer<'_> {
         (seats, rung): (&Seats, Option<Rung>),
     ) -> Result<(), Trouble> {
         let facts = self.fleet.look_except(absent).await;
-        let reckoning = self.reckon(request, standing, &facts);
-        let (now, _) = self.guarded(request, standing, &facts, &reckoning.outlook)?;
+        let planner = self.planner();
+        let outlook = planner.reckon(request, standing, &facts).outlook;
+        guard::hands_off(&self.fleet.entry().cluster, standing)?;
+        let (now, _) = planner.seated(request, standing, &facts, &outlook)?;
+        planner.guarded(request, standing, &facts, &outlook, &now)?;
         let what = format!(
             "{} of `{}` was not begun",
             request.operation(),

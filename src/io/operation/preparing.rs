@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Performer, Request};
+use super::{Planner, Request};
 use crate::config::inventory::Service;
 use crate::config::template;
 use crate::core::cluster::HostName;
@@ -113,7 +113,7 @@ pub(super) fn run_stamp() -> String {
     format!("{}-{}-{}", &digits[..8], &digits[8..14], &digits[14..])
 }
 
-impl Performer<'_> {
+impl Planner<'_> {
     /// The stages of an operation and everything its journal opens with.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Performer<'_> {
         events: Option<bool>,
         allow_loss: bool,
     ) -> Result<Prepared, Trouble> {
-        let entry = self.fleet.entry();
+        let entry = self.sights.entry();
         // Where nobody could note a position before, only GTIDs tell where a host must go on.
         let gtid = if rung.is_some() || operation.name == REJOIN {
             has_gtids(facts)
@@ -166,7 +166,7 @@ impl Performer<'_> {
                 .is_none_or(|when| template::holds(when, &context).is_ok_and(|holds| holds))
         };
         let mut stages = plan::stages(
-            self.fleet.playbook(),
+            self.sights.playbook(),
             operation,
             seats,
             rung,
@@ -208,7 +208,7 @@ impl Performer<'_> {
             stage
                 .hosts
                 .first()
-                .and_then(|host| self.fleet.entry().hosts.get(host))
+                .and_then(|host| self.sights.entry().hosts.get(host))
                 .map(|host| &host.service)
         };
         for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {

@@ -1,6 +1,6 @@
 //! What a failover would lose, told before it; what it has lost, told after it and again once the old writer is back.
 
-use super::{Performer, Request};
+use super::{Performer, Planner, Request};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::facts::MysqlFacts;
@@ -11,7 +11,6 @@ use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::io::conductor::{Registered, RunReport};
 use crate::io::journal::{Entry, Journal, Opening};
-use crate::io::records;
 
 /// What is known beforehand of the transactions that a request is about.
 #[derive(Debug, Default)]
@@ -22,7 +21,7 @@ pub(super) struct Reckoning {
     pub(super) outlook: Outlook,
 }
 
-impl Performer<'_> {
+impl Planner<'_> {
     /// What is known beforehand.
     pub(super) fn reckon(&self, request: &Request, standing: &Standing, facts: &Facts) -> Reckoning {
         let Request::Failover {
@@ -36,9 +35,9 @@ impl Performer<'_> {
         };
         let seen = match seen {
             Some(seen) => Some((**seen).clone()),
-            None => self.seen_by_monitor(),
+            None => self.sights.seen_by_monitor(),
         };
-        let cluster = &self.fleet.entry().cluster;
+        let cluster = &self.sights.entry().cluster;
         let outlook = losses::outlook(
             cluster,
             standing,
@@ -49,18 +48,9 @@ impl Performer<'_> {
         );
         Reckoning { seen, outlook }
     }
+}
 
-    /// What the writer had when the last monitor saw it answer.
-    pub fn seen_by_monitor(&self) -> Option<Seen> {
-        match records::load(&self.dir) {
-            Ok(records) => records?.seen,
-            Err(trouble) => {
-                tracing::warn!("{}: {}", trouble.what, trouble.because);
-                None
-            }
-        }
-    }
-
+impl Performer<'_> {
     /// Tells what a failover will do to transactions, before anything is touched. What a person has accepted is loud.
     pub(super) fn tell_price(&self, request: &Request, outlook: &Outlook) {
         let Request::Failover { incoming, .. } = request else {

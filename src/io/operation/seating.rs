@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::preparing::has_gtids;
-use super::{Performer, Request};
+use super::{Performer, Planner, Request};
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::election::Barred;
 use crate::core::evidence::Rung;
@@ -18,17 +18,16 @@ use crate::core::trouble::Trouble;
 use crate::io::clock;
 use crate::io::shell::Trace;
 
-impl Performer<'_> {
-    /// Who plays which part, after the guards have been passed.
-    pub(super) fn guarded(
+impl Planner<'_> {
+    /// Who would play which part, whether or not the guards let them.
+    pub(super) fn seated(
         &self,
         request: &Request,
         standing: &Standing,
         facts: &Facts,
         outlook: &Outlook,
     ) -> Result<(Seats, Option<Rung>), Trouble> {
-        let cluster = &self.fleet.entry().cluster;
-        guard::hands_off(cluster, standing)?;
+        let cluster = &self.sights.entry().cluster;
         let no_writer = || {
             let silent = facts
                 .iter()
@@ -38,6 +37,12 @@ impl Performer<'_> {
                 format!("nothing was done to `{}`", cluster.name),
                 format!("no host is known to be the writer{}", silent.collect::<String>()),
             )
+        };
+        let pair = |outgoing, incoming| Seats {
+            outgoing,
+            incoming: Some(incoming),
+            replicas: Vec::new(),
+            donor: None,
         };
         match request {
             Request::Switchover { to, .. } => {
@@ -50,28 +55,14 @@ impl Performer<'_> {
                         format!("`{incoming}` is the writer already"),
                     ));
                 }
-                guard::switchover(cluster, standing, facts, &outgoing, &incoming)?;
                 Ok((self.seats(Some(outgoing), incoming, standing), None))
             }
             Request::Failover {
                 outgoing,
                 incoming,
                 rung,
-                allow_loss,
-                automatic,
                 ..
             } => {
-                if *automatic {
-                    maintenance::automatic_failover(cluster, standing, clock::now())?;
-                }
-                let accepted = allow_loss.then(|| losses::as_if_applied(facts, incoming));
-                let facts = accepted.as_ref().unwrap_or(facts);
-                guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                if let Some(last) = outlook.strayed.as_ref().filter(|_| !allow_loss) {
-                    let barred = Barred::Strayed(last.clone());
-                    let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
-                    return Err(barred.refusal(what, incoming));
-                }
                 let mut seats = self.seats(outgoing.clone(), incoming.clone(), standing);
                 // One that is down would be waited for while the old writer returns, with the lock held.
                 seats.replicas.retain(|host| {
@@ -97,47 +88,76 @@ impl Performer<'_> {
                 seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());
                 Ok((seats, Some(*rung)))
             }
-            Request::Reopen => {
-                let writer = standing.writer.clone().ok_or_else(no_writer)?;
-                guard::reopen(cluster, standing, facts, &writer)?;
-                Ok((
-                    Seats {
-                        outgoing: None,
-                        incoming: Some(writer),
-                        replicas: Vec::new(),
-                        donor: None,
-                    },
-                    None,
-                ))
-            }
+            Request::Reopen => Ok((pair(None, standing.writer.clone().ok_or_else(no_writer)?), None)),
             Request::Rejoin { host } => {
-                guard::rejoin(cluster, standing, host)?;
                 let incoming = standing.writer.clone().ok_or_else(no_writer)?;
-                Ok((
-                    Seats {
-                        outgoing: Some(host.clone()),
-                        incoming: Some(incoming),
-                        replicas: Vec::new(),
-                        donor: None,
-                    },
-                    None,
-                ))
+                Ok((pair(Some(host.clone()), incoming), None))
             }
             Request::MoveAddress { address, to } => Ok((
-                Seats {
-                    outgoing: relocation::allowed(cluster, standing, facts, *address, to)?,
-                    incoming: Some(to.clone()),
-                    replicas: Vec::new(),
-                    donor: None,
-                },
+                pair(relocation::holder(cluster, facts, *address, to), to.clone()),
                 None,
+            )),
+        }
+    }
+
+    /// That the operation may begin.
+    ///
+    /// # Errors
+    /// Usage or refused, with the first thing that stands in the way.
+    pub(super) fn guarded(
+        &self,
+        request: &Request,
+        standing: &Standing,
+        facts: &Facts,
+        outlook: &Outlook,
+        seats: &Seats,
+    ) -> Result<(), Trouble> {
+        let cluster = &self.sights.entry().cluster;
+        match (request, &seats.outgoing, &seats.incoming) {
+            (Request::Switchover { .. }, Some(outgoing), Some(incoming)) => {
+                guard::switchover(cluster, standing, facts, outgoing, incoming)
+            }
+            (
+                Request::Failover {
+                    incoming,
+                    allow_loss,
+                    automatic,
+                    ..
+                },
+                outgoing,
+                _,
+            ) => {
+                if *automatic {
+                    maintenance::automatic_failover(cluster, standing, clock::now())?;
+                }
+                let accepted = allow_loss.then(|| losses::as_if_applied(facts, incoming));
+                let facts = accepted.as_ref().unwrap_or(facts);
+                guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
+                match outlook.strayed.as_ref().filter(|_| !allow_loss) {
+                    Some(last) => {
+                        let barred = Barred::Strayed(last.clone());
+                        let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
+                        Err(barred.refusal(what, incoming))
+                    }
+                    None => Ok(()),
+                }
+            }
+            (Request::Reopen, _, Some(writer)) => guard::reopen(cluster, standing, facts, writer),
+            (Request::Rejoin { host }, _, _) => guard::rejoin(cluster, standing, host),
+            (Request::MoveAddress { address, to }, _, _) => {
+                relocation::allowed(cluster, standing, facts, *address, to).map(drop)
+            }
+            (Request::Switchover { .. } | Request::Reopen, _, _) => Err(Trouble::refused(
+                Guard::G06,
+                format!("nothing was done to `{}`", cluster.name),
+                "no host is known to be the writer",
             )),
         }
     }
 
     /// Outgoing and incoming as told; every other host that is neither kept out nor out of service follows.
     pub(super) fn seats(&self, outgoing: Option<HostName>, incoming: HostName, standing: &Standing) -> Seats {
-        let cluster = &self.fleet.entry().cluster;
+        let cluster = &self.sights.entry().cluster;
         let replicas = cluster
             .hosts
             .iter()
@@ -154,7 +174,9 @@ impl Performer<'_> {
             donor: None,
         }
     }
+}
 
+impl Performer<'_> {
     /// Opens shells and SQL clients before anything is refused. In a failover only the incoming host must be there; a
     /// replica that cannot be reached is repointed later and never keeps a role from moving, and the server of a dead
     /// writer is not waited for.

@@ -86,6 +86,13 @@ impl Links {
         lock(&self.places).insert(target.name.clone(), Arc::new(Place::new(target)));
     }
 
+    /// The user that a host is signed in as; none when it is not known here.
+    pub fn user(&self, host: &str) -> Option<String> {
+        lock(&self.places)
+            .get(host)
+            .map(|place| place.target.user.clone())
+    }
+
     /// Forgets a host and lets its connection go; commands on it may end.
     pub fn remove(&self, host: &str) {
         lock(&self.places).remove(host);

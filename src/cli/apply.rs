@@ -1,0 +1,130 @@
+//! `mmm apply FILE`: carries out a plan that was kept, and just that. When what it rests on has changed, nothing is done.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::{ApplyArguments, Settings};
+use super::plan::failover_request;
+use super::setting;
+use crate::core::guard::Guard;
+use crate::core::proposal::{PLAN_VERSION, Proposal, Wish};
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::operation::{Performed, Performer, Request};
+
+/// Bytes a plan may have at most.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Performs it; the exit code says how it ended.
+pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Trouble> {
+    let plan = read(&what.file)?;
+    let inventory = setting::inventory(settings)?;
+    let entry = setting::cluster(settings, &inventory, Some(&plan.cluster))?;
+    if plan.inventory_hash != inventory.text_hash {
+        let because = format!(
+            "the inventory `{}` is not the one it was made from",
+            inventory.file.display()
+        );
+        return Err(Trouble::refused(Guard::G90, not_carried_out(&plan), because));
+    }
+    let fleet = setting::fleet(entry).await?;
+    let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
+    let mut performer = setting::performer(settings, &inventory, &fleet, teller, what.lock_wait);
+    performer.expects = Some(Box::new(plan.clone()));
+    let performed = carry_out(&performer, &plan).await;
+    drop(performer);
+    setting::all_told(reporting).await;
+    setting::concluded(&inventory, entry, performed).await
+}
+
+fn not_carried_out(plan: &Proposal) -> String {
+    format!("the plan for `{}` was not carried out", plan.cluster)
+}
+
+async fn carry_out(performer: &Performer<'_>, plan: &Proposal) -> Result<Performed, Trouble> {
+    let request = match &plan.wish {
+        Wish::Switchover {
+            to,
+            write_refused_max_ms,
+        } => Request::Switchover {
+            to: Some(to.to_string()),
+            write_refused_max: write_refused_max_ms.map(Duration::from_millis),
+        },
+        Wish::MoveAddress { address, to } => Request::MoveAddress {
+            address: *address,
+            to: to.clone(),
+        },
+        Wish::Reopen => Request::Reopen,
+        Wish::Rejoin { host } => return performer.take_back(host).await,
+        Wish::Failover { to, allow_loss } => {
+            let planner = performer.planner();
+            let facts = planner.sights().look_everywhere().await;
+            let mut standing = planner.standing(&facts, false)?;
+            let (request, refusal) =
+                failover_request(planner, &mut standing, &facts, Some(to.as_str()), *allow_loss).await?;
+            if let Some(refusal) = refusal {
+                return Err(refusal);
+            }
+            request
+        }
+        Wish::Duty { duty, at } => {
+            return Err(Trouble::new(
+                Kind::Usage,
+                not_carried_out(plan),
+                "it is the plan of a single duty",
+            )
+            .hint(format!("`mmm playbook run {duty} --at {at}` performs it")));
+        }
+    };
+    performer.perform(&request).await
+}
+
+/// Reads a plan.
+///
+/// # Errors
+/// Usage: the file cannot be read, or is no plan of this program's.
+fn read(file: &Path) -> Result<Proposal, Trouble> {
+    let what = || format!("the plan `{}` cannot be used", file.display());
+    let failed = |error: &dyn std::fmt::Display| {
+        Trouble::new(Kind::Usage, what(), error).hint("`mmm plan … --save FILE` writes one")
+    };
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(MOST_BYTES).read_to_string(&mut text))
+        .map_err(|error| failed(&error))?;
+    let written: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    match written.get("mmm_plan").and_then(serde_json::Value::as_u64) {
+        Some(version) if version == u64::from(PLAN_VERSION) => {}
+        Some(version) => {
+            let because = format!("it has version {version}, this program understands {PLAN_VERSION}");
+            return Err(failed(&because));
+        }
+        None => return Err(failed(&"it is no plan of mmm's")),
+    }
+    serde_json::from_value(written).map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_plan_is_refused_as_usage() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("plan.json");
+        for (text, why) in [
+            ("", "EOF"),
+            ("{}", "no plan"),
+            ("{\"mmm_plan\": 99}", "version 99"),
+            ("{\"mmm_plan\": 1, \"wish\": 3}", "invalid type"),
+            ("{\"mmm_plan\": 1, \"surplus\": 3}", "unknown field"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let trouble = read(&file).unwrap_err();
+            assert_eq!(trouble.kind, Kind::Usage);
+            assert!(trouble.because.contains(why), "{text}: {trouble}");
+        }
+        assert_eq!(read(directory.path()).unwrap_err().kind, Kind::Usage);
+        assert_eq!(read(Path::new("/nowhere/plan")).unwrap_err().kind, Kind::Usage);
+    }
+}

@@ -1,0 +1,71 @@
+//! `mmm schema [NAME]`: JSON Schemas (draft 2020-12) of the files that `mmm` reads, for editors, and of what it prints.
+
+use crate::config::diagnostic::closest;
+use crate::core::trouble::{Kind, Trouble};
+use crate::report::reporter::out;
+
+/// Lists schemas by name, each a file beside this one.
+macro_rules! schemas {
+    ($($name:literal $says:literal),* $(,)?) => {
+        /// Name, sentence and text of each schema.
+        pub const SCHEMAS: &[(&str, &str, &str)] = &[
+            $(($name, $says, include_str!(concat!("schemas/", $name, ".json")))),*
+        ];
+    };
+}
+
+schemas![
+    "inventory" "the inventory",
+    "duty" "a duty: playbooks/duties/*.yaml",
+    "operation" "an operation: playbooks/operations/*.yaml",
+    "dialect" "a dialect: playbooks/dialects/*.yaml",
+    "plan" "a plan, as `plan --output json` prints and `--save` keeps it",
+    "output-error" "what is printed with --output json: any command that fails",
+    "output-validate" "what is printed with --output json: `validate`",
+    "output-check" "what is printed with --output json: `check`",
+    "output-readiness" "what is printed with --output json: `check --readiness`",
+    "output-show" "what is printed with --output json: `show`",
+    "output-checks" "what is printed with --output json: `checks`",
+    "output-mode" "what is printed with --output json: `mode`",
+    "output-changed" "what is printed with --output json: `set-online`, `set-offline`, `set-ip`, `set-active`, …",
+    "output-grants" "what is printed with --output json: `grants`",
+    "output-serves" "what is printed with --output json: `ensure-writer`, `failover --if-dead`, when all is well",
+    "output-sudoers" "what is printed with --output json: `sudoers`",
+    "output-explain" "what is printed with --output json: `explain`",
+    "output-import" "what is printed with --output json: `import`",
+    "output-ping" "what is printed with --output json: `ping`",
+    "output-playbooks" "what is printed with --output json: `playbook list`",
+    "output-playbook" "what is printed with --output json: `playbook show`",
+    "output-lint" "what is printed with --output json: `playbook lint`",
+    "output-duty" "what is printed with --output json: `playbook run`",
+    "output-downtime" "what is printed with --output json: `downtime`",
+    "output-ack" "what is printed with --output json: `ack`",
+    "output-history" "what is printed with --output json: `history`",
+    "output-events" "what is printed with --output json: `switchover`, `failover`, `rejoin`, `resume`, `undo`, `apply`, …",
+];
+
+/// Prints one, or the names of all.
+pub fn run(name: Option<&str>) -> Result<u8, Trouble> {
+    let Some(name) = name else {
+        for (name, says, _) in SCHEMAS {
+            out(&format!("{name:<20} {says}"));
+        }
+        return Ok(0);
+    };
+    match SCHEMAS.iter().find(|(known, _, _)| *known == name) {
+        Some((_, _, text)) => out(text.trim_end()),
+        None => {
+            let known = SCHEMAS.iter().map(|(known, _, _)| *known);
+            let hint = closest(name, known).map_or_else(
+                || "`mmm schema` names all".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let what = format!("there is no schema `{name}`");
+            return Err(Trouble::new(Kind::Usage, what, "nothing has that name").hint(hint));
+        }
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests;

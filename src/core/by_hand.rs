@@ -1,0 +1,83 @@
+//! May a person have a single duty performed? An operation looks first whether another host writes; a duty by itself does
+//! not, so what could make a second writer is left to operations.
+
+use std::net::IpAddr;
+
+use super::cluster::{Cluster, HostName};
+use super::guard::{self, Guard};
+use super::standing::Standing;
+use super::trouble::Trouble;
+
+/// A duty asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Its name.
+    pub duty: &'a str,
+    /// Where.
+    pub at: &'a HostName,
+    /// It declares that it changes nothing.
+    pub only_asks: bool,
+    /// The step that lets a server take writes or run events, when it has one.
+    pub opening_step: Option<&'a str>,
+    /// The address it is about.
+    pub address: Option<IpAddr>,
+}
+
+/// Whether it may be performed.
+///
+/// # Errors
+/// Refused: a stuck run stands in the way, or only an operation may do that.
+pub fn allowed(cluster: &Cluster, standing: &Standing, asked: &Asked<'_>) -> Result<(), Trouble> {
+    if asked.only_asks {
+        return Ok(());
+    }
+    guard::hands_off(cluster, standing)?;
+    let because = match (asked.opening_step, asked.address) {
+        (Some(step), _) => format!("its step `{step}` would let the server take writes, or run events"),
+        (None, Some(address)) if cluster.writer_address() == Some(address) => {
+            format!("{address} is the writer's address")
+        }
+        (None, _) => return Ok(()),
+    };
+    Err(Trouble::refused(
+        Guard::G91,
+        format!("duty `{}` was not performed at `{}`", asked.duty, asked.at),
+        because,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::samples;
+
+    #[test]
+    fn what_could_make_a_second_writer_is_left_to_operations() {
+        let at = HostName::from("db2");
+        let writer_address = samples::WRITER_ADDRESS.parse().ok();
+        let judge = |only_asks, opening_step, address, standing: &Standing| {
+            let asked = Asked {
+                duty: "d",
+                at: &at,
+                only_asks,
+                opening_step,
+                address,
+            };
+            allowed(&samples::cluster(), standing, &asked).map_err(|trouble| trouble.guard)
+        };
+        let fine = Standing::default();
+        assert_eq!(judge(false, Some("s"), None, &fine), Err(Some(Guard::G91)));
+        assert_eq!(judge(false, None, writer_address, &fine), Err(Some(Guard::G91)));
+        assert_eq!(judge(false, None, "10.0.0.101".parse().ok(), &fine), Ok(()));
+        assert_eq!(judge(false, None, None, &fine), Ok(()));
+        assert_eq!(
+            judge(true, None, writer_address, &fine),
+            Ok(()),
+            "a question harms nobody"
+        );
+        let mut stuck = Standing::default();
+        stuck.get_stuck("x".to_owned(), &[]);
+        assert_eq!(judge(false, None, None, &stuck), Err(Some(Guard::G01)));
+        assert_eq!(judge(true, None, None, &stuck), Ok(()));
+    }
+}

@@ -1,0 +1,52 @@
+//! Whether a plan that was kept still is the plan: what it rests on is held against what is found now.
+
+use super::{Performer, Request};
+use crate::core::basis::Basis;
+use crate::core::guard::{Facts, Guard};
+use crate::core::standing::Standing;
+use crate::core::trouble::Trouble;
+
+impl Performer<'_> {
+    /// That a plan that is carried out would be made just so now.
+    ///
+    /// # Errors
+    /// Refused: what it rests on has changed, and how.
+    pub(in crate::io) async fn require_as_planned(
+        &self,
+        request: &Request,
+        standing: &Standing,
+        facts: &Facts,
+    ) -> Result<(), Trouble> {
+        let Some(plan) = &self.expects else { return Ok(()) };
+        let mut standing = standing.clone();
+        if let Request::Failover { outgoing, .. } = request {
+            standing.writer = standing.writer.or_else(|| outgoing.clone());
+        }
+        let planner = self.planner();
+        let differences = match planner.propose(request, &standing, facts).await {
+            Ok(mut now) => {
+                // Read from the same files as the plan; `mmm apply` has compared these.
+                now.inventory_hash.clone_from(&plan.inventory_hash);
+                plan.differences(&now)
+            }
+            // Not even the parts can be given out any more: what has changed says why.
+            Err(trouble) => {
+                let outlook = planner.reckon(request, &standing, facts).outlook;
+                let now = Basis::of(&self.fleet.entry().cluster, &standing, facts, &outlook);
+                let differences = plan.rests_on.differences(&now);
+                if differences.is_empty() {
+                    return Err(trouble);
+                }
+                differences
+            }
+        };
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::refused(
+            Guard::G90,
+            format!("the plan for `{}` was not carried out", plan.cluster),
+            differences.join("; "),
+        ))
+    }
+}

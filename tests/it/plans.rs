@@ -1,0 +1,150 @@
+//! Plans kept in files and carried out, or refused where what they rest on has changed; and duties by hand.
+
+use lab::{Lab, Restart};
+use serde_json::Value;
+
+use super::cluster::{cluster, mmm};
+
+const PLAN: &str = "/root/plan.json";
+
+/// Keeps a plan of `words` in a new file on the box.
+#[track_caller]
+fn keep(lab: &Lab, words: &[&str]) -> Value {
+    lab.box_().sh(&format!("rm -f {PLAN}")).unwrap().ok().unwrap();
+    let arguments: Vec<&str> = ["plan"]
+        .into_iter()
+        .chain(words.iter().copied())
+        .chain(["--save", PLAN])
+        .collect();
+    mmm(lab, &arguments, 0);
+    let text = std::fs::read_to_string(lab.box_().path(PLAN).unwrap()).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// That the kept plan is refused, and why.
+#[track_caller]
+fn refused(lab: &Lab, why: &str) {
+    let output = mmm(lab, &["apply", PLAN], 4);
+    assert!(output.stderr.contains("guard: G90"), "{}", output.stderr);
+    assert!(output.stderr.contains(why), "no `{why}` in {}", output.stderr);
+}
+
+#[test]
+fn a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed() {
+    let lab = cluster();
+    let plan = keep(&lab, &["switchover", "--to", "db2"]);
+    assert_eq!(plan["rests_on"]["exact"]["cluster"]["writer"], "db1");
+    let steps: Vec<&Value> = plan["stages"].as_array().unwrap().iter().collect();
+    assert!(steps.len() > 10, "{plan:#}");
+    let mmm_user = &steps[0]["scripts"][0]["by"];
+    assert_eq!(mmm_user["host"], "db1", "{mmm_user}");
+
+    // Clients go on writing: lag and positions may move.
+    lab.db1().sql("CREATE DATABASE IF NOT EXISTS moved; CREATE TABLE moved.t (i INT PRIMARY KEY); INSERT INTO moved.t VALUES (1)").unwrap();
+    mmm(&lab, &["apply", PLAN], 0);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    refused(&lab, "`cluster`: writer was `db1` and is `db2`");
+    refused(&lab, "`db1`: read_only was `OFF` and is `ON`");
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+
+    keep(&lab, &["switchover", "--to", "db1"]);
+    lab.db3().sql("STOP SLAVE SQL_THREAD").unwrap();
+    refused(
+        &lab,
+        "`db3`: threads was `io Yes, sql Yes` and is `io Yes, sql No`",
+    );
+    lab.db3().sql("START SLAVE SQL_THREAD").unwrap();
+    lab.db3()
+        .sh("ip address add 10.77.0.101/32 dev lo")
+        .unwrap()
+        .ok()
+        .unwrap();
+    refused(&lab, "`db3`: addresses was `none` and is `10.77.0.101`");
+    // G90 too where the files differ.
+    lab.write_inventory(&format!("{}\n# changed\n", lab.inventory_yaml()))
+        .unwrap();
+    refused(&lab, "is not the one it was made from");
+    mmm(&lab, &["apply", "/nowhere"], 2);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+}
+
+#[test]
+fn the_plan_of_a_failover_is_carried_out_when_the_writer_is_dead() {
+    let lab = cluster();
+    // A living writer: the plan is shown, and not kept.
+    let shown = mmm(&lab, &["plan", "failover", "--save", PLAN], 4);
+    assert!(
+        shown.stdout.contains("it would be refused now"),
+        "{}",
+        shown.stdout
+    );
+    assert!(!lab.box_().path(PLAN).unwrap().exists());
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    let plan = keep(&lab, &["failover", "--to", "db2"]);
+    assert_eq!(plan["rung"], "demote", "{plan:#}");
+    let done = mmm(&lab, &["apply", PLAN], 0);
+    assert!(done.stdout.contains("db2 is the writer"), "{}", done.stdout);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    let plan = keep(&lab, &["rejoin", "db1"]);
+    let first = &plan["stages"][0];
+    assert_eq!(first["section"], Value::Null, "{first}");
+    mmm(&lab, &["apply", PLAN], 0);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    assert!(lab.replication_runs());
+}
+
+#[test]
+fn single_duties_by_hand_never_open_a_server() {
+    let lab = cluster();
+    let facts = mmm(&lab, &["playbook", "run", "facts", "--at", "db2"], 0);
+    assert!(facts.stdout.contains("uptime: "), "{}", facts.stdout);
+    for (words, why) in [
+        (&["allow-writes", "--at", "db2"][..], "G91"),
+        (
+            &["add-address", "--at", "db2", "--set", "address=10.77.0.100"],
+            "G91",
+        ),
+    ] {
+        let arguments: Vec<&str> = ["playbook", "run"].iter().chain(words).copied().collect();
+        let output = mmm(&lab, &arguments, 4);
+        assert!(output.stderr.contains(why), "{}", output.stderr);
+    }
+    assert_eq!(lab.writable_hosts(), ["db1"]);
+    let planned = mmm(
+        &lab,
+        &["playbook", "run", "stop-replication", "--at", "db3", "--plan"],
+        0,
+    );
+    assert!(planned.stdout.contains("STOP SLAVE"), "{}", planned.stdout);
+    assert!(lab.replication_runs(), "a plan stops nothing");
+    mmm(&lab, &["playbook", "run", "stop-replication", "--at", "db3"], 0);
+    let stopped = lab.db3().replication().unwrap().unwrap();
+    assert_eq!(
+        (stopped.io_running.as_str(), stopped.sql_running.as_str()),
+        ("No", "No")
+    );
+    mmm(&lab, &["playbook", "run", "start-replication", "--at", "db3"], 0);
+    // No journal is left that anybody would go on with.
+    let runs = lab.box_().sh("ls /var/lib/mmm/test_mmm/runs").unwrap();
+    assert_eq!(runs.stdout.trim(), "");
+    for (words, why) in [
+        (&["no-such-duty", "--at", "db1"][..], "there is no such duty"),
+        (&["facts", "--at", "db9"], "has no host"),
+        (&["announce", "--at", "db1"], "it needs `address`"),
+        (
+            &["announce", "--at", "db1", "--set", "address=here"],
+            "no IP address",
+        ),
+    ] {
+        let arguments: Vec<&str> = ["playbook", "run"].iter().chain(words).copied().collect();
+        let output = mmm(&lab, &arguments, 2);
+        assert!(output.stderr.contains(why), "{}", output.stderr);
+    }
+    lab.db3().power_off().unwrap();
+    mmm(
+        &lab,
+        &["playbook", "run", "facts", "--at", "db3", "--within", "1s"],
+        4,
+    );
+}
