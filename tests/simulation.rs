@@ -493,11 +493,8 @@ fn a_world_without_faults_hands_over() {
     );
 }
 
-/// A run that was resumed where it had only begun to refuse writes, and was cut off a second time, is not overtaken.
 #[test]
-fn what_was_only_begun_has_refused_nothing() {
-    let dice = vec![
-        0, 0, 0, 0, 0, 0, 0, 185, 0, 0, 0, 190, 0, 0, 0, 0, 183, 0, 0, 0, 0, 43,
-    ];
+fn a_refusal_that_was_only_begun_overtakes_no_run_that_is_resumed_twice() {
+    let dice = [&[0; 7][..], &[185, 0, 0, 0, 190, 0, 0, 0, 0, 183, 0, 0, 0, 0, 43]].concat();
     keeps_the_laws("switchover", None, false, dice);
 }
