@@ -152,6 +152,8 @@ pub struct Run {
     begun_before: BTreeSet<usize>,
     /// Stages that are not done again after the run was resumed.
     superseded: BTreeSet<usize>,
+    /// It was resumed while writes were being refused or allowed again, and has not refused them since.
+    may_have_reopened: bool,
     /// Set once a commit stage is verified to have happened: no way back.
     committed: bool,
     /// True until a stage is begun that changes something.
@@ -180,6 +182,7 @@ impl Run {
             touched: Vec::new(),
             begun_before: BTreeSet::new(),
             superseded: BTreeSet::new(),
+            may_have_reopened: false,
             committed: false,
             untouched: true,
             tries: 0,
@@ -353,6 +356,7 @@ impl Run {
     }
 
     fn after_done(&mut self, stage: usize) -> Next {
+        self.may_have_reopened &= self.stages[stage].duty != REFUSES_WRITES;
         if self.stages[stage].section == Section::Commit {
             self.committed = true;
         }

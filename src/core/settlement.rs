@@ -388,4 +388,21 @@ mod tests {
             Verdict::GoOn(_)
         ));
     }
+
+    #[test]
+    fn what_an_undo_had_opened_is_not_taken_for_somebody_elses_however_often_it_is_resumed() {
+        use Sight::{ReadOnly, Writable};
+        let undoing = after_denying(&[
+            Happening::Doing(1),
+            Happening::Did(1, Outcome::Failed("no".into())),
+            Happening::Looked(1, Settled::DidNotHappen),
+            Happening::Undoing(0),
+            Happening::Resumed,
+        ]);
+        let seen = |happenings: &[Happening]| wanted(Wish::GoOn, None, happenings, Writable, ReadOnly);
+        assert!(matches!(seen(&undoing), Verdict::GoOn(_)));
+        // Once it has refused writes again, only somebody else can have let them in.
+        let refused = [undoing, DENIED.to_vec()].concat();
+        assert!(matches!(seen(&refused), Verdict::Overtaken(_)));
+    }
 }

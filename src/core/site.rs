@@ -142,6 +142,19 @@ pub struct Situation {
     pub by_itself: bool,
 }
 
+impl Situation {
+    /// Who has the role. A host that comes back takes it from nobody: whom it follows has it all along.
+    fn holder(&self, committed: Option<bool>) -> Option<HostName> {
+        let holder = match committed {
+            _ if self.operation == "rejoin" => &self.incoming,
+            Some(true) => &self.incoming,
+            Some(false) => &self.outgoing,
+            None => &None,
+        };
+        holder.as_ref().map(|(host, _)| host.clone())
+    }
+}
+
 /// How a run came out, for the steps behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameOut {
@@ -154,8 +167,8 @@ pub struct CameOut {
 }
 
 impl CameOut {
-    /// How a run that was begun ended.
-    pub fn of(ending: &Ending, committed: bool, situation: &Situation) -> CameOut {
+    /// How a run that was begun ended. `committed` says whether the incoming host has taken over; none when nobody knows.
+    pub fn of(ending: &Ending, committed: Option<bool>, situation: &Situation) -> CameOut {
         let (outcome, because) = match ending {
             Ending::Done { .. } => ("done", String::new()),
             Ending::Undone {
@@ -165,15 +178,11 @@ impl CameOut {
             Ending::Undone { because, .. } => ("undone", because.clone()),
             Ending::Stuck { because, .. } => ("stuck", because.clone()),
         };
-        let holder = match (ending, committed) {
-            (_, true) => situation.incoming.clone(),
-            (Ending::Stuck { .. }, false) => None,
-            (_, false) => situation.outgoing.clone(),
-        };
+        let committed = committed.filter(|committed| *committed || !matches!(ending, Ending::Stuck { .. }));
         CameOut {
             outcome,
             because,
-            holder: holder.map(|(host, _)| host),
+            holder: situation.holder(committed),
         }
     }
 
@@ -182,7 +191,7 @@ impl CameOut {
         CameOut {
             outcome: "refused",
             because: because.to_owned(),
-            holder: situation.outgoing.clone().map(|(host, _)| host),
+            holder: situation.holder(Some(false)),
         }
     }
 }
@@ -299,13 +308,25 @@ mod tests {
             because: "db2 lags".into(),
             untouched: false,
         };
-        let came_out = CameOut::of(&undone, false, &situation());
+        let came_out = CameOut::of(&undone, Some(false), &situation());
         let after = environment(&situation(), Occasion::After, Some(&came_out));
         assert_eq!(after["MMM_OUTCOME"], "undone");
         assert_eq!(after["MMM_BECAUSE"], "db2 lags");
         assert_eq!(after["MMM_HOLDER"], "db1");
-        let done = CameOut::of(&Ending::Done { warnings: vec![] }, true, &situation());
+        let done = CameOut::of(&Ending::Done { warnings: vec![] }, Some(true), &situation());
         assert_eq!((done.outcome, done.holder), ("done", Some(HostName::from("db2"))));
+        assert_eq!(CameOut::of(&undone, None, &situation()).holder, None);
+        // The old writer that did not come back has not become the writer by that.
+        let mut rejoin = situation();
+        rejoin.operation = "rejoin".into();
+        for committed in [None, Some(false), Some(true)] {
+            let holder = CameOut::of(&undone, committed, &rejoin).holder;
+            assert_eq!(holder, Some(HostName::from("db2")), "{committed:?}");
+        }
+        assert_eq!(
+            CameOut::refused("G84", &rejoin).holder,
+            Some(HostName::from("db2"))
+        );
     }
 
     #[test]

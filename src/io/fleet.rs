@@ -184,7 +184,7 @@ impl Fleet {
     ) -> Result<DutyReport, Trouble> {
         let script = self.ready(subject, duty, errand, within).await?;
         let login = self.sql_login(subject, None)?;
-        let mut shell = crate::io::here::shell(&login, &self.entry.secret_variables()).await?;
+        let mut shell = crate::io::here::shell(&login, &self.entry.secret_variables).await?;
         Ok(shell.run(&script, Instant::now() + within + GRACE).await)
     }
 

@@ -35,6 +35,9 @@ pub struct Opening {
     pub incoming: Option<HostName>,
     /// What held the outgoing host down, in a failover.
     pub rung: Option<Rung>,
+    /// Whether it is a failover that no person asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub automatic: bool,
     /// The floating address it moves, when that is not the writer's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
@@ -192,6 +195,8 @@ pub struct OpenRun {
     pub registered: BTreeMap<String, String>,
     /// The shells it had open.
     pub shells: Vec<(HostName, Trace)>,
+    /// The site's steps before it: begun, and ended.
+    pub site: Vec<SiteRecord>,
     /// Whether it got stuck, and nobody has gone on with it since.
     pub stuck: bool,
     /// When its last line was written.
@@ -286,6 +291,7 @@ impl Found {
             happenings: Vec::new(),
             registered: BTreeMap::new(),
             shells: Vec::new(),
+            site: Vec::new(),
             stuck: false,
             last_at: Moment(0),
             refused_since: None,
@@ -302,6 +308,7 @@ impl Found {
                 Entry::Value(name, value) => {
                     open.registered.insert(name, value);
                 }
+                Entry::Site(record) if record.occasion == Occasion::Before => open.site.push(record),
                 Entry::Open(_) | Entry::Lost(_) | Entry::Site(_) => {}
                 Entry::End(Ending::Stuck { .. }) => open.stuck = true,
                 Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return None,
@@ -342,6 +349,7 @@ mod tests {
             outgoing: Some("db1".into()),
             incoming: Some("db2".into()),
             rung: None,
+            automatic: false,
             address: None,
             write_refused_max: None,
             stages: vec![],

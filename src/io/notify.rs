@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, watch};
 
 use crate::config::inventory::ClusterEntry;
 use crate::core::event::{Event, Told};
@@ -33,6 +32,8 @@ struct Queue {
     to: mpsc::Sender<Told>,
     /// How many were left out since the last that went through.
     left_out: Arc<AtomicU64>,
+    /// Dropped with the last copy of the notifier: the worker then knows that nothing more will come.
+    _open: watch::Sender<()>,
 }
 
 /// One command at work.
@@ -53,19 +54,21 @@ impl Notifier {
         let queues = entry.notices.iter().map(|notice| {
             let (to, queue) = mpsc::channel(QUEUE);
             let left_out = Arc::new(AtomicU64::new(0));
+            let (open, is_open) = watch::channel(());
             let worker = Worker {
                 notice: notice.clone(),
-                hidden: entry.secret_variables(),
+                hidden: entry.secret_variables.clone(),
                 dir: dir.clone(),
                 words,
                 left_out: left_out.clone(),
                 teller: teller.clone(),
             };
-            tokio::spawn(worker.work(queue));
+            tokio::spawn(worker.work(queue, last_moment(is_open, LAST_ONES_WITHIN)));
             Queue {
                 notice: notice.clone(),
                 to,
                 left_out,
+                _open: open,
             }
         });
         Notifier(Arc::new(queues.collect()))
@@ -85,28 +88,33 @@ impl Notifier {
 }
 
 impl Worker {
-    async fn work(self, mut queue: mpsc::Receiver<Told>) {
-        let mut last_ones_until = None;
+    /// Tells what comes, one after the other, until nothing more will or the last moment has come. A command that is at
+    /// work then is ended with all it started.
+    async fn work(self, mut queue: mpsc::Receiver<Told>, last_moment: impl Future<Output = ()>) {
+        let mut last_moment = std::pin::pin!(last_moment);
+        let mut not_told = 0;
         while let Some(told) = queue.recv().await {
-            if queue.is_closed() {
-                last_ones_until.get_or_insert(Instant::now() + LAST_ONES_WITHIN);
+            tokio::select! {
+                () = self.tell(&told) => {}
+                () = &mut last_moment => {
+                    not_told = 1 + queue.len();
+                    break;
+                }
             }
-            let left = last_ones_until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                self.left_out.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            let within = left.map_or(self.notice.within, |left| left.min(self.notice.within));
-            self.tell(&told, within).await;
         }
         let left_out = self.left_out.load(Ordering::Relaxed);
+        if not_told > 0 {
+            self.say(format!(
+                "{not_told} events were not told any more, because it was too slow"
+            ));
+        }
         if left_out > 0 {
-            self.say(format!("{left_out} events were not told any more"));
+            self.say(left_out_words(left_out));
         }
     }
 
     /// Tells one event, unless it is muted by now.
-    async fn tell(&self, told: &Told, within: Duration) {
+    async fn tell(&self, told: &Told) {
         match self.dir.load() {
             Ok(standing) if notice::is_muted(&told.event, &standing) => {
                 return tracing::info!("`notify.{}` is not told in a downtime", self.notice.name);
@@ -118,7 +126,7 @@ impl Worker {
         let sentence = (self.words)(told)
             .map(|words| one_line(&words))
             .unwrap_or_default();
-        let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        let left_out = self.left_out.load(Ordering::Relaxed);
         let mut environment = notice::environment(told, &sentence);
         let as_json = serde_json::Value::from(sentence.as_str()).to_string();
         environment.insert("MMM_SENTENCE_JSON".to_owned(), as_json);
@@ -136,9 +144,11 @@ impl Worker {
             environment: &environment,
             hidden: &self.hidden,
             input: input.as_bytes(),
-            within,
+            within: self.notice.within,
         })
         .await;
+        // More may have been left out meanwhile: those are counted with the next.
+        self.left_out.fetch_sub(left_out, Ordering::Relaxed);
         if let Some(why) = ran.failed {
             let said = if ran.last_words.is_empty() {
                 String::new()
@@ -148,9 +158,7 @@ impl Worker {
             self.say(format!("{why}{said}"));
         }
         if left_out > 0 {
-            self.say(format!(
-                "{left_out} events were left out before, because it was too slow"
-            ));
+            self.say(left_out_words(left_out));
         }
     }
 
@@ -161,6 +169,16 @@ impl Worker {
     }
 }
 
+/// Comes so long after nothing more can be offered.
+async fn last_moment(mut open: watch::Receiver<()>, later: Duration) {
+    while open.changed().await.is_ok() {}
+    tokio::time::sleep(later).await;
+}
+
+fn left_out_words(left_out: u64) -> String {
+    format!("{left_out} events were left out before, because it was too slow")
+}
+
 /// The words of an event in one line.
 fn one_line(words: &str) -> String {
     let lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -169,13 +187,20 @@ fn one_line(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use tokio::sync::mpsc::UnboundedReceiver;
+
     use super::*;
     use crate::core::notice::Topic;
 
-    fn worker(dir: &std::path::Path, run: String, within: Duration) -> (Notifier, Teller, Told) {
+    /// A notifier with a short queue and a short last moment; what its worker says comes out at the end in the middle.
+    fn worker(
+        dir: &std::path::Path,
+        run: String,
+        within: Duration,
+    ) -> (Notifier, UnboundedReceiver<Told>, Told) {
         let (teller, events) = Teller::new("c");
-        // The listener of this test is the command.
-        std::mem::forget(events);
         let notice = Notice {
             name: "test".into(),
             topics: [Topic::Alarm].into(),
@@ -190,9 +215,10 @@ mod tests {
             dir: StateDir::of(dir, "c"),
             words: |told| Some(format!("{:?}\n  twice \"quoted\"", told.event.loudness())),
             left_out: left_out.clone(),
-            teller: teller.clone(),
+            teller,
         };
-        tokio::spawn(worker.work(queue));
+        let (open, is_open) = watch::channel(());
+        tokio::spawn(worker.work(queue, last_moment(is_open, Duration::from_millis(300))));
         let told = Told {
             at: crate::core::moment::Moment(7),
             cluster: "c".into(),
@@ -201,8 +227,13 @@ mod tests {
                 hint: String::new(),
             },
         };
-        let queue = Queue { notice, to, left_out };
-        (Notifier(Arc::new(vec![queue])), teller, told)
+        let queue = Queue {
+            notice,
+            to,
+            left_out,
+            _open: open,
+        };
+        (Notifier(Arc::new(vec![queue])), events, told)
     }
 
     async fn lines(file: &std::path::Path, wanted: usize) -> Vec<String> {
@@ -224,7 +255,7 @@ mod tests {
             "{{ cat; printf '%s\\n' \"$MMM_SENTENCE\" \"$MMM_SENTENCE_JSON\" \"$MMM_TOPICS\"; }} >>{}",
             file.display()
         );
-        let (notifier, _teller, told) = worker(dir.path(), run, Duration::from_secs(5));
+        let (notifier, _events, told) = worker(dir.path(), run, Duration::from_secs(5));
         notifier.offer(&told);
         let lines = lines(&file, 4).await;
         let event: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
@@ -240,7 +271,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("told");
         let run = format!("sleep 0.5; echo \"$MMM_LEFT_OUT\" >>{}", file.display());
-        let (notifier, _teller, told) = worker(dir.path(), run, Duration::from_secs(5));
+        let (notifier, _events, told) = worker(dir.path(), run, Duration::from_secs(5));
         let began = Instant::now();
         for _ in 0..9 {
             notifier.offer(&told);
@@ -252,5 +283,30 @@ mod tests {
             .map(|line| line.parse().unwrap())
             .collect();
         assert!(counted.iter().sum::<u64>() >= 6, "{counted:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_does_not_wait_for_a_command_that_may_take_minutes() {
+        let dir = tempfile::tempdir().unwrap();
+        let began_to = dir.path().join("began");
+        let run = format!("echo began >>{}; sleep 60", began_to.display());
+        let (notifier, mut events, told) = worker(dir.path(), run, Duration::from_secs(300));
+        notifier.offer(&told);
+        lines(&began_to, 1).await;
+        notifier.offer(&told);
+        let ending = Instant::now();
+        drop(notifier);
+        let mut said = Vec::new();
+        // None once the worker is gone.
+        while let Some(told) = events.recv().await {
+            said.push(told.event);
+        }
+        assert!(
+            ending.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            ending.elapsed()
+        );
+        let what = "`notify.test`: 2 events were not told any more, because it was too slow".to_owned();
+        assert_eq!(said, [Event::Noted { what }]);
     }
 }

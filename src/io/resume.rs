@@ -264,6 +264,7 @@ mod tests {
             outgoing: Some("db1".into()),
             incoming: Some("db2".into()),
             rung: Some(Rung::Demote),
+            automatic: false,
             address: None,
             write_refused_max: None,
             stages: vec![],

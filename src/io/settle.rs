@@ -14,6 +14,7 @@ use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::history::OVERTAKEN;
+use crate::core::maintenance::Automatic;
 use crate::core::run::{Ending, Happening, Next, Run};
 use crate::core::settlement::{self, CutOff, Sight, Verdict, Wish};
 use crate::core::standing::{Owed, Standing};
@@ -77,8 +78,11 @@ pub(super) async fn settle(
             hint: String::new(),
         });
     }
-    if open.happenings.is_empty() && wish != Wish::GoOn {
-        return close_untouched(performer, &open, standing).await;
+    if open.happenings.is_empty() {
+        match wish {
+            Wish::GoOn => performer.site_was_had(&open)?,
+            Wish::Settle | Wish::TakeBack => return close_untouched(performer, &open, standing).await,
+        }
     }
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         Trouble::refused(
@@ -90,7 +94,7 @@ pub(super) async fn settle(
     if open.opening.address.is_some() {
         // Wherever the address stands now, repairs put it where it belongs, and no host waits for that.
         let because = "it was cut off; repairs go on from what they find".to_owned();
-        return Ok(closed(&mut journal, because));
+        return Ok(closed(performer, &open, &mut journal, because).await);
     }
     let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
     let mut happenings = Vec::new();
@@ -105,7 +109,13 @@ pub(super) async fn settle(
     {
         // Everything that could be done for it was done, and asked; the rest is for people and repairs.
         journal.append(Entry::Step(Happening::Cleared));
-        journal.append(Entry::End(Ending::Done { warnings: Vec::new() }));
+        let ending = Ending::Done { warnings: Vec::new() };
+        journal.append(Entry::End(ending.clone()));
+        let report = RunReport {
+            committed: true,
+            ..untouched_now(&open, ending)
+        };
+        performer.site_after(&open.opening, &report).await;
         return Ok(Settlement::Closed(None));
     }
     let (verdict, facts) = verdict(performer, &open, &run, facts, wish).await;
@@ -119,18 +129,29 @@ pub(super) async fn settle(
                 what: format!("run {name} is closed: {because}"),
                 hint: String::new(),
             });
-            return Ok(closed(&mut journal, format!("{OVERTAKEN}{because}")));
+            let because = format!("{OVERTAKEN}{because}");
+            return Ok(closed(performer, &open, &mut journal, because).await);
         }
         Verdict::Stuck(because, awaits) => {
-            journal.append(Entry::End(Ending::Stuck {
+            let ending = Ending::Stuck {
                 because: because.clone(),
                 awaits: awaits.clone(),
-            }));
+            };
+            journal.append(Entry::End(ending.clone()));
             if run.is_in_doubt() {
                 standing.writer = None;
             }
             standing.get_stuck(format!("run {name}: {because}"), &awaits);
             performer.remember(standing);
+            // Of one that has been stuck all along the site has been told.
+            if !open.stuck {
+                let report = RunReport {
+                    committed: run.is_committed(),
+                    in_doubt: run.is_in_doubt(),
+                    ..untouched_now(&open, ending)
+                };
+                performer.site_after(&open.opening, &report).await;
+            }
             return Err(stuck(&name, because));
         }
         Verdict::GoOn(more) => {
@@ -150,6 +171,13 @@ pub(super) async fn settle(
     let report = go_on(performer, &open, run, journal, &facts).await;
     let to_follow = standing.to_follow.clone();
     conclude(&open, &report, standing);
+    // A person who lets it go on has looked.
+    if open.opening.automatic && report.committed && !is_over && wish != Wish::GoOn {
+        standing.automatic = Some(Automatic {
+            run: name.clone(),
+            at: clock::now(),
+        });
+    }
     if is_over && wish == Wish::Settle {
         // Nobody was told anew whom to follow.
         standing.to_follow = to_follow;
@@ -216,12 +244,36 @@ pub(super) enum Settlement {
     Ended(RunReport),
 }
 
-fn closed(journal: &mut Journal, because: String) -> Settlement {
-    journal.append(Entry::End(Ending::Undone {
+/// Nothing is done for it any more: others have, or repairs will.
+async fn closed(
+    performer: &Performer<'_>,
+    open: &OpenRun,
+    journal: &mut Journal,
+    because: String,
+) -> Settlement {
+    let ending = Ending::Undone {
         because: because.clone(),
         untouched: false,
-    }));
+    };
+    journal.append(Entry::End(ending.clone()));
+    let report = RunReport {
+        in_doubt: true,
+        ..untouched_now(open, ending)
+    };
+    performer.site_after(&open.opening, &report).await;
     Settlement::Closed(Some(because))
+}
+
+/// How a run ended for which no stage was performed any more.
+fn untouched_now(open: &OpenRun, ending: Ending) -> RunReport {
+    RunReport {
+        ending,
+        committed: false,
+        in_doubt: false,
+        write_refused: None,
+        registered: open.registered.clone(),
+        not_following: Vec::new(),
+    }
 }
 
 fn stuck(run: &str, because: String) -> Trouble {
@@ -313,14 +365,7 @@ async fn close_untouched(
         untouched: false,
     };
     journal.append(Entry::End(ending.clone()));
-    let report = RunReport {
-        ending,
-        committed: false,
-        in_doubt: false,
-        write_refused: None,
-        registered: open.registered.clone(),
-        not_following: Vec::new(),
-    };
+    let report = untouched_now(open, ending);
     conclude(open, &report, standing);
     performer.remember(standing);
     performer.site_closed(&open.opening, &report).await;
@@ -367,6 +412,8 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     let moves_writer = opening.moves_writer();
     if committed && moves_writer {
         standing.writer.clone_from(&opening.incoming);
+        let made = opening.incoming.clone();
+        standing.made_writer = made.map(|writer| (opening.run.clone(), writer));
         standing.to_follow = report.not_following.iter().cloned().collect();
     } else if report.in_doubt && moves_writer {
         standing.writer = None;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use lab::Restart;
 use lab::wait::until;
 use lab::writer::Writers;
+use lab::{Lab, Restart};
 
 use super::cluster::{SOON, cluster, mmm};
 use super::failover::{back_or_kept_out, one_writer_at_a_time, rows_only_on, unplanned};
@@ -14,9 +14,43 @@ use super::watch::{ACTS_WITHIN, Watch, long, tell};
 /// Hand-overs before each crash.
 const HANDOVERS: usize = 3;
 
+/// Each writer waits until a replica has what it acknowledges, for longer than any story lasts.
+fn with_semi_sync(lab: &Lab) {
+    for host in lab.databases() {
+        host.sql(
+            "SET GLOBAL rpl_semi_sync_master_timeout = 3600000; SET GLOBAL rpl_semi_sync_slave_enabled = ON; \
+             STOP SLAVE IO_THREAD; START SLAVE IO_THREAD",
+        )
+        .unwrap();
+    }
+    until(SOON, "replication to run", || lab.replication_runs()).unwrap();
+    for host in [lab.db1(), lab.db2()] {
+        host.sql("SET GLOBAL rpl_semi_sync_master_enabled = ON").unwrap();
+    }
+    waits_for_acknowledgements(lab, "db1");
+}
+
+/// Waits until a writer waits for acknowledgements: right after it was opened nobody follows it yet who could send them.
+#[track_caller]
+fn waits_for_acknowledgements(lab: &Lab, writer: &str) {
+    let status = |name: &str| {
+        let query = format!(
+            "SELECT variable_value FROM information_schema.global_status WHERE variable_name = '{name}'"
+        );
+        lab.host(writer).unwrap().value(&query).unwrap()
+    };
+    until(SOON, "the writer to wait for acknowledgements", || {
+        status("Rpl_semi_sync_master_status") == "ON" && status("Rpl_semi_sync_master_clients") != "0"
+    })
+    .unwrap();
+}
+
 /// A cluster whose writer is handed over and then dies. Gives the rows lost, and the time without writes after the death.
-fn hand_over_and_crash(round: usize) -> (u64, Duration) {
+fn hand_over_and_crash(round: usize, semi_sync: bool) -> (u64, Duration) {
     let lab = cluster();
+    if semi_sync {
+        with_semi_sync(&lab);
+    }
     let watch = Watch::start(&lab);
     let load = lab.start_load(Writers::default()).unwrap();
     let (mut from, mut to) = ("db1", "db2");
@@ -26,10 +60,16 @@ fn hand_over_and_crash(round: usize) -> (u64, Duration) {
         (from, to) = (to, from);
     }
     let (old, new) = (from, to);
+    if semi_sync {
+        waits_for_acknowledgements(&lab, old);
+    }
     load.until_acknowledged(old, 200, SOON).unwrap();
     watch.until("all to be well", |view| {
         view.rule == "R03" && view.warnings.is_empty()
     });
+    if semi_sync {
+        waits_for_acknowledgements(&lab, old);
+    }
     lab.host(old).unwrap().set_restart(Restart::Never).unwrap();
     lab.host(old).unwrap().kill_mysqld().unwrap();
     if let Err(error) = load.until_acknowledged(new, 200, ACTS_WITHIN) {
@@ -60,21 +100,36 @@ fn hand_over_and_crash(round: usize) -> (u64, Duration) {
         (lost..=lost + unknown as u64).contains(&named),
         "{lost} lost and {named} named\n{report}"
     );
+    if semi_sync {
+        assert_eq!(lost, 0, "{report}");
+    }
     (lost, gap)
 }
 
-#[test]
-fn hand_overs_and_crashes_lose_just_what_is_named() {
+#[track_caller]
+fn many(semi_sync: bool) {
     let rounds = if long() { 10 } else { 1 };
-    let mut told: Vec<(u64, Duration)> = (1..=rounds).map(hand_over_and_crash).collect();
+    let mut told: Vec<(u64, Duration)> = (1..=rounds)
+        .map(|round| hand_over_and_crash(round, semi_sync))
+        .collect();
     let lost: Vec<u64> = told.iter().map(|(lost, _)| *lost).collect();
     told.sort_unstable_by_key(|(_, gap)| *gap);
     eprintln!(
-        "== {} hand-overs and {rounds} crashes; without a write for {:?} at least, {:?} in the middle, {:?} at most; \
-         lost {lost:?}, all named",
+        "== {} hand-overs and {rounds} crashes, semi-sync: {semi_sync}; without a write for {:?} at least, {:?} in the middle, \
+         {:?} at most; lost {lost:?}, all named",
         rounds * HANDOVERS,
         told[0].1,
         told[rounds / 2].1,
         told[rounds - 1].1,
     );
+}
+
+#[test]
+fn hand_overs_and_crashes_lose_just_what_is_named() {
+    many(false);
+}
+
+#[test]
+fn hand_overs_and_crashes_lose_nothing_with_semi_sync() {
+    many(true);
 }

@@ -59,7 +59,8 @@ pub fn steps() -> Vec<Step> {
     steps_of("switchover")
 }
 
-/// Every step that an operation takes in the lab; a failover there has no donor, and its writer's host obeys.
+/// Every step that an operation takes in the lab; nobody waits for replicas there, a failover has
+/// no donor, and its writer's host obeys.
 pub fn steps_of(operation: &'static str) -> Vec<Step> {
     let playbook = playbook::load(None).unwrap();
     let mut context = template::Context::default();
@@ -68,7 +69,8 @@ pub fn steps_of(operation: &'static str) -> Vec<Step> {
         .set("switchover", serde_json::json!({ "read_lock": false }))
         .set("donor", "")
         .set("allow_loss", "no")
-        .set("outgoing_obeyed", "yes");
+        .set("outgoing_obeyed", "yes")
+        .set("semi_sync", "no");
     let is_taken = |when: &str| template::holds(when, &context).unwrap();
     let every = playbook.operations[operation].steps().enumerate();
     every
@@ -112,7 +114,7 @@ impl Fault {
         match self {
             Fault::Fails => "false",
             Fault::TakesTooLong => "sleep 100",
-            Fault::LosesItsConnection => "kill -9 $PPID; sleep 100",
+            Fault::LosesItsConnection => "kill -9 $PPID; sleep 20",
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use lab::Lab;
 use lab::wait::until;
+use lab::{Lab, Restart};
 
 use super::cluster::{SOON, cluster_with, mmm};
 use super::watch::{ACTS_WITHIN, Watch, host};
@@ -133,6 +133,47 @@ fn steps_around_a_switchover() {
 }
 
 #[test]
+fn a_run_killed_among_the_steps_before_it_is_taken_back_and_not_gone_on_with() {
+    let lab = lab_with(&format!(
+        "    site_steps:
+      switchover:
+        before:
+          - {{ name: Take long now and then, run: 'if [ -e /var/tmp/long ]; then sleep 15; fi', within: 20s }}
+        after:
+          - {{ name: Note the end, run: '{NOTE}' }}
+"
+    ));
+    lab.box_().write("/var/tmp/long", "").unwrap();
+    let mut command = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
+    until(SOON, "the step to be begun", || {
+        let journals = lab.box_().sh("cat /var/lib/mmm/test_mmm/runs/*.jsonl").unwrap();
+        journals.stdout.contains("Take long now and then")
+    })
+    .unwrap();
+    command.signal(rustix::process::Signal::KILL).unwrap();
+    until(SOON, "the command to be gone", || !command.is_running()).unwrap();
+    // What that step has done is not known, and it is not done a second time.
+    let refused = mmm(&lab, &["resume", "latest"], 4);
+    for part in ["G73", "Take long now and then", "mmm undo switchover-"] {
+        assert!(refused.stderr.contains(part), "`{part}`:\n{}", refused.stderr);
+    }
+    assert_eq!(told(&lab), []);
+    mmm(&lab, &["undo", "latest"], 4);
+    let heard = told(&lab);
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert_eq!(
+        (heard[0]["MMM_OUTCOME"].as_str(), heard[0]["MMM_HOLDER"].as_str()),
+        ("undone", "db1")
+    );
+    assert_eq!(lab.writable_hosts(), ["db1"]);
+    // Begun anew, it has its steps again.
+    lab.box_().sh("rm /var/tmp/long").unwrap();
+    mmm(&lab, &["switchover", "--to", "db2"], 0);
+    assert_eq!(told(&lab).len(), 2);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+}
+
+#[test]
 fn a_duty_of_the_site_runs_at_its_seat_and_one_that_hangs_is_ended_there() {
     let lab = lab_with(
         "    playbooks: /etc/mmm/playbooks
@@ -145,6 +186,7 @@ fn a_duty_of_the_site_runs_at_its_seat_and_one_that_hangs_is_ended_there() {
           - { name: Leave another, duty: leave-note, at: incoming, with: { file: /tmp/note-2 }, within: 3s }
 ",
     );
+    lab.box_().sh("mkdir -p /etc/mmm/playbooks/duties").unwrap();
     let missing = mmm(&lab, &["validate"], 2);
     assert!(
         missing.stderr.contains("no duty `leave-note`"),
@@ -155,10 +197,9 @@ fn a_duty_of_the_site_runs_at_its_seat_and_one_that_hangs_is_ended_there() {
         let path = format!("/etc/mmm/playbooks/duties/{name}.yaml");
         lab.box_().write(&path, text).unwrap();
     };
-    lab.box_().sh("mkdir -p /etc/mmm/playbooks/duties").unwrap();
     duty(
         "leave-note",
-        "duty: leave-note\nsays: leave a note on {{ host.name }}\nneeds: [with]\nundo: nothing\nwithin: 3s\nsteps:\n  - name: Leave it\n    run: echo \"$MMM_RUN $MMM_OUTCOME\" >{{ with.file }}\n",
+        "duty: leave-note\nsays: leave a note on {{ host.name }}\nundo: nothing\nwithin: 3s\nsteps:\n  - name: Leave it\n    run: echo \"$MMM_RUN $MMM_OUTCOME\" >{{ with.file }}\n",
     );
     duty(
         "hang-there",
@@ -274,6 +315,7 @@ fn the_examples_tell_people_and_nobody_twice() {
     mmm(&lab, &["set-active"], 0);
     // A command's own run is told by it, and not once more by the monitor that sees another writer.
     mmm(&lab, &["switchover", "--to", "db2"], 0);
+    lab.db2().set_restart(Restart::Never).unwrap();
     lab.db2().kill_mysqld().unwrap();
     watch.until("db1 to be the writer", |view| {
         view.writer
@@ -303,7 +345,7 @@ fn the_examples_tell_people_and_nobody_twice() {
     assert!(
         states
             .iter()
-            .any(|state| state["host"] == "db2" && state["to"] == "HARD_OFFLINE"),
+            .any(|state| state["host"] == "db2" && state["from"] == "ONLINE"),
         "{states:?}"
     );
     let texts: Vec<String> = received(&lab)

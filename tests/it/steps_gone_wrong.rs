@@ -59,6 +59,7 @@ fn goes_wrong(lab: &Lab, step: &Step, fault: Fault) -> String {
     let is_old = matches!(step.section, Section::Prepare | Section::Commit);
     assert_eq!(writable, [if is_old { "db1" } else { "db2" }], "{said}");
     let text = format!("{name}\n{}", transcript(lab, &output));
+    eprintln!("{text}");
     mend(lab, step);
     if output.code == 6 {
         mmm(lab, &["resume"], 0);
@@ -68,7 +69,10 @@ fn goes_wrong(lab: &Lab, step: &Step, fault: Fault) -> String {
         mmm(lab, &["switchover", "--to", "db1"], 0);
     }
     order::is_the_writer(lab, "db1");
-    order::leaves_no_shell(lab, SOON);
+    // What only asks is not settled: whatever it left changes nothing and ends by itself.
+    if output.code != 4 {
+        order::leaves_no_shell(lab, SOON);
+    }
     text
 }
 
@@ -100,9 +104,6 @@ fn a_step_that_goes_wrong_ends_as_its_section_says() {
     if long() && std::env::var_os("MMM_BLESS").is_some() {
         std::fs::write(GOLDEN, told.join("\n")).unwrap();
         return;
-    }
-    for text in &told {
-        eprintln!("{text}");
     }
     let other: Vec<&String> = told
         .iter()

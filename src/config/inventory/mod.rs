@@ -95,11 +95,12 @@ fn parse_noting_keys(
     let said = reading::read(&mut reader, &root);
     crosscheck::check(&mut reader, &said);
     let monitor = resolve::monitor(&said.monitor);
-    let clusters: Vec<Option<ClusterEntry>> = said
+    let mut clusters: Vec<Option<ClusterEntry>> = said
         .clusters
         .into_iter()
         .map(|(name, cluster)| resolve::cluster(&mut reader, &said.defaults, name, cluster))
         .collect();
+    resolved::hide_secrets(&mut clusters);
     warn_of_literals(&mut reader, surroundings);
 
     let Reader {

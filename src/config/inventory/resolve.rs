@@ -100,6 +100,7 @@ pub fn cluster(
         site: site::resolve(&wide.site, &top.site),
         notices: notify::resolve(&wide.notify, &top.notify),
         vars,
+        secret_variables: Vec::new(),
     })
 }
 

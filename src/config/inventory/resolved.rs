@@ -1,6 +1,6 @@
 //! What an inventory means once every default is filled in and every name in it resolves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -75,6 +75,9 @@ pub struct ClusterEntry {
     pub notices: Vec<Notice>,
     /// Values that playbook templates read as `vars.…`, common to the cluster.
     pub vars: BTreeMap<String, String>,
+    /// The variables of our environment that hold secrets of this inventory: commands and shells on the box do not get
+    /// them.
+    pub secret_variables: Vec<String>,
 }
 
 impl ClusterEntry {
@@ -82,30 +85,33 @@ impl ClusterEntry {
     pub fn host(&self, name: &HostName) -> Option<&HostEntry> {
         self.hosts.get(name)
     }
+}
 
-    /// The variables of our environment that hold its secrets: commands of the site do not get them.
-    pub fn secret_variables(&self) -> Vec<String> {
-        let of_host = |host: &HostEntry| {
-            let accounts = &host.credentials;
-            let accounts = [&accounts.monitor, &accounts.agent, &accounts.replication];
-            let passwords = accounts.map(|account| Some(account.password.clone()));
-            passwords
-                .into_iter()
-                .chain([host.ssh.identity_passphrase.clone()])
-        };
-        let mut names: Vec<String> = self
-            .hosts
-            .values()
-            .flat_map(of_host)
-            .filter_map(|source| match source {
-                Some(SecretSource::Env(name)) => Some(name),
-                _ => None,
-            })
-            .collect();
-        names.sort();
-        names.dedup();
-        names
+/// Tells every cluster which variables of our environment hold secrets, those of the other clusters included: one process
+/// may watch them all.
+pub(super) fn hide_secrets(clusters: &mut [Option<ClusterEntry>]) {
+    let secret: BTreeSet<String> = clusters.iter().flatten().flat_map(secret_variables).collect();
+    for entry in clusters.iter_mut().flatten() {
+        entry.secret_variables = secret.iter().cloned().collect();
     }
+}
+
+/// The variables that hold the secrets of one cluster.
+fn secret_variables(entry: &ClusterEntry) -> Vec<String> {
+    let of_host = |host: &HostEntry| {
+        let accounts = &host.credentials;
+        let accounts = [&accounts.monitor, &accounts.agent, &accounts.replication];
+        let passwords = accounts.map(|account| Some(account.password.clone()));
+        passwords
+            .into_iter()
+            .chain([host.ssh.identity_passphrase.clone()])
+    };
+    let sources = entry.hosts.values().flat_map(of_host);
+    let names = sources.filter_map(|source| match source {
+        Some(SecretSource::Env(name)) => Some(name),
+        _ => None,
+    });
+    names.collect()
 }
 
 /// One host with every default filled in.

@@ -433,6 +433,6 @@ fn steps_of_the_site_are_replaced_and_commands_that_tell_people_are_added() {
         .collect();
     assert_eq!(told, [("mail", "far"), ("hook", "near")]);
     assert_eq!(cluster.notices[0].topics, Topic::USUAL.into());
-    let secret = cluster.secret_variables();
-    assert_eq!(secret, ["AGENT_PASSWORD", "MONITOR_PASSWORD", "REPL_PASSWORD"]);
+    let secret = &cluster.secret_variables;
+    assert_eq!(*secret, ["AGENT_PASSWORD", "MONITOR_PASSWORD", "REPL_PASSWORD"]);
 }

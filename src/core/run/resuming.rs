@@ -10,7 +10,7 @@ impl Run {
         let is_at =
             |stage: usize| matches!(self.next, Next::Do(at) | Next::Look(at) | Next::Undo(at) if at == stage);
         let refuses = |stage: &usize| self.stages[*stage].duty == REFUSES_WRITES && !is_at(*stage);
-        self.touched.iter().any(refuses)
+        !self.may_have_reopened && self.touched.iter().any(refuses)
     }
 
     /// True for a stage that was begun before the run was resumed.
@@ -40,6 +40,7 @@ impl Run {
             }
             return;
         }
+        self.may_have_reopened |= !self.has_refused_writes();
         self.begun_before.extend(self.touched.iter().copied());
         let is_superseded = |stage: usize| {
             self.stages[stage].seat != Seat::Outgoing

@@ -102,6 +102,7 @@ async fn move_under(
         outgoing: Some("db1".into()),
         incoming: Some("db2".into()),
         rung: None,
+        automatic: false,
         address: None,
         write_refused_max: Some(longest),
         stages: stages.clone(),

@@ -189,6 +189,7 @@ impl Planner<'_> {
                 outgoing: seats.outgoing.clone(),
                 incoming: seats.incoming.clone(),
                 rung,
+                automatic: false,
                 address: None,
                 write_refused_max: rung.is_none().then_some(policy.write_refused_max),
                 stages,

@@ -21,7 +21,7 @@ use crate::core::trouble::Trouble;
 use crate::io::command::{self, Order};
 use crate::io::conductor::{RunReport, describe};
 use crate::io::context::Errands;
-use crate::io::journal::{Entry, Journal, Opening, SiteRecord};
+use crate::io::journal::{Entry, Journal, OpenRun, Opening, SiteRecord};
 use crate::io::operation::Prepared;
 
 /// How a step of the site ended, and what it printed last.
@@ -133,7 +133,8 @@ impl Performer<'_> {
             return;
         }
         let situation = self.situation(opening);
-        let came_out = CameOut::of(&report.ending, report.committed, &situation);
+        let committed = Some(report.committed).filter(|committed| *committed || !report.in_doubt);
+        let came_out = CameOut::of(&report.ending, committed, &situation);
         let mut journal = match Journal::of_run(&self.dir, &opening.run) {
             Ok(journal) => journal,
             Err(error) => {
@@ -151,6 +152,37 @@ impl Performer<'_> {
         let before = self.fleet.entry().site.of(&opening.operation, Occasion::Before);
         if !before.is_empty() {
             self.site_after(opening, report).await;
+        }
+    }
+
+    /// That a run that was cut off before its first stage may go on without the site's steps before it: all of them have
+    /// ended, and none that was to stop it failed. They are not performed a second time.
+    ///
+    /// # Errors
+    /// Refused: which was not had.
+    pub(in crate::io) fn site_was_had(&self, open: &OpenRun) -> Result<(), Trouble> {
+        let opening = &open.opening;
+        let steps = self.fleet.entry().site.of(&opening.operation, Occasion::Before);
+        let was_had = |number: usize, step: &SiteStep| {
+            let mut records = open.site.iter().filter(|record| record.number == number);
+            records.any(|record| match &record.came {
+                Some(Outcome::Done) => true,
+                Some(_) => !step.stops(&opening.operation, Occasion::Before),
+                None => false,
+            })
+        };
+        let mut steps = steps.iter().enumerate();
+        match steps.find(|(number, step)| !was_had(*number, step)) {
+            None => Ok(()),
+            Some((_, step)) => Err(Trouble::refused(
+                Guard::G73,
+                format!("run {} was not gone on with", opening.run),
+                format!("the site's step `{}` before it has not ended well", step.name),
+            )
+            .hint(format!(
+                "nothing was touched: `mmm undo {}`, then begin anew",
+                opening.run
+            ))),
         }
     }
 
@@ -229,7 +261,7 @@ impl Performer<'_> {
         let ran = command::run(Order {
             command,
             environment: &round.environment,
-            hidden: &self.fleet.entry().secret_variables(),
+            hidden: &self.fleet.entry().secret_variables,
             input: b"",
             within,
         })
