@@ -225,7 +225,6 @@ impl Performer<'_> {
         self.tell_price(request, &reckoning.outlook);
         self.require_lock_of_opened(request, &seats)?;
         let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;
-        prepared.opening.automatic = matches!(request, Request::Failover { automatic: true, .. });
         self.in_time(request)?;
         let site = self
             .site_before(request, absent, &standing, &prepared, (&seats, rung))

@@ -115,6 +115,7 @@ impl<'f> Planner<'f> {
         {
             prepared.opening.write_refused_max = Some(*longest);
         }
+        prepared.opening.automatic = matches!(request, Request::Failover { automatic: true, .. });
         if let Some(address) = request.address() {
             prepared.opening.address = Some(address);
             prepared.address = Some(address);
