@@ -66,7 +66,8 @@ pub struct Settings {
     /// The cluster meant, where a command names none; `mmm @NAME …` is the short form.
     #[arg(long, global = true, value_name = "CLUSTER")]
     pub cluster: Option<String>,
-    /// Say nothing while all goes well, as cron wants it; what goes wrong is told, and so is a failover.
+    /// An operation says nothing while all goes well, as cron wants it; what goes wrong is told, and so is a failover. What
+    /// was asked for is printed all the same.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Ask nothing, even on a terminal. Without a terminal nothing is ever asked.
@@ -100,7 +101,7 @@ Exit codes:
   3  looked, and something is wrong
   4  refused, nothing was touched
   5  failed, and was undone
-  6  stuck, a person is needed
+  6  stuck: it says which hosts it waits for, or that a person is needed
  10  failed over (`failover --if-dead`)";
 
 /// The commands.

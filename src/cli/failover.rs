@@ -121,7 +121,7 @@ async fn reopen(settings: &Settings, inventory: &Inventory, fleet: &Fleet) -> Re
     let performed = performer.perform(&Request::Reopen).await;
     drop(performer);
     setting::all_told(reporting).await;
-    Ok(setting::exit_code(&performed?))
+    setting::concluded(inventory, fleet.entry(), performed).await
 }
 
 /// Whom the evidence must be about: the writer, or else the one host that could be it. None when every other host of

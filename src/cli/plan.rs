@@ -47,10 +47,13 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     }
     if let Some(file) = &what.save {
         keep(file, &plan)?;
-        talk(&format!(
-            "the plan is in `{0}`; `mmm apply {0}` carries it out",
-            file.display()
-        ));
+        let file = file.display();
+        talk(&match what.what {
+            Planned::Duty(_) => {
+                format!("the plan is in `{file}`, to be read; `mmm playbook run` performs a single duty")
+            }
+            _ => format!("the plan is in `{file}`; `mmm apply {file}` carries it out"),
+        });
     }
     Ok(0)
 }

@@ -11,6 +11,7 @@ use crate::config::diagnostic::{Diagnostic, closest, render_all};
 use crate::config::inventory::{ClusterEntry, HostEntry, Service};
 use crate::config::playbook::{Listed, is_wrong, lint, listed};
 use crate::core::script::{DutyOutcome, DutyReport, StepOutcome};
+use crate::core::site::SiteAct;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::conductor::describe;
 use crate::io::operation::uses_gtid;
@@ -117,7 +118,11 @@ fn named_duties(entry: &ClusterEntry) -> impl Iterator<Item = String> {
         }
         names
     }
-    entry.hosts.values().flat_map(of)
+    let of_the_site = entry.site.all().filter_map(|step| match &step.act {
+        SiteAct::Duty { name, .. } => Some(name.clone()),
+        SiteAct::Run(_) => None,
+    });
+    entry.hosts.values().flat_map(of).chain(of_the_site)
 }
 
 fn say_all(settings: &Settings, directory: Option<&Path>) -> Result<u8, Trouble> {

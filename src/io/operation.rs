@@ -251,6 +251,12 @@ impl Performer<'_> {
         };
         self.conclude(request, &seats, &prepared.opening, &report, &mut standing);
         if rung.is_some() {
+            if report.committed {
+                // By GTID repairs see by themselves that one has more; by file and position nobody could tell any more.
+                let apart = reckoning.outlook.apart.iter().map(|ahead| &ahead.host);
+                let by_files = apart.filter(|host| seating::goes_by_files(&facts, host));
+                standing.to_follow.extend(by_files.cloned());
+            }
             let seen = reckoning.seen.as_ref();
             self.tell_loss(&prepared.opening, &report, seen, &mut standing)
                 .await;

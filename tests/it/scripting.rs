@@ -189,3 +189,39 @@ fn the_printed_sudo_rules_are_enough_and_each_is_needed() {
     put(&lab, "db1", &rules[0]);
     mmm(&lab, &["check"], 0);
 }
+
+/// The first block of the README in that language.
+fn example(language: &str) -> String {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_examples_of_the_readme_run_as_they_stand() {
+    let lab = cluster();
+    let pipeline = example("sh");
+    for round in 0..2 {
+        let output = lab.box_().sh(&pipeline).unwrap();
+        assert_eq!(output.code, 0, "round {round}: {output:?}");
+        assert_eq!(lab.writable_hosts(), ["db2"]);
+        until_replication_runs(&lab);
+    }
+    let crontab = example("crontab");
+    let line = crontab.lines().next().unwrap();
+    let command: Vec<&str> = line.split_whitespace().skip(6).collect();
+    let as_cron = format!("env -i PATH=/usr/bin:/bin HOME=/root {}", command.join(" "));
+    let cron = || lab.box_().sh(&as_cron).unwrap();
+    let well = cron();
+    assert_eq!(
+        (well.code, well.stdout.as_str(), well.stderr.as_str()),
+        (0, "", ""),
+        "cron sends no mail while all is well"
+    );
+    kill(&lab, "db2");
+    let over = cron();
+    assert!(
+        over.code == 10 && over.stdout.contains("db1 is the writer"),
+        "{over:?}"
+    );
+}

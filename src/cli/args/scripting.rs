@@ -8,6 +8,7 @@ use super::span;
 
 /// Arguments of `ensure-writer`.
 #[derive(Debug, Clone, Args)]
+#[command(override_usage = "mmm ensure-writer [OPTIONS] [CLUSTER] <HOST>")]
 pub struct EnsureWriterArguments {
     /// The cluster, where the inventory has several, and the host.
     #[arg(required = true, num_args = 1..=2, value_names = ["CLUSTER", "HOST"])]

@@ -55,6 +55,11 @@ pub(super) fn warnings(engine: &Engine) -> Vec<Warning> {
     } else if !engine.rule().lifted_by().is_empty() && !is_told_below(engine.rule()) {
         let rule = engine.rule();
         warn(format!("{rule}: {}", rule.sentence()), rule.lifted_by());
+    } else if engine.rule() == Rule::R06 {
+        warn(
+            format!("{}: {}", Rule::R06, Rule::R06.sentence()),
+            "a monitor replaces it once the evidence allows that; without one `mmm failover` does",
+        );
     }
     for (what, hint) in arranged(engine) {
         warn(what, &hint);

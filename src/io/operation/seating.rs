@@ -18,6 +18,15 @@ use crate::core::trouble::Trouble;
 use crate::io::clock;
 use crate::io::shell::Trace;
 
+/// Whether a host replicates by file and position.
+pub(super) fn goes_by_files(facts: &Facts, host: &HostName) -> bool {
+    let mysql = facts.get(host).and_then(|facts| facts.mysql.up());
+    mysql.is_some_and(|mysql| {
+        let mut channels = mysql.replicas.iter();
+        channels.any(|channel| channel.using_gtid == UsingGtid::No)
+    })
+}
+
 impl Planner<'_> {
     /// Who would play which part, whether or not the guards let them.
     pub(super) fn seated(
@@ -72,17 +81,10 @@ impl Planner<'_> {
                 });
                 // One that has more than the new writer would take up a history that is none. Who goes by file and
                 // position follows only if it stands level, and is kept from receiving otherwise.
-                let by_files = |host: &HostName| {
-                    let mysql = facts.get(host).and_then(|facts| facts.mysql.up());
-                    mysql.is_some_and(|mysql| {
-                        let mut channels = mysql.replicas.iter();
-                        channels.any(|channel| channel.using_gtid == UsingGtid::No)
-                    })
-                };
                 let is_told_by_gtid = has_gtids(facts);
                 let is_apart = |host: &HostName| {
                     let is_ahead = outlook.apart.iter().any(|ahead| ahead.host == *host);
-                    is_ahead && (is_told_by_gtid || !by_files(host))
+                    is_ahead && (is_told_by_gtid || !goes_by_files(facts, host))
                 };
                 seats.replicas.retain(|host| !is_apart(host));
                 seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());
