@@ -77,16 +77,21 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
     if let Some(writer) = serves(&standing, &facts)
         && is_settled(performer, &standing)?
     {
+        can_be_reached(cluster, &facts, &writer)?;
         return Ok(Outcome::Serves(writer));
     }
-    // Whoever watches acts at once, and should not have to wait for our look.
-    if guard::observed_writer(cluster, &facts).is_none() {
-        nobody_watches(performer).await?;
+    // Whoever watches sees to everything, and knows of hosts what this box does not.
+    if let Err(watched) = nobody_watches(performer).await {
+        return match guard::observed_writer(cluster, &facts) {
+            Some(writer) => Ok(Outcome::Serves(writer)),
+            None => Err(watched),
+        };
     }
     standing = performer.take_stock().await?;
     facts = fleet.look_everywhere().await;
     guard::hands_off(cluster, &standing)?;
     if let Some(writer) = serves(&standing, &facts) {
+        can_be_reached(cluster, &facts, &writer)?;
         return Ok(Outcome::Serves(writer));
     }
     nobody_watches(performer).await?;
@@ -146,6 +151,26 @@ fn serves(standing: &Standing, facts: &Facts) -> Option<HostName> {
         .and_then(|facts| facts.mysql.up())
         .is_some_and(|mysql| mysql.is_writable());
     (takes_writes && guard::another_writable(facts, writer).is_none()).then(|| writer.clone())
+}
+
+/// That clients reach the writer: nobody repairs addresses where no monitor watches.
+fn can_be_reached(cluster: &Cluster, facts: &Facts, writer: &HostName) -> Result<(), Trouble> {
+    let Some(address) = cluster.writer_address() else {
+        return Ok(());
+    };
+    let lacks_it = facts
+        .get(writer)
+        .and_then(|facts| facts.ssh.up())
+        .is_some_and(|shell| !shell.holds(address));
+    if !lacks_it {
+        return Ok(());
+    }
+    Err(Trouble::new(
+        Kind::Wrong,
+        format!("`{writer}` takes writes, and clients do not reach it"),
+        format!("it does not hold the writer's address {address}"),
+    )
+    .hint("a monitor puts it back: start one, or add the address by hand"))
 }
 
 /// Whether nothing waits on this box to be brought to its end.

@@ -1,6 +1,7 @@
 //! What must hold before an operation may touch anything. Pure: facts in, a refusal out.
 
 mod number;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::standing::{Return, Standing};
 use super::trouble::{Kind, Trouble};
 
 pub use number::Guard;
+use sources::follows_a_possible_writer;
 
 /// A host that is further behind would not catch up within the time that a switchover gives it.
 const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
@@ -268,6 +270,16 @@ pub fn moved_since(
     {
         return Some(format!("{host} {}", losses::strayed_words(&last)));
     }
+    held_by_another(cluster, facts, (outgoing, incoming), wish)
+}
+
+/// Who holds the writer's address without having a part in a run, in words; of no weight to whoever only settles it.
+pub fn held_by_another(
+    cluster: &Cluster,
+    facts: &Facts,
+    (outgoing, incoming): (Option<&HostName>, Option<&HostName>),
+    wish: Wish,
+) -> Option<String> {
     let holder = holder_of_writer_address(cluster, facts).filter(|_| wish != Wish::Settle)?;
     let has_a_part = [outgoing, incoming].contains(&Some(&holder));
     (!has_a_part).then(|| format!("{holder} holds the writer's address, which has no part in it"))
@@ -302,6 +314,12 @@ pub fn failover(
         && facts.get(outgoing).is_some_and(|facts| facts.mysql.is_alive())
     {
         return refuse(Guard::G12, format!("the server on `{outgoing}` answers again"));
+    }
+    if let Some(source) = follows_a_possible_writer(cluster, facts, outgoing, incoming) {
+        let because = format!(
+            "`{incoming}` follows `{source}`, which may have become the writer since and does not say that it refuses writes"
+        );
+        return refuse(Guard::G13, because);
     }
     let memory = Memory::default();
     let electorate = electorate(cluster, standing, facts, outgoing, &memory);

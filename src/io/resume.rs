@@ -201,8 +201,8 @@ fn stopped_by_the_run(facts: &Facts, incoming: &HostName) -> Facts {
 }
 
 fn still_holds(opening: &Opening, rung: Rung, rule: EvidenceRule, decision: Decision) -> Result<(), Trouble> {
-    // A person has said at the beginning that silence is enough.
-    let is_accepted = rung == Rung::Silence && decision == Decision::Refuse;
+    // A person has said at the beginning that silence is enough; nobody has said so to a monitor.
+    let is_accepted = rung == Rung::Silence && decision == Decision::Refuse && !opening.automatic;
     if decision == Decision::Replace(rung) || is_accepted {
         return Ok(());
     }

@@ -168,6 +168,12 @@ pub(super) async fn settle(
         journal.append(Entry::Step(happening));
     }
     standing.get_unstuck();
+    if let (Some(rung), Some(outgoing)) = (open.opening.rung, &open.opening.outgoing) {
+        // On disk before anybody is opened: whoever comes next makes the old writer harmless.
+        let owed = || Owed::now(clock::now(), &open.opening.run, rung);
+        standing.owed.entry(outgoing.clone()).or_insert_with(owed);
+        performer.remember(standing);
+    }
     let report = go_on(performer, &open, run, journal, &facts).await;
     let to_follow = standing.to_follow.clone();
     conclude(&open, &report, standing);
@@ -333,7 +339,12 @@ async fn verdict(
         })
         .collect();
     let parts = (opening.outgoing.as_ref(), opening.incoming.as_ref());
-    let moved_since = guard::moved_since(&performer.fleet.entry().cluster, &facts, parts, wish);
+    let cluster = &performer.fleet.entry().cluster;
+    // What a dead writer had is no measure of whether somebody has written since.
+    let moved_since = match opening.rung {
+        None => guard::moved_since(cluster, &facts, parts, wish),
+        Some(_) => guard::held_by_another(cluster, &facts, parts, wish),
+    };
     let cut = CutOff {
         run,
         moves_writer: opening.moves_writer(),
@@ -341,7 +352,7 @@ async fn verdict(
         outgoing: opening.outgoing.as_ref(),
         incoming: opening.incoming.as_ref(),
         wish,
-        moved_since: moved_since.as_deref().filter(|_| opening.rung.is_none()),
+        moved_since: moved_since.as_deref(),
     };
     (settlement::settle(cut, &sights), facts)
 }

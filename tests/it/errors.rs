@@ -264,13 +264,13 @@ fn configuration_and_names_that_are_wrong() {
         (
             "not YAML",
             right.replace("    writer_role: writer", "    writer_role: [writer"),
-            ":12:10",
+            ":13:10",
             "not YAML",
         ),
         (
             "unknown key",
             right.replace("writer_role:", "writer_rolle:"),
-            ":11:5",
+            ":12:5",
             "writer_rolle",
         ),
         (

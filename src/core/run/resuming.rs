@@ -3,6 +3,9 @@
 use super::{Ending, Next, REFUSES_WRITES, Run, Stage};
 use crate::core::playbook::{Seat, Section};
 
+/// The duty that brings an address up.
+const BRINGS_ADDRESS: &str = "add-address";
+
 impl Run {
     /// True while the host that gives the role away has been told to refuse writes, and nothing is on record that would
     /// have let it take them again.
@@ -43,7 +46,9 @@ impl Run {
         self.may_have_reopened |= !self.has_refused_writes();
         self.begun_before.extend(self.touched.iter().copied());
         let is_superseded = |stage: usize| {
+            // An address may be gone since, and is brought up where it stands already.
             self.stages[stage].seat != Seat::Outgoing
+                && self.stages[stage].duty != BRINGS_ADDRESS
                 && self
                     .touched
                     .iter()

@@ -1,0 +1,59 @@
+//! Whom a host follows, where that speaks against opening it.
+
+use super::{Facts, possible_writers};
+use crate::core::cluster::{Cluster, HostName};
+
+/// The host of the writer role other than `outgoing` that `incoming` follows, unless it was seen to refuse writes: whoever
+/// acts on an old record would otherwise take the death of an earlier writer for that of the writer.
+pub(super) fn follows_a_possible_writer(
+    cluster: &Cluster,
+    facts: &Facts,
+    outgoing: Option<&HostName>,
+    incoming: &HostName,
+) -> Option<HostName> {
+    let sources = &facts.get(incoming)?.mysql.up()?.replicas;
+    let follows = |host: &HostName| {
+        let address = cluster.host(host).map(|host| host.address.to_string());
+        sources
+            .iter()
+            .any(|channel| Some(&channel.source_host) == address.as_ref())
+    };
+    possible_writers(cluster, facts, incoming)
+        .into_iter()
+        .find(|host| Some(host) != outgoing && follows(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::guard::{self, Guard};
+    use crate::core::samples;
+    use crate::core::standing::Standing;
+
+    /// db1 was the writer by an old record; db3 follows db2, which nobody sees.
+    #[test]
+    fn who_follows_another_possible_writer_is_not_opened_for_the_death_of_an_earlier_one() {
+        let mut cluster = samples::cluster();
+        cluster.roles[0].hosts.push("db3".into());
+        let mut facts = Facts::new();
+        let mut db3 = samples::facts(false, &[]);
+        if let crate::core::facts::Reach::Up(mysql) = &mut db3.mysql {
+            mysql.replicas[0].source_host = "10.0.0.2".into();
+        }
+        facts.insert("db3".into(), db3);
+        let (db1, db3) = ("db1".into(), "db3".into());
+        let found = follows_a_possible_writer(&cluster, &facts, Some(&db1), &db3);
+        assert_eq!(found, Some("db2".into()));
+        let standing = Standing {
+            writer: Some("db1".into()),
+            ..Standing::default()
+        };
+        let refused = guard::failover(&cluster, &standing, &facts, Some(&db1), &db3).unwrap_err();
+        assert_eq!(refused.guard, Some(Guard::G13));
+        facts.insert("db2".into(), samples::facts(false, &[]));
+        assert_eq!(
+            follows_a_possible_writer(&cluster, &facts, Some(&db1), &db3),
+            None
+        );
+    }
+}
