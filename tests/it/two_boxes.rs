@@ -163,7 +163,8 @@ fn a_box_without_power_that_holds_the_lock_delays_another_by_15_s_at_most() {
         // The box comes back: what it had begun is settled, and nobody is opened beside the writer.
         lab.box_().boot().unwrap();
         super::halts::lift(&lab, &halt);
-        mmm(&lab, &["show"], 0);
+        let shown = mmm(&lab, &["show"], 3);
+        assert!(shown.stdout.contains("was cut off"), "{shown:?}");
         let back = ["db1", "db2"][usize::from(writer == "db1")];
         let settled = lab.box_().mmm(["switchover", "--to", back]).unwrap();
         eprintln!("{settled:?}");
