@@ -4,16 +4,16 @@
 //! Before it, three things are known: what the writer had when it was last looked at, what each host has received, and
 //! what of that it can apply. Afterwards, once the old writer is back, its own log gives the exact set.
 
+mod comparing;
 mod handing_over;
 
 use serde::{Deserialize, Serialize};
 
+use comparing::more;
 use handing_over::cannot_hand_over;
 
 use super::cluster::{Cluster, HostName};
-use super::facts::{
-    GtidFacts, GtidMode, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, SqlThread, UsingGtid,
-};
+use super::facts::{GtidFacts, GtidMode, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, SqlThread};
 use super::gtid::{self, Compared, History, MariaGtid, MariaPosition, MariaRange, Surplus};
 use super::guard::Facts;
 use super::moment::Moment;
@@ -421,40 +421,6 @@ fn newest(history: &History) -> Option<MariaPosition> {
     match history {
         History::Mariadb { state, .. } => Some(state.newest()),
         _ => None,
-    }
-}
-
-/// What `mysql` has, or has received and can apply, beyond `reach`, which is that of `taking`. Where what was received is
-/// not told by GTID, both must follow the same source, whose files are then compared.
-fn more(mysql: &MysqlFacts, taking: &MysqlFacts, reach: &History) -> Option<Surplus> {
-    if let Compared::Extra(surplus) = gtid::lacking(&self::reach(mysql), reach)
-        && !matches!(surplus, Surplus::Files { .. })
-    {
-        // The number of the last one before is known: all are of one history until now.
-        return match Compared::Extra(surplus).since(newest(reach).as_ref()) {
-            Compared::Extra(surplus) => Some(surplus),
-            Compared::Nothing | Compared::Unknown(_) => None,
-        };
-    }
-    let (theirs, ours) = (mysql.replicas.first()?, taking.replicas.first()?);
-    // Of a channel that goes by file and position MariaDB does not tell the GTIDs that it has received.
-    let goes_by_files =
-        |channel: &ReplicationFacts| channel.using_gtid == UsingGtid::No && !tells_received(channel);
-    let is_told_by_files = goes_by_files(theirs) && goes_by_files(ours);
-    if !is_told_by_files && !matches!(reach, History::Files { .. }) {
-        return None;
-    }
-    let same = theirs.source_server_id.is_some() && theirs.source_server_id == ours.source_server_id;
-    let (from, to) = (ours.received.clone()?, theirs.received.clone()?);
-    (same && from < to).then_some(Surplus::Files { from, to })
-}
-
-/// Whether a channel tells which transactions it has received.
-fn tells_received(channel: &ReplicationFacts) -> bool {
-    match &channel.received_gtid {
-        ReceivedGtid::Mariadb(received) => !received.is_empty(),
-        ReceivedGtid::Mysql(_) => true,
-        ReceivedGtid::None => false,
     }
 }
 

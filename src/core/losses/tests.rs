@@ -1,6 +1,7 @@
 //! Who has more than the host that is to take over, what of that is handed over, and what is known to be lost.
 
 use super::*;
+use crate::core::facts::UsingGtid;
 use crate::core::gtid::MariaState;
 use crate::core::samples::{cluster, facts};
 
@@ -196,6 +197,17 @@ fn what_a_replica_of_mariadb_received_by_position_and_has_not_applied_counts_too
         (found.apart[0].host.as_str(), found.apart[0].surplus.at_most()),
         ("db3", None)
     );
+    // Who is quicker to apply has no more for that, unless it wrote something itself.
+    let quick = by_position(3, "0-1-150", "bin.000002:100");
+    assert_eq!(look(&world(db2(), quick.clone()), None), Outlook::default());
+    let mut unable = db2();
+    unable.replicas[0].sql = SqlThread::No;
+    assert_eq!(look(&world(unable, quick), None).apart.len(), 1);
+    let found = look(
+        &world(db2(), by_position(3, "0-1-150,0-3-151", "bin.000002:100")),
+        None,
+    );
+    assert_eq!(found.apart[0].surplus.to_string(), "0-3-101..151");
     // Of what was applied the transactions are known.
     let found = look(&world(db2(), by_position(3, "0-1-150", "bin.000002:400")), None);
     assert_eq!(found.apart[0].surplus.to_string(), "0-1-101..150");
