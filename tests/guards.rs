@@ -55,7 +55,7 @@ fn seen_in(guard: Guard) -> String {
         Guard::G60 => "lab killed::killed_at_random_while_roles_move".to_owned(),
         Guard::G62 => "lab scripting::cron_fails_over_when_the_writer_is_dead_and_only_then".to_owned(),
         Guard::G63 => {
-            "unit cli/if_dead::a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it".to_owned()
+            "unit core/guard/sources::a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it".to_owned()
         }
         Guard::G65 => "unit cli/setting::only_yes_is_yes".to_owned(),
         Guard::G64 => "lab scripting::a_writer_is_ensured_once_and_left_alone_afterwards".to_owned(),

@@ -47,6 +47,10 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
             .or_else(|| guard::holder_of_writer_address(cluster, &facts));
     }
     if is_to_be_opened(&standing, &facts, what.to.as_deref()) {
+        // Who names the host knows that it is the writer; the record alone may be old.
+        if let (None, Some(writer)) = (&what.to, &standing.writer) {
+            guard::could_not_have_been_replaced(cluster, &facts, writer)?;
+        }
         return reopen(settings, &inventory, &fleet).await;
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;

@@ -119,7 +119,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
             return Ok(Outcome::Serves(writer));
         }
         if is_up(&facts) {
-            could_not_have_been_replaced(cluster, &facts, &writer)?;
+            guard::could_not_have_been_replaced(cluster, &facts, &writer)?;
             return performer.perform(&Request::Reopen).await.map(Outcome::Opened);
         }
         return Err(Trouble::new(
@@ -193,20 +193,6 @@ async fn nobody_watches(performer: &Performer<'_>) -> Result<(), Trouble> {
             ),
             format!("the monitor on {whence} watches it"),
         )),
-    }
-}
-
-/// A box that looks only now and then may have an old record: a host that it holds to be the writer is opened again only
-/// when every other one that could have been made the writer since is seen to refuse writes.
-fn could_not_have_been_replaced(cluster: &Cluster, facts: &Facts, writer: &HostName) -> Result<(), Trouble> {
-    match guard::possible_writers(cluster, facts, writer).first() {
-        None => Ok(()),
-        Some(other) => Err(Trouble::refused(
-            Guard::G63,
-            format!("`{writer}` was not opened again"),
-            format!("`{other}` does not say that it refuses writes"),
-        )
-        .hint(Guard::G63.lifted_for(writer))),
     }
 }
 
@@ -284,17 +270,5 @@ mod tests {
         assert_eq!(next(Decision::Refuse, false), Next::Wait);
         assert_eq!(next(Decision::Refuse, true), Next::Refuse);
         assert_eq!(next(Decision::Leave, true), Next::Leave);
-    }
-
-    #[test]
-    fn a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it() {
-        let cluster = samples::cluster();
-        let asked = |facts: &Facts| could_not_have_been_replaced(&cluster, facts, &"db1".into());
-        let mut facts = Facts::new();
-        let refused = asked(&facts).unwrap_err();
-        assert_eq!(refused.guard, Some(Guard::G63));
-        assert!(refused.hint.contains("--to db1"), "{}", refused.hint);
-        facts.insert("db2".into(), samples::facts(false, &[]));
-        asked(&facts).unwrap();
     }
 }

@@ -8,6 +8,7 @@ mod maintaining;
 mod picturing;
 mod placing;
 mod remembering;
+mod reopening;
 mod tending;
 mod waiting;
 mod weighing;
@@ -176,6 +177,8 @@ pub struct Engine {
     events: Option<bool>,
     /// What the writer had when it last answered.
     seen: Option<Seen>,
+    /// The writer that this monitor itself saw take writes since it began.
+    met: Option<HostName>,
     /// The last trouble that was alarmed about.
     complaint: Option<Trouble>,
     /// Whether what is under way has failed already.
@@ -224,6 +227,7 @@ impl Engine {
             guard: None,
             events: None,
             seen: None,
+            met: None,
             complaint: None,
             has_failed: false,
             ask_again_at: Moment(0),
@@ -257,6 +261,7 @@ impl Engine {
                 {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
                     self.seen = Some(Seen::of(&host, now, mysql));
+                    self.met = Some(host.clone());
                 }
                 self.remember_addresses(&host, &facts);
                 self.remember_for_elections(&host, &facts);
@@ -444,8 +449,7 @@ impl Engine {
             }
             Verb::Reopen => {
                 if let Some(writer) = self.standing.writer.clone().filter(|_| now >= self.try_again_at) {
-                    self.try_again_at = now.after(TRY_AGAIN_AFTER);
-                    self.start(Effect::Reopen(writer), effects);
+                    self.reopen(now, writer, effects);
                 }
             }
         }

@@ -1,7 +1,8 @@
-//! Whom a host follows, where that speaks against opening it.
+//! Who else may be the writer: whom a host follows, and who was not seen to refuse writes.
 
-use super::{Facts, possible_writers};
+use super::{Facts, Guard, possible_writers};
 use crate::core::cluster::{Cluster, HostName};
+use crate::core::trouble::Trouble;
 
 /// The host of the writer role other than `outgoing` that `incoming` follows, unless it was seen to refuse writes: whoever
 /// acts on an old record would otherwise take the death of an earlier writer for that of the writer.
@@ -21,6 +22,27 @@ pub(super) fn follows_a_possible_writer(
     possible_writers(cluster, facts, incoming)
         .into_iter()
         .find(|host| Some(host) != outgoing && follows(host))
+}
+
+/// Whoever did not watch all the time may have an old record: a host that it holds to be the writer is opened again only
+/// when every other one that could have been made the writer since is seen to refuse writes.
+///
+/// # Errors
+/// Refused, with the first host that may be the writer.
+pub fn could_not_have_been_replaced(
+    cluster: &Cluster,
+    facts: &Facts,
+    writer: &HostName,
+) -> Result<(), Trouble> {
+    match possible_writers(cluster, facts, writer).first() {
+        None => Ok(()),
+        Some(other) => Err(Trouble::refused(
+            Guard::G63,
+            format!("`{writer}` was not opened again"),
+            format!("`{other}` does not say that it refuses writes"),
+        )
+        .hint(Guard::G63.lifted_for(writer))),
+    }
 }
 
 #[cfg(test)]
@@ -55,5 +77,17 @@ mod tests {
             follows_a_possible_writer(&cluster, &facts, Some(&db1), &db3),
             None
         );
+    }
+
+    #[test]
+    fn a_writer_on_record_is_opened_again_only_when_nobody_else_could_have_become_it() {
+        let cluster = samples::cluster();
+        let asked = |facts: &Facts| could_not_have_been_replaced(&cluster, facts, &"db1".into());
+        let mut facts = Facts::new();
+        let refused = asked(&facts).unwrap_err();
+        assert_eq!(refused.guard, Some(Guard::G63));
+        assert!(refused.hint.contains("--to db1"), "{}", refused.hint);
+        facts.insert("db2".into(), samples::facts(false, &[]));
+        asked(&facts).unwrap();
     }
 }
