@@ -42,8 +42,8 @@ impl Performer<'_> {
         }
     }
 
-    /// Whether the evidence about a dead writer still is what the run rests on. A person who has said to go on without
-    /// evidence has said so, but not about a writer that answers.
+    /// Whether the evidence about a dead writer still is what the run rests on. A person who has said that silence is
+    /// enough has said so, but not about a writer that answers.
     async fn still_dead(
         &self,
         request: &Request,
@@ -59,7 +59,7 @@ impl Performer<'_> {
         let is_automatic = matches!(request, Request::Failover { automatic: true, .. });
         let guard = match decision {
             Decision::Replace(now) if now == rung => return Ok(()),
-            Decision::Refuse if !is_automatic => return Ok(()),
+            Decision::Refuse if !is_automatic && rung == Rung::Silence => return Ok(()),
             Decision::Leave => Guard::G12,
             Decision::Refuse => Guard::G11,
             Decision::Replace(_) => Guard::G84,
