@@ -259,7 +259,6 @@ fn next(decision: Decision, is_due: bool) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::samples;
 
     #[test]
     fn nothing_is_replaced_or_refused_before_it_is_due_and_a_living_writer_never() {

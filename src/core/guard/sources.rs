@@ -1,6 +1,6 @@
 //! Who else may be the writer: whom a host follows, and who was not seen to refuse writes.
 
-use super::{Facts, Guard, possible_writers};
+use super::{Facts, Guard, another_writable, possible_writers};
 use crate::core::cluster::{Cluster, HostName};
 use crate::core::trouble::Trouble;
 
@@ -34,14 +34,21 @@ pub fn could_not_have_been_replaced(
     facts: &Facts,
     writer: &HostName,
 ) -> Result<(), Trouble> {
+    let refuse = |guard: Guard, because: String| {
+        Err(
+            Trouble::refused(guard, format!("`{writer}` was not opened again"), because)
+                .hint(guard.lifted_for(writer)),
+        )
+    };
+    if let Some(other) = another_writable(facts, writer) {
+        return refuse(Guard::G08, format!("`{other}` accepts writes"));
+    }
     match possible_writers(cluster, facts, writer).first() {
         None => Ok(()),
-        Some(other) => Err(Trouble::refused(
+        Some(other) => refuse(
             Guard::G63,
-            format!("`{writer}` was not opened again"),
             format!("`{other}` does not say that it refuses writes"),
-        )
-        .hint(Guard::G63.lifted_for(writer))),
+        ),
     }
 }
 
@@ -89,5 +96,7 @@ mod tests {
         assert!(refused.hint.contains("--to db1"), "{}", refused.hint);
         facts.insert("db2".into(), samples::facts(false, &[]));
         asked(&facts).unwrap();
+        facts.insert("db2".into(), samples::facts(true, &[]));
+        assert_eq!(asked(&facts).unwrap_err().guard, Some(Guard::G08));
     }
 }
