@@ -76,6 +76,7 @@ fn provoked(deed: Deed, mode: Mode) -> Vec<Effect> {
         }
         Deed::Reopen => {
             let mut story = well(standing(mode, "db1"));
+            done.extend(story.look("db2", facts(false, &[])));
             done.extend(story.look("db1", facts(false, &[WRITER_ADDRESS])));
             done.extend(story.pass(5));
         }
