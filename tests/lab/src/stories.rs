@@ -23,6 +23,8 @@ use crate::test::{LONG_VARIABLE, cargo, root};
 
 /// More stories than this do not fail because the machine is busy.
 const SECOND_CHANCES: usize = 6;
+/// Three servers each, of which a large one takes half a gigabyte.
+const AT_ONCE_AT_MOST: usize = 4;
 /// What one story may take.
 const LIMIT: Duration = Duration::from_secs(8 * 60);
 /// The same for one that repeats itself for figures.
@@ -40,12 +42,12 @@ pub struct Telling<'a> {
 /// Tells all stories; whether none failed in the end.
 pub fn tell(telling: Telling<'_>) -> Result<bool> {
     let program = build()?;
-    let names = names(&program, telling.filter)?;
+    let names = names(&program, telling)?;
     let count = names.len();
     if names.iter().any(|name| name.starts_with("families::")) {
         fetch_servers();
     }
-    let at_once = if telling.long { 1 } else { 2 };
+    let at_once = if telling.long { 1 } else { at_once() };
     let told = tell_each(&program, names, telling.long, at_once)?;
     let again = if at_once > 1 {
         second_chances(&told)
@@ -83,6 +85,12 @@ pub fn tell(telling: Telling<'_>) -> Result<bool> {
         still_failed.len()
     ));
     Ok(still_failed.is_empty())
+}
+
+/// How many stories are told beside each other: they wait for most of their time, so one more than there are cores, but
+/// never so many that their servers lack memory.
+fn at_once() -> usize {
+    thread::available_parallelism().map_or(2, |cores| cores.get() + 1).min(AT_ONCE_AT_MOST)
 }
 
 /// Fetches what stories need before their time runs. What cannot be had is said here, and fails the stories that need it.
@@ -149,7 +157,7 @@ fn tell_one(program: &Path, name: String, long: bool) -> Result<Told> {
         .stdout(Stdio::null());
     command.stderr(said.try_clone()?);
     if long {
-        command.env(LONG_VARIABLE, "1");
+        command.env(LONG_VARIABLE, "1").arg("--include-ignored");
     }
     let mut child = command
         .spawn()
@@ -210,22 +218,32 @@ fn build() -> Result<PathBuf> {
     program.context("cargo does not say where the program of the stories is")
 }
 
-fn names(program: &Path, filter: Option<&str>) -> Result<VecDeque<String>> {
-    let output = Command::new(program)
-        .args(["--list", "--format", "terse"])
-        .output()
-        .context("cannot list the stories")?;
-    let list = String::from_utf8(output.stdout).context("the list of stories is no text")?;
-    let names: VecDeque<String> = list
-        .lines()
-        .filter_map(|line| line.strip_suffix(": test"))
-        .filter(|name| filter.is_none_or(|filter| name.contains(filter)))
-        .map(str::to_owned)
-        .collect();
-    if !output.status.success() || (filter.is_none() && names.is_empty()) {
+/// The stories to tell. Those marked as ignored are told by `--long` alone.
+fn names(program: &Path, telling: Telling<'_>) -> Result<VecDeque<String>> {
+    let wanted = |name: &String| telling.filter.is_none_or(|filter| name.contains(filter));
+    let mut names = list(program, &[])?;
+    if !telling.long {
+        let left_out = list(program, &["--ignored"])?;
+        names.retain(|name| !left_out.contains(name));
+    }
+    if names.is_empty() {
         bail!("`{}` does not list its stories", program.display());
     }
-    Ok(names)
+    Ok(names.into_iter().filter(wanted).collect())
+}
+
+fn list(program: &Path, which: &[&str]) -> Result<Vec<String>> {
+    let output = Command::new(program)
+        .args(["--list", "--format", "terse"])
+        .args(which)
+        .output()
+        .context("cannot list the stories")?;
+    if !output.status.success() {
+        bail!("`{}` does not list its stories", program.display());
+    }
+    let list = String::from_utf8(output.stdout).context("the list of stories is no text")?;
+    let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(names.map(str::to_owned).collect())
 }
 
 fn listed(names: &VecDeque<String>) -> String {
