@@ -49,12 +49,9 @@ const DANGERS: &[(&str, &[&str])] = &[
         "replicas were pointed to the new writer before it had applied what it had received",
         &[
             "lab draining::mariadb_10_11",
-            "lab draining::mariadb_11_8",
             "lab draining::mariadb_10_11_by_position",
-            "lab draining::mysql_5_6",
             "lab draining::mysql_5_6_by_position",
             "lab draining::mysql_9_7",
-            "lab draining::mysql_9_7_by_position",
         ],
     ),
     (

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::cluster::{Cluster, HostMode, HostName};
-use super::facts::MysqlFacts;
+use super::facts::{EventScheduler, MysqlFacts};
 use super::gtid::{self, Compared};
 use super::guard::Facts;
 use super::standing::Standing;
@@ -303,6 +303,35 @@ pub fn to_compare(cluster: &Cluster, standing: &Standing, facts: &Facts, writer:
     };
     let others = cluster.masters().filter(|host| host.name != *writer);
     others.map(|host| host.name.clone()).filter(is_guilty).collect()
+}
+
+/// Replaced hosts that somebody else has taken back meanwhile, another box or a person. They are as a rejoin leaves them:
+/// they refuse writes, run no events, follow the writer, which is seen to take writes, are followed by it where they are
+/// its peer, and have nothing that it has not. Whoever still held them to be owed would only take them out of service
+/// once more.
+pub fn taken_back(cluster: &Cluster, standing: &Standing, facts: &Facts) -> Vec<HostName> {
+    let server = |host: &HostName| facts.get(host).and_then(|facts| facts.mysql.up());
+    let Some(writer) = &standing.writer else {
+        return Vec::new();
+    };
+    let Some(leading) = server(writer).filter(|seen| seen.is_writable()) else {
+        return Vec::new();
+    };
+    let is_back = |host: &HostName| {
+        let has_nothing_extra = server(host).is_some_and(|seen| {
+            !seen.is_writable()
+                && seen.event_scheduler != EventScheduler::On
+                && gtid::compare(&seen.history(leading), &leading.history(seen)) == Compared::Nothing
+        });
+        let is_peer = cluster
+            .host(writer)
+            .is_some_and(|writer| writer.peer.as_ref() == Some(host));
+        has_nothing_extra
+            && follows(cluster, facts, host, writer) == Some(true)
+            && (!is_peer || follows(cluster, facts, writer, host) == Some(true))
+    };
+    let owed = standing.owed.keys().filter(|host| *host != writer);
+    owed.filter(|host| is_back(host)).cloned().collect()
 }
 
 /// The claims as a table, one line a host below a heading, after the line that says what is wrong with them.

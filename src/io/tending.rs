@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::core::cluster::{HostMode, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
-use crate::core::facts::HostFacts;
+use crate::core::facts::{HostFacts, MysqlFacts};
 use crate::core::gtid::{self, Compared, Surplus};
 use crate::core::guard::{self, Facts};
 use crate::core::losses;
@@ -197,6 +197,11 @@ impl Performer<'_> {
     /// One that does not obey is told of, and keeps nobody from anything: what it could break is guarded by itself.
     pub(super) async fn close_returned(&self, standing: &mut Standing, facts: Facts) -> Facts {
         let mut facts = facts;
+        // In passive mode nobody but a person closes anything, and then by name.
+        if !standing.mode.allows(Deed::Quarantine) {
+            return facts;
+        }
+        self.forget_who_was_taken_back(standing, &mut facts).await;
         let met: Vec<HostName> = facts
             .iter()
             .filter(|(host, seen)| repair::must_be_quarantined(standing, host, seen))
@@ -204,10 +209,6 @@ impl Performer<'_> {
             .filter(|(host, _)| !startup::has_taken_over(&self.fleet.entry().cluster, standing, &facts, host))
             .map(|(host, _)| host.clone())
             .collect();
-        // In passive mode nobody but a person closes anything, and then by name.
-        if met.is_empty() || !standing.mode.allows(Deed::Quarantine) {
-            return facts;
-        }
         for host in met {
             if let Err(trouble) = self.close_met(standing, &host, &facts[&host]).await {
                 self.alarm(&trouble);
@@ -216,6 +217,34 @@ impl Performer<'_> {
             facts.insert(host, seen);
         }
         facts
+    }
+
+    /// What this box still owed may be done by now: another box that failed over since has taken back whom it replaced.
+    async fn forget_who_was_taken_back(&self, standing: &mut Standing, facts: &mut Facts) {
+        let answers = |host: &HostName| facts.get(host).is_some_and(|seen| seen.mysql.up().is_some());
+        let Some(writer) = standing.writer.clone() else {
+            return;
+        };
+        let serves = facts
+            .get(&writer)
+            .and_then(|seen| seen.mysql.up())
+            .is_some_and(MysqlFacts::is_writable);
+        if !serves || !standing.owed.keys().any(answers) {
+            return;
+        }
+        // A host that follows may have been looked at a moment after the writer.
+        facts.insert(writer.clone(), self.fleet.look(&writer).await);
+        let back = startup::taken_back(&self.fleet.entry().cluster, standing, facts);
+        for host in &back {
+            standing.owed.remove(host);
+            let what = format!(
+                "{host} follows {writer} and has nothing that {writer} has not: nothing is owed any more"
+            );
+            self.teller.tell(Event::Noted { what });
+        }
+        if !back.is_empty() {
+            self.remember(standing);
+        }
     }
 
     /// After addresses were taken from a host that must not hold them: whoever else holds one says so, or clients would

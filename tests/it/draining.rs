@@ -151,13 +151,12 @@ fn read_to(host: &Host) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "by GTID and by position once is enough each time; `cargo lab test --long` tells it"]
 fn mariadb_10_11() {
     drains_while_it_takes_over(Flavour::default());
 }
 
 #[test]
-#[ignore = "by GTID and by position once is enough each time; `cargo lab test --long` tells it"]
+#[ignore = "one like it is told each time; `cargo lab test --long` tells them all"]
 fn mariadb_11_8() {
     drains_while_it_takes_over(Flavour::of(Server::Mariadb11_8));
 }
@@ -168,13 +167,12 @@ fn mariadb_10_11_by_position() {
 }
 
 #[test]
-#[ignore = "by GTID and by position once is enough each time; `cargo lab test --long` tells it"]
+#[ignore = "one like it is told each time; `cargo lab test --long` tells them all"]
 fn mysql_5_6() {
     drains_while_it_takes_over(Flavour::of(Server::Mysql5_6));
 }
 
 #[test]
-#[ignore = "by GTID and by position once is enough each time; `cargo lab test --long` tells it"]
 fn mysql_5_6_by_position() {
     drains_while_it_takes_over(Flavour::of(Server::Mysql5_6).by_position());
 }
@@ -185,7 +183,7 @@ fn mysql_9_7() {
 }
 
 #[test]
-#[ignore = "by GTID and by position once is enough each time; `cargo lab test --long` tells it"]
+#[ignore = "one like it is told each time; `cargo lab test --long` tells them all"]
 fn mysql_9_7_by_position() {
     drains_while_it_takes_over(Flavour::of(Server::Mysql9_7).by_position());
 }

@@ -254,7 +254,7 @@ fn overtaken(lab: &Lab, halt: &Halt, verb: &str) {
     assert_eq!(order::settings(lab), before, "{halt}: nothing was touched");
     let told = mmm(lab, &["history"], 0).stdout;
     assert!(
-        told.trim_end().lines().last().unwrap().contains(" overtaken "),
+        told.trim_end().lines().last().unwrap().contains(" overtaken"),
         "{told}"
     );
     let over = mmm(lab, &[verb], 4).stderr;

@@ -13,7 +13,7 @@ use super::cluster::{SOON, cluster, mmm};
 use super::failover::{one_writer_at_a_time, slow, unplanned};
 use super::halts::{Halt, cluster_halting, step};
 use super::order;
-use super::watch::{ACTS_WITHIN, WRITER, Watch, long, tell};
+use super::watch::{ACTS_WITHIN, WRITER, Watch, long, show, tell, warns};
 
 /// Makes the client host a second box: the same keys, secrets and inventory, and a state of its own.
 pub fn second_box(lab: &Lab) -> &Host {
@@ -250,4 +250,36 @@ fn a_second_box_fails_over_from_cron_once_the_first_is_gone_and_not_before() {
         tell(&format!("round {round} of the second box's cron"), &report);
         one_writer_at_a_time(&report);
     }
+}
+
+#[test]
+fn whom_another_box_has_taken_back_is_not_taken_out_of_service_again() {
+    let lab = cluster();
+    let other = second_box(&lab);
+    let comes_by = || other.mmm(["--quiet", "failover", "--if-dead"]).unwrap();
+    assert_eq!(comes_by().code, 0, "the second box has db1 on record");
+    let watch = Watch::start(&lab);
+    lab.db1().power_off().unwrap();
+    watch.until("db2 to have taken over", |view| {
+        view.writer
+            .as_ref()
+            .is_some_and(|writer| writer.as_str() == "db2")
+            && warns(view, "db1 was replaced as writer")
+    });
+    watch.kill();
+    let came_by = comes_by();
+    assert_eq!(came_by.code, 0, "the writer of today serves: {came_by:?}");
+    lab.db1().boot().unwrap();
+    let rejoined = other.mmm(["rejoin", "db1"]).unwrap();
+    assert_eq!(rejoined.code, 0, "{rejoined:?}");
+    assert!(warns(&show(&lab).unwrap(), "db1 was replaced as writer"));
+
+    let watch = Watch::start(&lab);
+    let said = watch.said();
+    assert!(said.contains("nothing is owed any more"), "{said}");
+    assert!(!said.contains("made the replaced writer read-only"), "{said}");
+    assert!(!warns(&show(&lab).unwrap(), "db1 was replaced as writer"));
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    let status = lab.db1().replication().unwrap().unwrap();
+    assert!(status.is_running() && status.source == "10.77.0.12", "{status:?}");
 }

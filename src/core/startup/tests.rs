@@ -1,7 +1,8 @@
 //! Every combination of claims of a pair, and the finer points one by one.
 
 use super::*;
-use crate::core::facts::{GtidFacts, HostFacts, Reach};
+use crate::core::evidence::Rung;
+use crate::core::facts::{GtidFacts, HostFacts, Reach, SqlThread};
 use crate::core::gtid::{MariaPosition, MariaState};
 use crate::core::moment::Moment;
 use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
@@ -98,10 +99,9 @@ fn claims_are_read_from_the_hosts_and_from_what_replicates() {
 #[test]
 fn a_replaced_writer_that_came_back_open_claims_nothing() {
     let mut standing = on_record(Some("db2"));
-    standing.owed.insert(
-        "db1".into(),
-        Owed::now(Moment(1), "r", crate::core::evidence::Rung::Silence),
-    );
+    standing
+        .owed
+        .insert("db1".into(), Owed::now(Moment(1), "r", Rung::Silence));
     let both_open = Facts::from([
         ("db1".into(), facts(true, &[WRITER_ADDRESS])),
         ("db2".into(), facts(true, &[WRITER_ADDRESS])),
@@ -144,23 +144,24 @@ fn votes_decide_only_where_care_is_switched_off_and_never_elect_a_closed_host() 
     );
 }
 
+/// As the server `server_id`, whose log has come to `state`.
+fn with_state(mut facts: HostFacts, server_id: u32, state: &str) -> HostFacts {
+    if let Reach::Up(mysql) = &mut facts.mysql {
+        mysql.server_id = server_id;
+        mysql.gtid = GtidFacts::Mariadb {
+            binlog_pos: MariaPosition::default(),
+            slave_pos: MariaPosition::default(),
+            current_pos: MariaPosition::default(),
+            binlog_state: state.parse::<MariaState>().unwrap(),
+            domain_id: 0,
+            strict: false,
+        };
+    }
+    facts
+}
+
 #[test]
 fn whoever_lost_the_role_by_other_means_is_compared_unless_seen_to_have_nothing_extra() {
-    let with_state = |facts: HostFacts, server_id: u32, state: &str| {
-        let mut facts = facts;
-        if let Reach::Up(mysql) = &mut facts.mysql {
-            mysql.server_id = server_id;
-            mysql.gtid = GtidFacts::Mariadb {
-                binlog_pos: MariaPosition::default(),
-                slave_pos: MariaPosition::default(),
-                current_pos: MariaPosition::default(),
-                binlog_state: state.parse::<MariaState>().unwrap(),
-                domain_id: 0,
-                strict: false,
-            };
-        }
-        facts
-    };
     let new = with_state(facts(true, &[WRITER_ADDRESS]), 2, "0-1-10,0-2-20");
     let compared = |old: Option<HostFacts>| {
         let mut seen = Facts::from([("db2".into(), new.clone())]);
@@ -181,6 +182,62 @@ fn whoever_lost_the_role_by_other_means_is_compared_unless_seen_to_have_nothing_
     // One that was never the writer and refuses writes owes nothing.
     let seen = Facts::from([("db2".into(), new.clone()), ("db1".into(), facts(false, &[]))]);
     assert_eq!(to_compare(&cluster(), &on_record(None), &seen, &"db2".into()), []);
+}
+
+#[test]
+fn a_replaced_host_that_follows_the_writer_with_nothing_extra_is_owed_no_more() {
+    let back = |writer: Option<HostFacts>, db1: HostFacts| {
+        let mut standing = on_record(Some("db2"));
+        let owed = Owed::now(Moment(1), "r", Rung::Silence);
+        standing.owed.insert("db1".into(), owed);
+        let mut seen = Facts::from([("db1".into(), db1)]);
+        seen.extend(writer.map(|facts| ("db2".into(), facts)));
+        taken_back(&cluster(), &standing, &seen)
+    };
+    let writer = |writable| Some(with_state(facts(writable, &[WRITER_ADDRESS]), 2, "0-1-10,0-2-20"));
+    let replica = |state: &str, change: &dyn Fn(&mut MysqlFacts)| {
+        let mut facts = with_state(facts(false, &[]), 1, state);
+        if let Reach::Up(mysql) = &mut facts.mysql {
+            mysql.replicas[0].source_host = cluster().host(&"db2".into()).unwrap().address.to_string();
+            mysql.event_scheduler = EventScheduler::Off;
+            change(mysql);
+        }
+        facts
+    };
+    let same = |_: &mut MysqlFacts| ();
+    let db1 = [HostName::from("db1")];
+    assert_eq!(back(writer(true), replica("0-1-10,0-2-20", &same)), db1);
+    assert_eq!(back(writer(true), replica("0-2-20,0-1-11", &same)), [], "extra");
+    assert_eq!(
+        back(writer(false), replica("0-1-10,0-2-20", &same)),
+        [],
+        "no writer"
+    );
+    assert_eq!(
+        back(None, replica("0-1-10,0-2-20", &same)),
+        [],
+        "the writer is silent"
+    );
+    let not_back = |why: &str, change: &dyn Fn(&mut MysqlFacts)| {
+        assert_eq!(back(writer(true), replica("0-1-10,0-2-20", change)), [], "{why}");
+    };
+    not_back("it does not apply", &|host| host.replicas[0].sql = SqlThread::No);
+    not_back("it follows another", &|host| {
+        host.replicas[0].source_host = "10.0.0.3".into()
+    });
+    not_back("it takes writes", &|host| host.read_only = false);
+    not_back("its events run", &|host| {
+        host.event_scheduler = EventScheduler::On
+    });
+    let mut alone = writer(true).unwrap();
+    if let Reach::Up(mysql) = &mut alone.mysql {
+        mysql.replicas.clear();
+    }
+    assert_eq!(
+        back(Some(alone), replica("0-1-10,0-2-20", &same)),
+        [],
+        "its peer does not follow it"
+    );
 }
 
 #[test]

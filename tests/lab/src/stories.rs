@@ -90,7 +90,9 @@ pub fn tell(telling: Telling<'_>) -> Result<bool> {
 /// How many stories are told beside each other: they wait for most of their time, so one more than there are cores, but
 /// never so many that their servers lack memory.
 fn at_once() -> usize {
-    thread::available_parallelism().map_or(2, |cores| cores.get() + 1).min(AT_ONCE_AT_MOST)
+    thread::available_parallelism()
+        .map_or(2, |cores| cores.get() + 1)
+        .min(AT_ONCE_AT_MOST)
 }
 
 /// Fetches what stories need before their time runs. What cannot be had is said here, and fails the stories that need it.
