@@ -2,12 +2,14 @@
 //! command settles it by itself; before the commit the person chooses the direction.
 
 use crate::core::cluster::HostName;
+use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses;
 use crate::core::settlement::Wish;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::conductor::RunReport;
 use crate::io::hold::Hold;
 use crate::io::inquest;
 use crate::io::journal::{self, Found, Opening};
@@ -116,11 +118,31 @@ impl Performer<'_> {
         let facts = self.close_returned(&mut standing, facts).await;
         match settle::settle(self, open, &mut standing, &facts, wish).await? {
             Settlement::Ended(report) => Ok(Performed { report, standing }),
+            // Only what is to be taken back is closed like that, and that nothing had to be is what was asked for.
+            Settlement::Untouched(report) => {
+                self.tell_untouched(&opening, &report, &facts);
+                Ok(Performed { report, standing })
+            }
             Settlement::Closed(because) => match address_wanted(&opening, wish) {
                 Some(request) => self.perform_held(&request, &[]).await,
                 None => Err(closed(&opening, because)),
             },
         }
+    }
+
+    /// Tells of a run that is over although none of its steps was begun, as it is told of any other.
+    fn tell_untouched(&self, opening: &Opening, report: &RunReport, facts: &Facts) {
+        let writer = guard::observed_writer(&self.fleet.entry().cluster, facts);
+        self.teller.tell(Event::RunEnded {
+            run: opening.run.clone(),
+            operation: opening.operation.clone(),
+            ending: report.ending.clone(),
+            writer: writer.filter(|_| opening.address.is_none()),
+            address: opening.address,
+            holder: opening.outgoing.clone().filter(|_| opening.address.is_some()),
+            write_refused_ms: None,
+            took_ms: 0,
+        });
     }
 
     /// Whether a run that was cut off before its commit may go on to it, from what the hosts show now.

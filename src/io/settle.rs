@@ -246,6 +246,8 @@ async fn go_on(
 pub(super) enum Settlement {
     /// Nothing was done for it, and why; it is over.
     Closed(Option<String>),
+    /// It was cut off before its first step, so nothing had to be taken back; it is over.
+    Untouched(RunReport),
     /// It was performed to its end.
     Ended(RunReport),
 }
@@ -372,7 +374,7 @@ async fn close_untouched(
     })?;
     let because = "it was cut off before its first step".to_owned();
     let ending = Ending::Undone {
-        because: because.clone(),
+        because,
         untouched: false,
     };
     journal.append(Entry::End(ending.clone()));
@@ -380,7 +382,7 @@ async fn close_untouched(
     conclude(open, &report, standing);
     performer.remember(standing);
     performer.site_closed(&open.opening, &report).await;
-    Ok(Settlement::Closed(Some(because)))
+    Ok(Settlement::Untouched(report))
 }
 
 /// Verifies that the shells of the cut-off run are gone from every host that answers, and gives the hosts that do not.

@@ -158,7 +158,12 @@ fn a_run_killed_among_the_steps_before_it_is_taken_back_and_not_gone_on_with() {
         assert!(refused.stderr.contains(part), "`{part}`:\n{}", refused.stderr);
     }
     assert_eq!(told(&lab), []);
-    mmm(&lab, &["undo", "latest"], 4);
+    let undone = mmm(&lab, &["undo", "latest"], 0).stdout;
+    for part in ["db1 is still the writer", "cut off before its first step"] {
+        assert!(undone.contains(part), "`{part}`:\n{undone}");
+    }
+    let over = mmm(&lab, &["resume", "latest"], 4).stderr;
+    assert!(over.contains("guard: G70 "), "{over}");
     let heard = told(&lab);
     assert_eq!(heard.len(), 1, "{heard:?}");
     assert_eq!(
