@@ -46,6 +46,7 @@
 //!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
 //!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
 //!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values
+//!   - [`core::printed`] the version that all JSON for programs carries
 //! - [`config`] text in, valid values out: inventory, playbooks, templates; carets on errors.
 //!   - [`config::import`] MMM's own configuration in, an inventory out
 //! - [`sql`] read-only probes of a server and the parsing of their answers; strings only.

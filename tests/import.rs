@@ -7,6 +7,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+use strict::Schema;
+
+#[path = "../src/cli/schema/strict.rs"]
+mod strict;
+
 /// A directory with the files of the cluster test_mmm, as MMM wants them.
 fn mmm_directory() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -224,4 +230,21 @@ fn readable_passwords_are_remarked_in_json_too() {
     let remarks = told["remarks"].as_array().unwrap();
     let what = "everyone can read `mmm_common_test_mmm.conf` and the passwords in it";
     assert!(remarks.iter().any(|remark| remark["what"] == what), "{remarks:?}");
+}
+
+#[test]
+fn programs_are_told_what_the_schema_says() {
+    let dir = mmm_directory();
+    let told =
+        |words: &str| -> Value { serde_json::from_str(stdout(&mmm(dir.path(), words, None))).unwrap() };
+    let schema = Schema::strict(told("schema output-import")).unwrap();
+    for words in [
+        "--output json import --from . --secrets-dir secrets",
+        "--output json import --from . --secrets-dir more --to inventory.yaml",
+    ] {
+        let told = told(words);
+        assert_eq!(schema.wrong(&told), None, "{told:#}");
+        assert_eq!(schema.takes_misspelt(&told), [""; 0], "{told:#}");
+        assert!(!told["remarks"].as_array().unwrap().is_empty(), "{told:#}");
+    }
 }

@@ -92,7 +92,11 @@ fn read(file: &Path) -> Result<Proposal, Trouble> {
     std::fs::File::open(file)
         .and_then(|opened| opened.take(MOST_BYTES).read_to_string(&mut text))
         .map_err(|error| failed(&error))?;
-    let written: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    let mut written: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    // What a plan must be to be carried out, its own version says; the other one is that of all that is printed.
+    if let Some(fields) = written.as_object_mut() {
+        fields.remove("version");
+    }
     match written.get("mmm_plan").and_then(serde_json::Value::as_u64) {
         Some(version) if version == u64::from(PLAN_VERSION) => {}
         Some(version) => {

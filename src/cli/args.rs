@@ -16,7 +16,7 @@ use crate::report::reporter::Output;
 use crate::sql::version;
 pub use runs::{HistoryArguments, RunArgument};
 pub use scripting::{EnsureWriterArguments, SudoersArguments};
-pub use spelling::{accept_mmm_spelling, invalid};
+pub use spelling::{accept_mmm_spelling, invalid, invalid_for_programs};
 
 mod planning;
 mod playbooks;
@@ -87,7 +87,7 @@ pub struct Settings {
 pub enum Form {
     /// Words for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line; `mmm schema` describes each.
     Json,
     /// A report in JUnit's form.
     Junit,
@@ -98,7 +98,7 @@ Exit codes:
   0  done, or healthy
   1  a bug in mmm
   2  wrong usage or configuration
-  3  looked, and something is wrong
+  3  looked, and something is wrong; a duty by hand (`playbook run`) failed
   4  refused, nothing was touched
   5  failed, and was undone
   6  stuck: it says which hosts it waits for, or that a person is needed

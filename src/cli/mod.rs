@@ -48,6 +48,9 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse_from(args::accept_mmm_spelling(words.clone())) {
         Ok(arguments) => arguments,
         Err(error) => {
+            if let Some(trouble) = args::invalid_for_programs(&words, &error) {
+                return fail(&trouble, Output::Json);
+            }
             if let Some(said) = args::invalid(&words, &error) {
                 talk(&said);
             }
@@ -141,7 +144,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         Verb::Plan(what) => plan::run(&settings, &what).await,
         Verb::Apply(what) => apply::run(&settings, &what).await,
         Verb::Playbook(what) => playbook::run(&settings, &what).await,
-        Verb::Schema(what) => schema::run(what.name.as_deref()),
+        Verb::Schema(what) => schema::run(&settings, what.name.as_deref()),
         Verb::Switchover(what) => {
             switchover::run(
                 &settings,

@@ -11,6 +11,7 @@ use crate::core::cluster::HostName;
 use crate::core::evidence::{self, Rung};
 use crate::core::guard::{self, Facts};
 use crate::core::losses::Seen;
+use crate::core::printed::Printed;
 use crate::core::proposal::{Proposal, Refused};
 use crate::core::relocation;
 use crate::core::standing::Standing;
@@ -185,7 +186,7 @@ fn keep(file: &Path, plan: &Proposal) -> Result<(), Trouble> {
         )
         .hint("name a new file in a directory that exists")
     };
-    let mut text = serde_json::to_string_pretty(plan).map_err(|error| failed(&error))?;
+    let mut text = serde_json::to_string_pretty(&Printed::of(plan)).map_err(|error| failed(&error))?;
     text.push('\n');
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);

@@ -199,7 +199,7 @@ async fn perform(settings: &Settings, asked: &DutyArguments, lock_wait: Duration
     setting::all_told(reporting).await;
     let report = performed?;
     match settings.output {
-        Output::Json => out(&setting::json(&report)),
+        Output::Json => out(&setting::json(&as_json(&asked.at, &report))),
         Output::Text => words(&report),
     }
     let what = format!("duty `{}` at `{}`", asked.duty, asked.at);
@@ -218,6 +218,24 @@ async fn perform(settings: &Settings, asked: &DutyArguments, lock_wait: Duration
         )
         .hint("look at the host before anything else is done")),
     }
+}
+
+/// How a duty went, for programs: times in milliseconds.
+pub(super) fn as_json(at: &str, report: &DutyReport) -> serde_json::Value {
+    let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let steps = report.steps.iter().map(|step| {
+        serde_json::json!({
+            "name": step.name, "outcome": step.outcome, "took_ms": ms(step.took), "output": step.output,
+        })
+    });
+    serde_json::json!({
+        "duty": report.duty,
+        "at": at,
+        "outcome": report.outcome,
+        "steps": steps.collect::<Vec<_>>(),
+        "registered": report.registered,
+        "took_ms": ms(report.took),
+    })
 }
 
 fn ended(outcome: StepOutcome) -> &'static str {

@@ -13,6 +13,7 @@ use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::core::cluster::HostName;
 use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
+use crate::core::printed::Printed;
 use crate::core::run::Ending;
 use crate::core::site::SiteAct;
 use crate::core::trouble::{Kind, Trouble};
@@ -302,9 +303,10 @@ fn is_yes(answer: &str) -> Result<(), Trouble> {
     ))
 }
 
-/// A value as one line of JSON.
+/// A value as one line of JSON for programs, with the version of what is printed.
 pub fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"not JSON: {error}\"}}"))
+    serde_json::to_string(&Printed::of(value))
+        .unwrap_or_else(|error| format!("{{\"error\":\"not JSON: {error}\"}}"))
 }
 
 /// "1 thing", "2 things".

@@ -26,6 +26,7 @@ pub mod notice;
 pub mod plan;
 pub mod playbook;
 pub mod preflight;
+pub mod printed;
 pub mod proposal;
 pub mod reach;
 pub mod readiness;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::config::inventory::ClusterEntry;
 use crate::core::event::{Event, Told};
 use crate::core::notice::{self, Notice};
+use crate::core::printed::Printed;
 use crate::io::command::{self, Order};
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
@@ -131,7 +132,7 @@ impl Worker {
         let as_json = serde_json::Value::from(sentence.as_str()).to_string();
         environment.insert("MMM_SENTENCE_JSON".to_owned(), as_json);
         environment.insert("MMM_LEFT_OUT".to_owned(), left_out.to_string());
-        let input = match serde_json::to_value(told) {
+        let input = match serde_json::to_value(Printed::of(told)) {
             Ok(mut value) => {
                 value["sentence"] = sentence.into();
                 value["left_out"] = left_out.into();
@@ -260,7 +261,7 @@ mod tests {
         let lines = lines(&file, 4).await;
         let event: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
         assert_eq!(event["what"], "smoke");
-        assert_eq!(event["event"], "alarm");
+        assert_eq!((&event["event"], &event["version"]), (&"alarm".into(), &1.into()));
         assert_eq!(lines[1], "Alarm; twice \"quoted\"");
         assert_eq!(lines[2], r#""Alarm; twice \"quoted\"""#);
         assert_eq!(lines[3], "alarm");

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::log;
-use super::reporter::{Output, out};
+use super::reporter::{Output, json};
 use crate::core::event::Told;
 
 /// Tells events until every sender is gone.
@@ -11,10 +11,7 @@ pub async fn report_daemon(mut events: UnboundedReceiver<Told>, output: Output) 
     while let Some(told) = events.recv().await {
         log::told(&told);
         if output == Output::Json {
-            match serde_json::to_string(&told) {
-                Ok(line) => out(&line),
-                Err(error) => tracing::error!("an event could not be written as JSON: {error}"),
-            }
+            json(&told);
         }
     }
 }

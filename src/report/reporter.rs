@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::line;
 use crate::core::event::{Event, Loudness, StepEnd, Told};
+use crate::core::printed::Printed;
 use crate::core::run::Ending;
 
 /// How to tell.
@@ -58,8 +59,9 @@ fn new_bar() -> ProgressBar {
     bar
 }
 
-fn json(told: &Told) {
-    match serde_json::to_string(told) {
+/// An event as a line of JSON.
+pub fn json(told: &Told) {
+    match serde_json::to_string(&Printed::of(told)) {
         Ok(line) => out(&line),
         Err(error) => tracing::error!("an event could not be written as JSON: {error}"),
     }

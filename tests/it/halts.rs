@@ -14,7 +14,7 @@ use mmm::core::playbook::{Seat, Section};
 use super::cluster::install;
 
 /// Where the box looks for playbooks of its own.
-const FOLDER: &str = "/etc/mmm/playbooks";
+pub const FOLDER: &str = "/etc/mmm/playbooks";
 /// Stands on a host while a step halts there; removing it lets the step go on.
 const HALTED: &str = "/tmp/halted-for-the-test";
 const REACHED_WITHIN: Duration = Duration::from_secs(30);

@@ -17,7 +17,7 @@ use super::two_boxes::second_box;
 use super::watch::{ACTS_WITHIN, WRITER, long, tell};
 
 /// Starts a command and kills its program while it halts there.
-fn cut_off(lab: &Lab, halt: &Halt, words: &[&str]) {
+pub fn cut_off(lab: &Lab, halt: &Halt, words: &[&str]) {
     halt_at(lab, halt);
     let run = lab.box_().spawn_mmm(words).unwrap();
     halt.until_reached(lab);

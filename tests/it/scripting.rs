@@ -48,7 +48,7 @@ fn a_writer_is_ensured_once_and_left_alone_afterwards() {
     let again = mmm(&lab, &["--output", "json", "ensure-writer", "db2"], 0);
     assert_eq!(
         again.stdout.trim(),
-        r#"{"cluster":"test_mmm","serves":true,"writer":"db2"}"#
+        r#"{"version":1,"cluster":"test_mmm","serves":true,"writer":"db2"}"#
     );
     // Two at once want the same, and both are content.
     let runs = [0, 1].map(|_| lab.box_().spawn_mmm(["ensure-writer", "db1"]).unwrap());

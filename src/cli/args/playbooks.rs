@@ -35,7 +35,8 @@ pub enum PlaybookVerb {
     /// Perform a single duty at one host, under the cluster's lock, or show what it would do.
     ///
     /// What opens a server for writes, runs events or touches the writer's address is left to operations and refused here,
-    /// because only they look first whether another host writes. No journal is kept: what fails half-way is not taken back.
+    /// because only they look first whether another host writes. No journal is kept: what fails half-way is not taken back, and
+    /// the exit code is 3; it is 6 when whether it was done is not known.
     Run {
         /// What to perform.
         #[command(flatten)]

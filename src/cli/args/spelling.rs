@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::CommandFactory as _;
 
 use super::Arguments;
+use crate::core::trouble::{Kind, Trouble};
 
 /// MMM's ways of speaking, turned into ours: `@CLUSTER` first, and verbs with underscores.
 pub fn accept_mmm_spelling(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
@@ -44,6 +45,29 @@ pub fn invalid(words: &[OsString], error: &clap::Error) -> Option<String> {
     );
     let line: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     is_misspelt.then(|| format!("Invalid command '{}'\n", line.join(" ")))
+}
+
+/// The same for programs, where a command line that is none asks for JSON. Help that was asked for is no mistake.
+pub fn invalid_for_programs(words: &[OsString], error: &clap::Error) -> Option<Trouble> {
+    let wants_json = words.iter().any(|word| word == "--output=json")
+        || words
+            .windows(2)
+            .any(|pair| pair[0] == "--output" && pair[1] == "json");
+    if !wants_json || !error.use_stderr() {
+        return None;
+    }
+    let line: Vec<_> = words.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let said = error.render().to_string();
+    let because = said.split("\n\n").next().unwrap_or_default();
+    let because = because.trim_start_matches("error: ").trim_end();
+    Some(
+        Trouble::new(
+            Kind::Usage,
+            format!("invalid command `{}`", line.join(" ")),
+            because,
+        )
+        .hint("`mmm help` and `mmm help COMMAND` say how it is written"),
+    )
 }
 
 #[cfg(test)]
@@ -142,6 +166,30 @@ mod tests {
         }
         let help = Arguments::try_parse_from(["mmm", "help"]).unwrap_err();
         assert_eq!(invalid(&["mmm".into(), "help".into()], &help), None);
+    }
+
+    #[test]
+    fn programs_are_told_of_a_wrong_command_line_in_json() {
+        let told = |line: &str| {
+            let words: Vec<OsString> = ["mmm"]
+                .into_iter()
+                .chain(line.split(' '))
+                .map(Into::into)
+                .collect();
+            let error = Arguments::try_parse_from(words.clone()).unwrap_err();
+            invalid_for_programs(&words, &error)
+        };
+        for line in ["--output json nonsense", "set-online --output=json"] {
+            let trouble = told(line).unwrap();
+            assert_eq!(trouble.kind, Kind::Usage);
+            assert!(trouble.what.contains(line), "{trouble}");
+            assert!(
+                !trouble.because.contains('\n') || trouble.because.contains("HOST"),
+                "{trouble}"
+            );
+        }
+        assert_eq!(told("--output text nonsense"), None);
+        assert_eq!(told("--output json help"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::SCHEMAS;
+use super::strict::Schema;
 use crate::config::inventory::known_keys;
 use crate::config::playbook::{FILES, Form};
 
@@ -16,19 +17,8 @@ fn schema(name: &str) -> Value {
 }
 
 /// What is wrong with a value by a schema; none when nothing is.
-pub(crate) fn wrong_by(name: &str, value: &Value) -> Option<String> {
-    let mut schemas = boon::Schemas::new();
-    let mut compiler = boon::Compiler::new();
-    let place = format!("memory:///{name}.json");
-    let mut text = schema(name);
-    // Its identity is its name; here it is found by its place.
-    text.as_object_mut().unwrap().remove("$id");
-    compiler.add_resource(&place, text).unwrap();
-    let index = compiler.compile(&place, &mut schemas).unwrap();
-    schemas
-        .validate(value, index)
-        .err()
-        .map(|error| format!("{error:#}"))
+fn wrong_by(name: &str, value: &Value) -> Option<String> {
+    Schema::lenient(schema(name)).unwrap().wrong(value)
 }
 
 fn yaml(text: &str) -> Value {
