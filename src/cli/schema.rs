@@ -22,7 +22,7 @@ schemas![
     "operation" "an operation: playbooks/operations/*.yaml",
     "dialect" "a dialect: playbooks/dialects/*.yaml",
     "plan" "a plan, as `plan --output json` prints and `--save` keeps it",
-    "output-error" "what is printed with --output json: any command that fails, as its last line",
+    "output-error" "what is printed with --output json: what kept a command from being performed, as its last line",
     "output-validate" "what is printed with --output json: `validate`",
     "output-check" "what is printed with --output json: `check`",
     "output-readiness" "what is printed with --output json: `check --readiness`",
