@@ -30,6 +30,7 @@ pub mod printed;
 pub mod proposal;
 pub mod reach;
 pub mod readiness;
+pub mod refusal;
 pub mod release;
 pub mod relocation;
 pub mod repair;
