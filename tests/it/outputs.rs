@@ -188,6 +188,10 @@ fn commands_that_change_something_print_what_their_schemas_say() {
     ]);
     let kept: Value = serde_json::from_str(&story.lab.box_().read("/tmp/move.json").unwrap()).unwrap();
     story.valid("plan", &kept);
+    // The last refusal is that of the plan which had been carried out already.
+    let shown = story.lab.box_().mmm(["--output", "json", "show"]).unwrap().stdout;
+    assert!(shown.contains("\"asked\":\"--output json apply"), "{shown}");
+    story.lines("output-show", &shown, false);
 
     // Cut off, taken back; cut off, gone on with.
     for verb in [["undo"], ["resume"]] {

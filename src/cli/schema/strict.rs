@@ -19,7 +19,7 @@ impl Schema {
     ///
     /// # Errors
     /// It is no schema.
-    pub fn lenient(mut schema: Value) -> Result<Schema, boon::CompileError> {
+    pub fn lenient(mut schema: Value) -> Result<Schema, String> {
         // Its identity is its name; here it is found by its place.
         if let Some(fields) = schema.as_object_mut() {
             fields.remove("$id");
@@ -27,8 +27,9 @@ impl Schema {
         let mut schemas = boon::Schemas::new();
         let mut compiler = boon::Compiler::new();
         let place = "memory:///schema.json";
-        compiler.add_resource(place, schema)?;
-        let index = compiler.compile(place, &mut schemas)?;
+        let no_schema = |error: boon::CompileError| error.to_string();
+        compiler.add_resource(place, schema).map_err(no_schema)?;
+        let index = compiler.compile(place, &mut schemas).map_err(no_schema)?;
         Ok(Schema { schemas, index })
     }
 
@@ -36,7 +37,7 @@ impl Schema {
     ///
     /// # Errors
     /// It is no schema.
-    pub fn strict(mut schema: Value) -> Result<Schema, boon::CompileError> {
+    pub fn strict(mut schema: Value) -> Result<Schema, String> {
         close(&mut schema);
         Schema::lenient(schema)
     }
