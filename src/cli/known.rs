@@ -15,6 +15,7 @@ use crate::core::engine::Engine;
 use crate::core::hosts::HostState;
 use crate::core::trouble::{Kind, Trouble};
 use crate::core::view::{self, CheckView, ClusterView, Warning};
+use crate::io::refusals;
 use crate::io::socket::{Answer, Ask, ask};
 use crate::io::standing::StateDir;
 
@@ -69,6 +70,7 @@ pub async fn views(inventory: &Inventory, wanted: &[&ClusterEntry]) -> Vec<Known
                 hint: String::new(),
             });
             view.warnings.extend(open);
+            view.refused = refusals::last(&dir);
         }
     }
     views

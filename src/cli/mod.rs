@@ -20,6 +20,7 @@ mod move_role;
 mod plan;
 mod playbook;
 mod readiness;
+mod refused;
 mod rejoin;
 mod resume;
 mod schema;
@@ -81,13 +82,17 @@ pub fn main() -> ExitCode {
             );
         }
     };
+    let asked = refused::Asked::of(&words, &arguments);
     let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         runtime.block_on(perform_in_time(arguments))
     }));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match performed {
         Ok(Ok(code)) => ExitCode::from(code),
-        Ok(Err(trouble)) => fail(&trouble, output),
+        Ok(Err(trouble)) => {
+            asked.keep(&trouble);
+            fail(&trouble, output)
+        }
         Err(_already_told_by_the_panic_hook) => ExitCode::from(Kind::Bug.exit_code()),
     }
 }

@@ -29,6 +29,7 @@ pub mod preflight;
 pub mod proposal;
 pub mod reach;
 pub mod readiness;
+pub mod refusal;
 pub mod release;
 pub mod relocation;
 pub mod repair;

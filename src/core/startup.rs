@@ -203,7 +203,19 @@ fn heard(claims: &[Claim]) -> impl Iterator<Item = &Claim> {
     claims.iter().filter(|claim| !claim.replaced)
 }
 
-fn rule(claims: &[Claim]) -> StartRule {
+/// Whom the hosts show to be the writer instead of the one on record, to somebody who holds their locks, so that nobody
+/// is at work on them: it alone accepts writes, and it holds the address. On others, seen to refuse writes, the address
+/// may have been left by a run that was cut off; where nobody holds the locks that stays a conflict.
+pub fn shown_instead(claims: &[Claim]) -> Option<(StartRule, HostName)> {
+    let (Open::Other, Floating::WithOpen | Floating::WithOpenAndStrays, true) = picture(claims) else {
+        return None;
+    };
+    let open = heard(claims).find(|claim| claim.writable == Some(true))?;
+    Some((rule(claims), open.host.clone()))
+}
+
+/// Who accepts writes, where the address is, and whether somebody is on record.
+fn picture(claims: &[Claim]) -> (Open, Floating, bool) {
     let open: Vec<&Claim> = heard(claims)
         .filter(|claim| claim.writable == Some(true))
         .collect();
@@ -231,7 +243,11 @@ fn rule(claims: &[Claim]) -> StartRule {
         [_] => Open::Other,
         _ => Open::Several,
     };
-    match (open, floating, is_stored) {
+    (open, floating, is_stored)
+}
+
+fn rule(claims: &[Claim]) -> StartRule {
+    match picture(claims) {
         (Open::Several, _, _) => StartRule::S01,
         (Open::Nobody | Open::Stored | Open::Other, Floating::Several, _)
         | (Open::Nobody, Floating::WithOpenAndStrays, _)

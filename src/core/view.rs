@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::hosts::HostState;
 use super::latch::{CheckResult, Verdict};
 use super::moment::Moment;
+use super::refusal::Refusal;
 use super::repair;
 use super::standing::Mode;
 
@@ -42,6 +43,9 @@ pub struct ClusterView {
     /// Where the roles that prefer a host are.
     #[serde(default)]
     pub preferences: Vec<Preference>,
+    /// The last refusal, while it is news and nothing has been done since.
+    #[serde(default)]
+    pub refused: Option<Refusal>,
 }
 
 /// What a replaced writer had and the writer has not.
@@ -149,6 +153,7 @@ pub fn cluster(engine: &Engine, monitored: bool) -> ClusterView {
         losses: known_losses(engine),
         hosts,
         preferences: preferences(engine),
+        refused: None,
     }
 }
 

@@ -133,7 +133,7 @@ async fn is_left_alone(fleet: &Fleet, suspect: &HostName) -> bool {
     }
 }
 
-/// Asks every other host whether it still sees the suspect, by ARP or by ping.
+/// Asks every other host whether it still sees the suspect: by ARP, by ping, or by a connection to its server.
 async fn witness_view(fleet: &Fleet, suspect: &HostName) -> WitnessView {
     let others = fleet
         .entry()
@@ -152,8 +152,8 @@ async fn witness_view(fleet: &Fleet, suspect: &HostName) -> WitnessView {
                 registered,
                 ..
             }) => {
-                let answered = |name: &str| registered.get(name).is_some_and(|status| status.trim() == "0");
-                Some(answered("witness_arp") || answered("witness_ping"))
+                let said = |name: &str, word| registered.get(name).is_some_and(|text| text.trim() == word);
+                Some(said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open"))
             }
             Ok(_) | Err(_) => None,
         }

@@ -24,6 +24,7 @@ pub mod operation;
 pub mod ping;
 pub mod preflight;
 pub mod records;
+pub mod refusals;
 pub mod release;
 pub mod resume;
 pub mod rounds;

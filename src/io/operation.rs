@@ -22,6 +22,7 @@ use crate::core::maintenance::Automatic;
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
 use crate::core::proposal::Proposal;
+use crate::core::refusal::Refusal;
 use crate::core::run::{Ending, Run};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
@@ -31,6 +32,7 @@ use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
 use crate::io::network::Network;
+use crate::io::refusals;
 use crate::io::settle;
 use crate::io::sights::Sights;
 use crate::io::standing::StateDir;
@@ -164,6 +166,23 @@ impl Performer<'_> {
     /// # Errors
     /// Refused or usage: nothing was touched, and why. How a run that was begun ended is in the answer.
     pub async fn perform(&self, request: &Request) -> Result<Performed, Trouble> {
+        let performed = self.perform_locked(request).await;
+        match &performed {
+            Ok(_) => refusals::forget(&self.dir),
+            // What a person asked for is known to the command as he gave it.
+            Err(trouble) if self.by_itself => {
+                let asked = format!("the monitor's {}", request.operation());
+                if let Some(refusal) = Refusal::of(clock::now(), &asked, trouble) {
+                    refusals::keep(&self.dir, &refusal);
+                }
+            }
+            Err(_) => {}
+        }
+        performed
+    }
+
+    /// Performs an operation with the lock that it takes.
+    async fn perform_locked(&self, request: &Request) -> Result<Performed, Trouble> {
         let purpose = format!("{} of {}", request.operation(), self.fleet.entry().cluster.name);
         self.network.require(&purpose).await?;
         let absent = Self::absent(request);

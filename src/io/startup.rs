@@ -99,13 +99,12 @@ impl Performer<'_> {
         Ok(standing)
     }
 
-    /// Another box, or a person, may have moved the role since this box last looked: whoever takes writes and holds the
-    /// address, while the one on record has neither, is the writer.
+    /// Another box, or a person, may have moved the role since this box last looked: whoever alone takes writes, and holds
+    /// the address, is the writer. Called with the lock held.
     pub(super) async fn believe_the_hosts(&self, standing: &mut Standing, facts: &Facts) {
         let claims = startup::claims(&self.fleet.entry().cluster, standing, facts);
-        if let (StartRule::S07, Verdict::Adopt(writer)) = startup::decide(&claims, true) {
-            self.take_for_writer(standing, facts.clone(), StartRule::S07, &writer)
-                .await;
+        if let Some((rule, writer)) = startup::shown_instead(&claims) {
+            self.take_for_writer(standing, facts.clone(), rule, &writer).await;
         }
     }
 

@@ -26,6 +26,12 @@ pub fn cluster(view: &ClusterView) -> String {
             text.push_str(&format!("#   hint: {}\n", warning.hint));
         }
     }
+    if let Some(refusal) = &view.refused {
+        text.push_str(&format!("# Refused: {}\n", refusal.words()));
+        if !refusal.hint.is_empty() {
+            text.push_str(&format!("#   hint: {}\n", refusal.hint));
+        }
+    }
     for loss in &view.losses {
         text.push_str(&format!("# Loss: {}\n", loss.sentence));
     }
@@ -138,8 +144,10 @@ mod tests {
     use super::*;
     use crate::core::cluster::{CheckKind, HostMode};
     use crate::core::golden;
+    use crate::core::guard::Guard;
     use crate::core::hosts::HostState;
     use crate::core::latch::Verdict;
+    use crate::core::refusal::Refusal;
     use crate::core::trouble::Kind;
     use crate::core::view::{HeldRole, LossView, Warning};
 
@@ -191,6 +199,7 @@ mod tests {
                 host("cluster03", 249, HostMode::Slave, HostState::Online, &[]),
             ],
             preferences: Vec::new(),
+            refused: None,
         }
     }
 
@@ -215,6 +224,8 @@ mod tests {
                 hint: String::new(),
             },
         ];
+        let trouble = Trouble::refused(Guard::G04, "nothing was done", "10.0.0.9 holds it");
+        troubled.refused = Refusal::of(Moment(0), "switchover --to cluster02", &trouble);
         troubled.losses = vec![LossView {
             host: "cluster01".into(),
             run: "failover-20261122-174654-921".to_owned(),

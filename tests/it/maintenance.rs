@@ -79,6 +79,9 @@ fn a_host_in_downtime_neither_takes_over_nor_is_replaced() {
         "{}",
         refused.stderr
     );
+    let shown = watch.until("the refusal to be shown", |view| view.refused.is_some());
+    let kept = shown.refused.unwrap().words();
+    assert!(kept.contains("switchover --to db2: G82 "), "{kept}");
     mmm(&lab, &["downtime", "db2", "--end"], 0);
     mmm(&lab, &["downtime", "db2", "--end"], 0);
     mmm(

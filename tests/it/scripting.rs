@@ -115,6 +115,8 @@ fn cron_opens_a_writer_that_came_back_only_when_nobody_else_can_have_become_it()
     lab.db1().sql("SET GLOBAL read_only = ON").unwrap();
     let refused = mmm(&lab, &["failover", "--if-dead"], 4);
     assert!(refused.stderr.contains("G63"), "{refused:?}");
+    let shown = lab.box_().mmm(["show"]).unwrap().stdout;
+    assert!(shown.contains(" failover --if-dead: G63 "), "{shown}");
     let unit = lab.db2().unit();
     lab.db2()
         .sh(&format!("systemctl start {unit}"))
@@ -123,6 +125,8 @@ fn cron_opens_a_writer_that_came_back_only_when_nobody_else_can_have_become_it()
         .unwrap();
     until(SOON, "db2 answers", || lab.db2().sql("SELECT 1").is_ok()).unwrap();
     mmm(&lab, &["failover", "--if-dead"], 0);
+    let shown = lab.box_().mmm(["show"]).unwrap().stdout;
+    assert!(!shown.contains("G63"), "{shown}");
     assert_eq!(lab.writable_hosts(), ["db1"]);
 }
 

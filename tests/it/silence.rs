@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lab::judge::Report;
+use lab::roster::INTERFACE;
 use lab::wait::until;
 use lab::writer::Writers;
 use lab::{Lab, inventory};
@@ -173,6 +174,43 @@ fn a_writer_cut_off_from_the_box_alone_stays() {
     refuses(&lab, "the writer cut off from the box alone", "R27", hide, || {
         lab.heal().unwrap()
     });
+}
+
+/// A filter between networks may let through nothing but the server's port: neither ARP nor ping tell anything then.
+#[test]
+fn a_writer_of_which_the_others_see_its_port_alone_stays() {
+    let lab = cluster();
+    let said = |host: &lab::Host, line: &str| host.sh(line).unwrap().ok().unwrap();
+    let hide = || {
+        let card = said(lab.db1(), &format!("cat /sys/class/net/{INTERFACE}/address")).stdout;
+        let known = [lab.db1().address().to_string(), WRITER.to_owned()].map(|address| {
+            format!(
+                "ip neigh replace {address} lladdr {} nud permanent dev {INTERFACE}",
+                card.trim()
+            )
+        });
+        for host in [lab.db2(), lab.db3(), lab.client()] {
+            said(host, &known.join(" && "));
+        }
+        said(
+            lab.db1(),
+            "nft 'add table arp mute; add chain arp mute in { type filter hook input priority 0; }; \
+             add rule arp mute in arp operation request drop; \
+             add table ip mute; add chain ip mute in { type filter hook input priority 0; }; \
+             add rule ip mute in icmp type echo-request drop'",
+        );
+        lab.partition(&["db1"], &["box"]).unwrap();
+    };
+    refuses(
+        &lab,
+        "only the writer's port seen by the others",
+        "R27",
+        hide,
+        || {
+            said(lab.db1(), "nft 'delete table arp mute; delete table ip mute'");
+            lab.heal().unwrap();
+        },
+    );
 }
 
 #[test]

@@ -241,6 +241,34 @@ fn a_replaced_host_that_follows_the_writer_with_nothing_extra_is_owed_no_more() 
 }
 
 #[test]
+fn whoever_holds_the_locks_believes_what_hosts_show_over_the_record() {
+    let record = |holds| stored(claim("db2", Some(false), Some(holds)));
+    let serves = || claim("db1", Some(true), Some(true));
+    let db1 = HostName::from("db1");
+    assert_eq!(
+        shown_instead(&[serves(), record(false)]),
+        Some((StartRule::S07, db1.clone()))
+    );
+    assert_eq!(
+        shown_instead(&[serves(), record(true)]),
+        Some((StartRule::S02, db1)),
+        "a run that was cut off left the address there"
+    );
+    let unseen = stored(claim("db2", None, Some(true)));
+    for other in [
+        unseen,
+        stored(claim("db2", Some(true), Some(true))),
+        claim("db2", Some(false), Some(true)),
+    ] {
+        assert_eq!(shown_instead(&[serves(), other]), None);
+    }
+    assert_eq!(
+        shown_instead(&[claim("db1", Some(true), Some(false)), record(true)]),
+        None
+    );
+}
+
+#[test]
 fn the_table_says_who_claims_what() {
     let claims = [
         Claim {
