@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::HostName;
 use super::evidence::Rung;
 use super::playbook::{Operation, OperationStep, Playbook, Seat, Section, Undo};
-use super::run::Stage;
+use super::run::{REFUSES_WRITES, Stage};
 
 /// Who plays which part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -117,4 +117,62 @@ pub fn stages(
         });
     }
     stages
+}
+
+/// For how long nobody can write, if every stage ends within its time: from the first that refuses writes to the end of
+/// the commit, or from the beginning where they are refused already, because the writer is dead. What takes longer than
+/// `longest` is given up before the commit, whose own time comes on top. None where nothing refuses writes.
+pub fn write_refused_at_most(stages: &[Stage], is_dead: bool, longest: Option<Duration>) -> Option<Duration> {
+    let window = stages
+        .iter()
+        .skip_while(|stage| !is_dead && stage.duty != REFUSES_WRITES)
+        .take_while(|stage| stage.section <= Section::Commit);
+    let (commit, before): (Vec<_>, Vec<_>) = window.partition(|stage| stage.section == Section::Commit);
+    let sum = |stages: Vec<&Stage>| stages.into_iter().map(|stage| stage.within).sum::<Duration>();
+    if before.is_empty() {
+        return None;
+    }
+    let before = sum(before);
+    Some(before.min(longest.unwrap_or(before)) + sum(commit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(section: Section, duty: &str, within_s: u64) -> Stage {
+        Stage {
+            section,
+            name: duty.to_owned(),
+            seat: Seat::Incoming,
+            hosts: vec!["db2".into()],
+            duty: duty.to_owned(),
+            source: None,
+            with: BTreeMap::new(),
+            within: Duration::from_secs(within_s),
+            undo: None,
+            only_asks: false,
+            if_possible: false,
+        }
+    }
+
+    #[test]
+    fn writes_are_refused_from_the_first_step_that_does_so_or_that_a_dead_writer_leaves_to_the_commit() {
+        let mut stages = vec![
+            stage(Section::Prepare, "add-address", 2),
+            stage(Section::Prepare, "drain", 30),
+            stage(Section::Commit, "allow-writes", 3),
+            stage(Section::Secure, "announce", 100),
+        ];
+        let of = |stages: &[Stage], is_dead, longest_s: Option<u64>| {
+            let at_most = write_refused_at_most(stages, is_dead, longest_s.map(Duration::from_secs));
+            at_most.map(|span| span.as_secs())
+        };
+        assert_eq!(of(&stages, false, None), None);
+        assert_eq!(of(&stages, true, None), Some(35));
+        stages[1] = stage(Section::Prepare, REFUSES_WRITES, 7);
+        assert_eq!(of(&stages, false, None), Some(10));
+        assert_eq!(of(&stages, false, Some(4)), Some(7));
+        assert_eq!(of(&stages[2..], true, None), None, "only opened again");
+    }
 }

@@ -86,7 +86,7 @@ pub struct Proposal {
     pub incoming: Option<HostName>,
     /// What holds the outgoing host down, in a failover.
     pub rung: Option<Rung>,
-    /// Nobody can write for so long at most; none where the plan does not say when writes begin to be refused.
+    /// Nobody can write for so long at most, in a failover from its beginning; none where nothing refuses writes.
     pub write_refused_at_most_ms: Option<u64>,
     /// Every stage, in order.
     pub stages: Vec<PlannedStage>,

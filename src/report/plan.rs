@@ -30,7 +30,11 @@ pub fn text(plan: &Proposal) -> String {
     }
     text.push_str(&site::planned(&plan.site_steps));
     if let Some(longest) = plan.write_refused_at_most_ms {
-        text.push_str(&format!("\nwrites are refused for at most {}\n", span(longest)));
+        let longest = span(longest);
+        text.push_str(&match plan.rung {
+            None => format!("\nwrites are refused for at most {longest}\n"),
+            Some(_) => format!("\nwrites stay refused for at most {longest} from its beginning\n"),
+        });
     }
     if !plan.transactions.is_empty() {
         text.push_str(&format!(
@@ -210,6 +214,7 @@ mod tests {
 
     use super::*;
     use crate::core::basis::Basis;
+    use crate::core::evidence::Rung;
     use crate::core::guard::Guard;
     use crate::core::moment::Moment;
     use crate::core::proposal::{PlannedSiteStep, PlannedUndo, Refused, Runner, Tongue, Wish};
@@ -325,5 +330,12 @@ mod tests {
             assert!(said.lines().any(|said| said == line), "no `{line}` in\n{said}");
         }
         assert_eq!(said.matches("SET x").count(), 1, "what is the same is said once");
+        let failover = Proposal {
+            rung: Some(Rung::Demote),
+            ..plan
+        };
+        let said = text(&failover);
+        let line = "writes stay refused for at most 13s from its beginning";
+        assert!(said.lines().any(|said| said == line), "{said}");
     }
 }

@@ -1,42 +1,51 @@
-//! Playbooks laid over the shipped ones, in which an operation halts at one of its steps until the test lets it go on, or
-//! in which that step fails, takes too long, or loses its connection.
+//! Playbooks laid over the shipped ones, in which an operation halts at one of its steps until the test lets it go on.
 
 use std::fmt;
 use std::fs;
 use std::time::Duration;
 
 use lab::lab::Options;
-use lab::{Flavour, Host, Lab, wait};
-use mmm::config::playbook::{self, FILES};
+use lab::steps::{Mishap, edit, shipped};
+use lab::{Flavour, Lab, wait};
+use mmm::config::playbook;
 use mmm::config::template;
 use mmm::core::playbook::{Seat, Section};
 
 use super::cluster::install;
 
 /// Where the box looks for playbooks of its own.
-pub const FOLDER: &str = "/etc/mmm/playbooks";
+pub const FOLDER: &str = lab::inventory::PLAYBOOKS;
 /// Stands on a host while a step halts there; removing it lets the step go on.
 const HALTED: &str = "/tmp/halted-for-the-test";
+/// The duty that halts.
+const HALTING: &str = "duties/halt.yaml";
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 
 /// One step of a shipped operation.
 #[derive(Debug, Clone)]
 pub struct Step {
     pub operation: &'static str,
-    /// Its place among the operation's lines.
-    line: usize,
+    /// Its place among the operation's steps, counted from 1.
+    number: usize,
     pub section: Section,
     pub seat: Seat,
     pub name: String,
     pub duty: String,
     /// By then it must have begun, or it never does.
     pub within: Duration,
+    /// It is no reason to stop when it fails.
+    pub if_possible: bool,
 }
 
 impl Step {
     /// The playbook of its operation.
     fn file(&self) -> String {
         format!("operations/{}.yaml", self.operation)
+    }
+
+    /// What the lab calls it.
+    fn named(&self) -> String {
+        format!("{}/{}", self.operation, self.number)
     }
 
     /// The host that performs it when `db1` hands over to `db2`.
@@ -75,14 +84,15 @@ pub fn steps_of(operation: &'static str) -> Vec<Step> {
     let every = playbook.operations[operation].steps().enumerate();
     every
         .filter(|(_, (_, step))| step.when.as_deref().is_none_or(is_taken))
-        .map(|(line, (section, step))| Step {
+        .map(|(before, (section, step))| Step {
             operation,
-            line,
+            number: before + 1,
             section,
             seat: step.at,
             name: step.name.clone(),
             duty: step.duty.clone(),
             within: step.within,
+            if_possible: step.if_possible,
         })
         .collect()
 }
@@ -96,37 +106,6 @@ pub fn step(duty: &str) -> Step {
 pub fn step_of(operation: &'static str, duty: &str) -> Step {
     let found = steps_of(operation).into_iter().find(|step| step.duty == duty);
     found.unwrap_or_else(|| panic!("the shipped {operation} has no step `{duty}`"))
-}
-
-/// What goes wrong with a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    Fails,
-    TakesTooLong,
-    LosesItsConnection,
-}
-
-impl Fault {
-    pub const ALL: [Fault; 3] = [Fault::Fails, Fault::TakesTooLong, Fault::LosesItsConnection];
-
-    /// What does it, on the step's own host. The shell's parent is the server's end of the connection.
-    fn command(self) -> &'static str {
-        match self {
-            Fault::Fails => "false",
-            Fault::TakesTooLong => "sleep 100",
-            Fault::LosesItsConnection => "kill -9 $PPID; sleep 20",
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Fault::Fails => "fails",
-            Fault::TakesTooLong => "takes too long",
-            Fault::LosesItsConnection => "loses its connection",
-        })
-    }
 }
 
 /// Where a switchover halts.
@@ -192,13 +171,8 @@ pub fn cluster_of_halts(flavour: Flavour) -> Lab {
         ..Options::for_test()
     })
     .unwrap();
-    let folder = format!("    playbooks: {FOLDER}\n    writer_role:");
-    install(&lab, &lab.inventory_yaml().replace("    writer_role:", &folder));
-    lab.box_()
-        .sh(&format!("mkdir -p {FOLDER}/duties {FOLDER}/operations"))
-        .unwrap()
-        .ok()
-        .unwrap();
+    install(&lab, &lab.inventory_yaml());
+    lab.use_own_playbooks().unwrap();
     lab
 }
 
@@ -216,60 +190,30 @@ pub fn halt_at(lab: &Lab, halt: &Halt) {
             } else {
                 Seat::Outgoing
             };
-            let operation = with_line_before(shipped(&step.file()), step, seat);
-            write(box_, &step.file(), &operation);
-            write(box_, "duties/halt.yaml", &halting_duty(&waiting()));
+            let operation = with_line_before(&shipped(&step.file()).unwrap(), step, seat);
+            lab.write_playbook(&step.file(), &operation).unwrap();
+            lab.write_playbook(HALTING, &halting_duty(&waiting())).unwrap();
         }
-        Halt::Within(step) => lay_over(lab, step, &waiting()),
+        Halt::Within(step) => lab.step_begins_with(&step.named(), &waiting()).unwrap(),
     }
 }
 
-/// Lets that step go wrong from now on.
-pub fn inject(lab: &Lab, step: &Step, fault: Fault) {
-    lay_over(lab, step, fault.command());
-}
-
-/// The step begins with that command.
-fn lay_over(lab: &Lab, step: &Step, command: &str) {
-    let duty = halted_duty(&step.duty, command);
-    write(lab.box_(), &format!("duties/halted-{}.yaml", step.duty), &duty);
-    write(
-        lab.box_(),
-        &step.file(),
-        &with_duty_halted(shipped(&step.file()), step),
-    );
+/// Lets that step go wrong from now on, at the host that performs it.
+pub fn inject(lab: &Lab, step: &Step, mishap: Mishap) {
+    lab.fault(mishap.name(), step.host(), Some(&step.named()))
+        .unwrap();
 }
 
 /// Lets no operation halt any more. The names stay: a run that was cut off is settled with the steps it was begun with.
 pub fn lift(lab: &Lab, halt: &Halt) {
     match halt {
         Halt::Before(step) => {
-            lift_from(lab, step);
-            write(lab.box_(), "duties/halt.yaml", &halting_duty("true"));
+            let done = lab.box_().sh(&format!("rm -f {FOLDER}/{}", step.file()));
+            done.unwrap().ok().unwrap();
+            lab.write_playbook(HALTING, &halting_duty("true")).unwrap();
         }
-        Halt::Within(step) => mend(lab, step),
+        Halt::Within(_) => lab.mend_steps().unwrap(),
     }
-}
-
-/// Lets that step go well again, also for a run that was begun before.
-pub fn mend(lab: &Lab, step: &Step) {
-    lift_from(lab, step);
-    let duty = halted_duty(&step.duty, "true");
-    write(lab.box_(), &format!("duties/halted-{}.yaml", step.duty), &duty);
-}
-
-fn lift_from(lab: &Lab, step: &Step) {
-    let done = lab.box_().sh(&format!("rm -f {FOLDER}/{}", step.file()));
-    done.unwrap().ok().unwrap();
-}
-
-fn write(host: &Host, file: &str, text: &str) {
-    host.write(&format!("{FOLDER}/{file}"), text).unwrap();
-}
-
-fn shipped(file: &str) -> &'static str {
-    let found = FILES.iter().find(|(path, _)| *path == file);
-    found.unwrap_or_else(|| panic!("no shipped playbook `{file}`")).1
 }
 
 fn waiting() -> String {
@@ -282,48 +226,14 @@ fn halting_duty(run: &str) -> String {
     )
 }
 
-/// The shipped duty with the wait in front of its steps, which are performed even if there is nothing to do.
-fn halted_duty(name: &str, run: &str) -> String {
-    let text = shipped(&format!("duties/{name}.yaml"));
-    let text = text.replace(&format!("duty: {name}\n"), &format!("duty: halted-{name}\n"));
-    let text = text.replacen("\nunless: &", "\nverify: &", 1);
-    text.replacen(
-        "steps:\n",
-        &format!("steps:\n  - {{ name: Wait, run: '{run}', within: 60s }}\n"),
-        1,
-    )
-}
-
-fn with_duty_halted(operation: &str, step: &Step) -> String {
-    let named = format!("duty: {},", step.duty);
-    edit(operation, step, |line| {
-        assert!(line.contains(&named), "{line}");
-        line.replace(&named, &format!("duty: halted-{},", step.duty))
-    })
-}
-
 /// In front of the step; the commit section keeps its one step, so there it goes to the end of the section before.
 fn with_line_before(operation: &str, step: &Step, seat: Seat) -> String {
     let halt = format!("  - {{ name: Wait, at: {seat}, duty: halt, within: 15s }}\n");
     if step.section == Section::Commit {
-        operation.replacen("commit:", &format!("{halt}commit:"), 1)
-    } else {
-        edit(operation, step, |line| format!("{halt}{line}"))
+        return operation.replacen("commit:", &format!("{halt}commit:"), 1);
     }
-}
-
-fn edit(operation: &str, step: &Step, change: impl Fn(&str) -> String) -> String {
-    let mut seen = 0;
-    let mut text = String::new();
-    for line in operation.lines() {
-        let is_step = line.starts_with("  - {");
-        if is_step && seen == step.line {
-            text.push_str(&change(line));
-        } else {
-            text.push_str(line);
-        }
-        seen += usize::from(is_step);
-        text.push('\n');
-    }
-    text
+    edit(operation, |number, line| {
+        let before = if number == step.number { halt.as_str() } else { "" };
+        format!("{before}{line}")
+    })
 }

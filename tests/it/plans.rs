@@ -83,6 +83,8 @@ fn the_plan_of_a_failover_is_carried_out_when_the_writer_is_dead() {
     lab.db1().kill_mysqld().unwrap();
     let plan = keep(&lab, &["failover", "--to", "db2"]);
     assert_eq!(plan["rung"], "demote", "{plan:#}");
+    let longest = plan["write_refused_at_most_ms"].as_u64();
+    assert!(longest.is_some_and(|ms| ms > 0), "{plan:#}");
     let done = mmm(&lab, &["apply", PLAN], 0);
     assert!(done.stdout.contains("db2 is the writer"), "{}", done.stdout);
     assert_eq!(lab.writable_hosts(), ["db2"]);

@@ -11,8 +11,8 @@ use crate::core::cluster::HostName;
 use crate::core::evidence::Rung;
 use crate::core::gtid::{self, Compared, Surplus};
 use crate::core::guard::{self, Facts};
-use crate::core::plan::Seats;
-use crate::core::playbook::{Operation, Seat, Section};
+use crate::core::plan::{self, Seats};
+use crate::core::playbook::{Operation, Seat};
 use crate::core::proposal::{
     self, PLAN_VERSION, PlannedScript, PlannedStage, PlannedUndo, Proposal, Refused, Wish,
 };
@@ -164,7 +164,12 @@ impl<'f> Planner<'f> {
             outgoing: seats.outgoing.clone(),
             incoming: seats.incoming.clone(),
             rung,
-            write_refused_at_most_ms: write_refused_at_most(&prepared).map(ms),
+            write_refused_at_most_ms: plan::write_refused_at_most(
+                &prepared.opening.stages,
+                rung.is_some(),
+                prepared.opening.write_refused_max,
+            )
+            .map(ms),
             stages,
             site_steps: proposal::around(&self.sights.entry().site, &prepared.opening.operation),
             transactions,
@@ -395,26 +400,4 @@ fn wish(request: &Request, incoming: Option<&HostName>) -> Wish {
             to: to.clone(),
         },
     }
-}
-
-/// From the first step that refuses writes to the end of the commit. What takes longer than it may is given up before the
-/// commit, whose own time comes on top. None where nothing refuses writes: then they are refused already, or never are.
-fn write_refused_at_most(prepared: &Prepared) -> Option<Duration> {
-    let opening = &prepared.opening;
-    if opening.rung.is_some() {
-        return None;
-    }
-    let window = opening
-        .stages
-        .iter()
-        .skip_while(|stage| stage.duty != "deny-writes")
-        .take_while(|stage| stage.section <= Section::Commit);
-    let (commit, before): (Vec<_>, Vec<_>) = window.partition(|stage| stage.section == Section::Commit);
-    let sum = |stages: Vec<&Stage>| stages.into_iter().map(|stage| stage.within).sum::<Duration>();
-    if before.is_empty() {
-        return None;
-    }
-    let before = sum(before);
-    let longest = opening.write_refused_max.unwrap_or(before);
-    Some(before.min(longest) + sum(commit))
 }

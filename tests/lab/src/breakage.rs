@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::host::Host;
 use crate::lab::Lab;
+use crate::steps::Mishap;
 
 type Work = fn(&Lab, &Host, Option<&str>) -> Result<()>;
 
@@ -31,7 +32,7 @@ const fn fault(
 }
 
 /// Everything `cargo lab fault` knows.
-pub const FAULTS: [Fault; 24] = [
+pub const FAULTS: [Fault; 27] = [
     fault(
         "kill-mysqld",
         None,
@@ -150,6 +151,24 @@ pub const FAULTS: [Fault; 24] = [
         "leave a crashed server down",
         |_, host, _| host.set_restart(crate::host::Restart::Never),
     ),
+    fault(
+        Mishap::Fails.name(),
+        Some("STEP"),
+        "a step fails there, such as `switchover/deny-writes`",
+        |lab, host, step| goes_wrong(lab, host, step, Mishap::Fails),
+    ),
+    fault(
+        Mishap::TakesTooLong.name(),
+        Some("STEP"),
+        "a step takes longer than it may there",
+        |lab, host, step| goes_wrong(lab, host, step, Mishap::TakesTooLong),
+    ),
+    fault(
+        Mishap::LosesItsConnection.name(),
+        Some("STEP"),
+        "a step loses its connection there, in the middle",
+        |lab, host, step| goes_wrong(lab, host, step, Mishap::LosesItsConnection),
+    ),
 ];
 
 impl Lab {
@@ -180,11 +199,12 @@ impl Lab {
         Ok(())
     }
 
-    /// Takes every fault back: hosts on and thawed, links up, nothing blocked, filled or stopped by a fault.
+    /// Takes every fault back: hosts on and thawed, links up, nothing blocked, filled or stopped by a fault, every step well.
     /// Which server is writable, and who has which address, is not touched.
     pub fn heal(&self) -> Result<()> {
         self.network.heal()?;
-        self.each(self.hosts(), Host::heal)
+        self.each(self.hosts(), Host::heal)?;
+        self.mend_steps()
     }
 }
 
@@ -199,6 +219,10 @@ pub fn list() -> String {
         )
     };
     FAULTS.iter().map(line).collect()
+}
+
+fn goes_wrong(lab: &Lab, host: &Host, step: Option<&str>, mishap: Mishap) -> Result<()> {
+    lab.step_goes_wrong(host.name(), step.context("which step?")?, mishap)
 }
 
 fn names(argument: Option<&str>) -> Result<Vec<&str>> {

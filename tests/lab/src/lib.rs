@@ -11,8 +11,8 @@
 //! * `host` boots a host and runs programs in it (`background` for those that go on); `disk` and `seed` are what it
 //!   boots from; `service`, `keeper`, `unit_files` and `systemctl` are what runs its servers.
 //! * `faults` is the table of faults: scenarios, played against mmm and judged.
-//! * `network` is the switch, `fault` and `breakage` everything that can be broken and healed, `power` a power strip
-//!   for fencing.
+//! * `network` is the switch, `fault` and `breakage` everything that can be broken and healed, `steps` the steps of
+//!   operations that go wrong, `power` a power strip for fencing.
 //! * `database` asks the servers, `accounts` and `sudo` are the lists of who may do what, `inventory` what mmm is told.
 //! * `writer` writes rows through the writer address and `sampler` watches from inside a host whether its server can be
 //!   written, both on the one `clock`, with a `login`; `judge` says what their records prove, `load` runs them all.
@@ -48,6 +48,7 @@ pub mod seed;
 pub mod server;
 pub mod service;
 pub mod status;
+pub mod steps;
 pub mod stock;
 pub mod sudo;
 pub mod systemctl;

@@ -30,7 +30,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Bring the lab up: db1 and db2 (masters of each other), db3 (slave of db1), box, client.
+    /// Bring the lab up: db1 and db2 (masters of each other), db3 (slave of db1), box with mmm, client.
     Up {
         /// Which database servers: `mariadb-10.11`, `mariadb-11.8`, `mysql-5.6`, `mysql-9.7`, or `mixed` (masters 10.11,
         /// slave 11.8), each also with `-by-position` behind it. What the machine has not is fetched once.
@@ -49,7 +49,7 @@ enum Verb {
     Kill { host: String },
     /// Power a host on.
     Boot { host: String },
-    /// Break something; without a host, list what can be broken.
+    /// Break something, also a single step of an operation; without a host, list what can be broken.
     Fault {
         fault: Option<String>,
         host: Option<String>,
@@ -161,10 +161,13 @@ fn inventory_of(name: &str) -> Result<String> {
 }
 
 fn up(name: &str, flavour: Flavour) -> Result<()> {
+    require_root()?;
+    let mmm = built::mmm()?;
     let lab = Lab::up(Options {
         flavour,
         ..Options::for_people(name)
     })?;
+    lab.install_on_box(&mmm)?;
     lab.write_inventory(&lab.inventory_yaml())?;
     print(&lab::status::text(&lab))
 }
