@@ -237,7 +237,8 @@ fn programs_are_told_what_the_schema_says() {
     let dir = mmm_directory();
     let told =
         |words: &str| -> Value { serde_json::from_str(stdout(&mmm(dir.path(), words, None))).unwrap() };
-    let schema = Schema::strict(told("schema output-import")).unwrap();
+    let name = "output-import";
+    let schema = Schema::strict(told(&format!("schema {name}"))).unwrap();
     for words in [
         "--output json import --from . --secrets-dir secrets",
         "--output json import --from . --secrets-dir more --to inventory.yaml",
