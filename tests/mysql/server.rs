@@ -206,6 +206,8 @@ fn launch(dir: &Path, id: u32, port: u16) -> Child {
         ])
         .args([
             format!("--pid-file={}", path("pid")),
+            // A server that starts removes what looks like an old temporary table, another one's in the same place too.
+            format!("--tmpdir={}", dir.display()),
             format!("--port={port}"),
             format!("--server-id={id}"),
         ])

@@ -148,6 +148,8 @@ fn spawn(directory: &Path, id: u32, port: u16) -> Child {
         .arg(format!("--datadir={}", path("data").display()))
         .arg(format!("--socket={}", path("s").display()))
         .arg(format!("--pid-file={}", path("pid").display()))
+        // A server that starts removes what looks like an old temporary table, another one's in the same place as well.
+        .arg(format!("--tmpdir={}", directory.display()))
         .arg(format!("--port={port}"))
         .arg(format!("--server-id={id}"))
         .stdout(Stdio::null())
