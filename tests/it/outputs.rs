@@ -191,7 +191,10 @@ fn commands_that_change_something_print_what_their_schemas_say() {
     // The last refusal is told until something is done.
     story.holds("output-error", &["switchover", "--to", "db1"], 4);
     let shown = story.lab.box_().mmm(["--output", "json", "show"]).unwrap().stdout;
-    assert!(shown.contains("\"asked\":\"--output json switchover --to db1\""), "{shown}");
+    assert!(
+        shown.contains("\"asked\":\"--output json switchover --to db1\""),
+        "{shown}"
+    );
     story.lines("output-show", &shown, false);
 
     // Cut off, taken back; cut off, gone on with.

@@ -241,8 +241,8 @@ fn overtaken(lab: &Lab, halt: &Halt, verb: &str) {
         let output = other.mmm(words.iter().copied()).unwrap();
         assert_eq!(output.code, 0, "{halt}: {output:?}");
     };
-    // As its cron does every minute: it knows the writer of today.
-    act(&["failover", "--if-dead"]);
+    // It has no record of its own yet: whom it saw last time may be the writer no more.
+    other.sh("rm -rf /var/lib/mmm").unwrap().ok().unwrap();
     cut_off(lab, halt, &["switchover", "--to", "db2"]);
     if lab.writable_hosts().is_empty() {
         act(&["failover", "--to", "db1"]);
