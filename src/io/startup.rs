@@ -81,10 +81,7 @@ impl Performer<'_> {
                 "as much speaks for one as for the other, so the record stands as it is",
             ),
             Verdict::Keep => {}
-            Verdict::Adopt(writer) => {
-                self.take_for_writer(&mut standing, facts.clone(), rule, &writer)
-                    .await;
-            }
+            Verdict::Adopt(writer) => self.take_for_writer(&mut standing, facts, rule, &writer).await,
             Verdict::Conflict => {
                 self.tell_start(
                     rule,
