@@ -33,6 +33,7 @@
 //!   - [`core::cluster`] what a cluster is · [`core::facts`] what a host really has · [`core::gtid`] positions as values
 //!   - [`core::latch`] from single probes to verdicts · [`core::checks`] from one probe's outcome to what the check says
 //!   - [`core::rule`] the monitor's table of rules · [`core::evidence`] is the writer dead, and what may be done about it
+//!   - [`core::testimony`] what the other hosts say of a suspect
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
 //!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over
 //!   - [`core::readiness`] would a failover work now · [`core::losses`] what it would lose, and what it has lost

@@ -9,7 +9,7 @@ use super::args::{FailoverArguments, Settings};
 use super::setting;
 use crate::core::cluster::{Cluster, HostName, OnProof};
 use crate::core::event::Event;
-use crate::core::evidence::{self, Decision, Rung};
+use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::maintenance;
 use crate::core::run::Ending;
@@ -125,7 +125,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         return Err(Trouble::new(
             Kind::Wrong,
             format!("`{writer}` is in trouble and lives"),
-            "it answers on its own host, or refuses connections, so it keeps its role",
+            "it answers on its own host, refuses connections, or is heard by another host, so it keeps its role",
         )
         .hint("`mmm show` and `mmm checks` say what is wrong with it"));
     };
@@ -221,7 +221,13 @@ async fn watch(performer: &Performer<'_>, writer: &HostName) -> Result<Option<Ru
             });
         }
         let is_proved = found.is_proof() && cluster.failover.on_proof == OnProof::Immediate;
-        match next(decision, is_proved || began.elapsed() >= trap) {
+        let has_waited = began.elapsed() >= trap;
+        // What was still on its way when a server died may be received a moment later.
+        if rule == EvidenceRule::R32 && !has_waited {
+            sleep(LOOK_AGAIN_AFTER).await;
+            continue;
+        }
+        match next(decision, is_proved || has_waited) {
             Next::Leave => return Ok(None),
             Next::Replace(rung) => return Ok(Some(rung)),
             Next::Wait => sleep(LOOK_AGAIN_AFTER).await,

@@ -112,9 +112,10 @@ async fn look(inventory: &Inventory, entry: &ClusterEntry) -> Result<Readiness, 
         .writer
         .as_ref()
         .and_then(|writer| engine.means().get(writer));
-    let decided = match (&standing.writer, means) {
+    let found = match (&standing.writer, means) {
         (Some(writer), Some(means)) if !is_alive(writer) => {
-            Some(evidence::decide(&inquest::gather(&fleet, writer).await, means))
+            let (found, circumstances) = inquest::inquire(&fleet, writer).await;
+            Some((evidence::decide(&found, means), circumstances))
         }
         _ => None,
     };
@@ -123,7 +124,8 @@ async fn look(inventory: &Inventory, entry: &ClusterEntry) -> Result<Readiness, 
         standing,
         facts: engine.facts(),
         means,
-        decided,
+        decided: found.as_ref().map(|(decided, _)| *decided),
+        circumstances: found.as_ref().map(|(_, circumstances)| circumstances),
     };
     let mut readiness = readiness::readiness(&seen, &engine.candidates());
     if !answers {

@@ -154,6 +154,7 @@ mod tests {
             received: None,
             executed: None,
             received_gtid: ReceivedGtid::None,
+            heartbeats: None,
             relay_log_bytes: 0,
             delay: Duration::ZERO,
         }

@@ -49,11 +49,13 @@ pub enum HostView {
     ServerGone,
     /// SSH works; no server process is left, and the service manager is at work on it, or cannot tell.
     ServerChanging,
+    /// SSH works; a server process is there that was not there at the first look, so it is neither hung nor gone.
+    ServerNew,
     /// SSH does not work: the host cannot be made to obey.
     NotReached,
 }
 
-/// What the cluster's other hosts see of it, asked over SSH.
+/// What the cluster's other hosts see of it, asked over SSH and over the MySQL protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WitnessView {
@@ -63,6 +65,8 @@ pub enum WitnessView {
     AllSilent,
     /// At least one other host still sees it.
     Seen,
+    /// Another host's replication receives transactions from it, whatever else is seen.
+    Hears,
 }
 
 /// All views of one suspect, reduced.
@@ -80,9 +84,12 @@ pub struct Evidence {
 
 impl Evidence {
     /// Whether the server is dead beyond doubt, so that no trap period need pass: its kernel says that nothing listens,
-    /// no process of it is left, and nobody is starting or stopping it. Silence is never proof.
+    /// no process of it is left, and nobody is starting or stopping it. Silence is never proof, and a server that was
+    /// started anew, or that somebody still hears, is not dead.
     pub fn is_proof(&self) -> bool {
-        self.mysql == MysqlView::PortClosed && self.host == HostView::ServerGone
+        self.mysql == MysqlView::PortClosed
+            && self.host == HostView::ServerGone
+            && self.witnesses != WitnessView::Hears
     }
 }
 
@@ -156,11 +163,15 @@ pub enum EvidenceRule {
     R30,
     /// Silent to all; policy forbids.
     R31,
+    /// Another host receives from it.
+    R32,
+    /// A server that was started anew on an obeying host.
+    R33,
 }
 
 impl EvidenceRule {
     /// Every rule, in order.
-    pub const ALL: [EvidenceRule; 12] = [
+    pub const ALL: [EvidenceRule; 14] = [
         EvidenceRule::R20,
         EvidenceRule::R21,
         EvidenceRule::R22,
@@ -173,6 +184,8 @@ impl EvidenceRule {
         EvidenceRule::R29,
         EvidenceRule::R30,
         EvidenceRule::R31,
+        EvidenceRule::R32,
+        EvidenceRule::R33,
     ];
 
     /// One sentence, as `mmm explain` prints it.
@@ -213,6 +226,12 @@ impl EvidenceRule {
             R31 => {
                 "the host is silent to us and to every host that could be asked, but the policy demands a fence and none is declared, so the standby stays closed"
             }
+            R32 => {
+                "another host still receives transactions from the server, so it lives, only our way to it is broken, and it keeps its role"
+            }
+            R33 => {
+                "the host obeys over SSH and its server was started anew but does not answer, so the server is stopped for good, the address taken away, and the standby opened"
+            }
         }
     }
 
@@ -232,7 +251,7 @@ impl EvidenceRule {
             R31 => {
                 "declare a `fence` duty, set `failover.unfenced: if_silent_to_all`, or run `mmm failover --allow-unfenced` once you have made sure yourself that the host cannot write"
             }
-            R20 | R21 | R22 | R23 | R24 | R25 | R29 | R30 => "",
+            R20 | R21 | R22 | R23 | R24 | R25 | R29 | R30 | R32 | R33 => "",
         }
     }
 }
@@ -252,6 +271,11 @@ pub fn decide(evidence: &Evidence, means: &Means) -> (EvidenceRule, Decision) {
         (MysqlView::Hangs | MysqlView::PortClosed | MysqlView::Silent, HostView::ServerAnswers) => {
             (R22, Decision::Leave)
         }
+        // A server that commits is not dead, whatever nearer looks fail to see of it.
+        (
+            MysqlView::Hangs | MysqlView::PortClosed | MysqlView::Silent,
+            HostView::ServerGone | HostView::ServerChanging | HostView::ServerHangs | HostView::ServerNew,
+        ) if evidence.witnesses == WitnessView::Hears => (R32, Decision::Leave),
         (
             MysqlView::Hangs | MysqlView::PortClosed | MysqlView::Silent,
             HostView::ServerGone | HostView::ServerChanging,
@@ -259,27 +283,32 @@ pub fn decide(evidence: &Evidence, means: &Means) -> (EvidenceRule, Decision) {
         (MysqlView::Hangs | MysqlView::PortClosed | MysqlView::Silent, HostView::ServerHangs) => {
             (R24, Decision::Replace(Rung::Demote))
         }
-        (MysqlView::Hangs | MysqlView::PortClosed, HostView::NotReached) => disobeying(means),
+        (MysqlView::Hangs | MysqlView::PortClosed | MysqlView::Silent, HostView::ServerNew) => {
+            (R33, Decision::Replace(Rung::Demote))
+        }
+        (MysqlView::Hangs | MysqlView::PortClosed, HostView::NotReached) => {
+            disobeying(evidence.witnesses, means)
+        }
         (MysqlView::Silent, HostView::NotReached) => match evidence.ping {
-            PingView::Answers => disobeying(means),
+            PingView::Answers => disobeying(evidence.witnesses, means),
             PingView::Silent | PingView::CannotTell => silent(evidence.witnesses, means),
         },
     }
 }
 
-/// The kernel still answers, so the host runs, and nothing we can say reaches its server.
-fn disobeying(means: &Means) -> (EvidenceRule, Decision) {
-    if means.fence {
-        (EvidenceRule::R25, Decision::Replace(Rung::Fence))
-    } else {
-        (EvidenceRule::R26, Decision::Refuse)
+/// The kernel still answers, so the host runs, and nothing we can say reaches its server. One that commits is not fenced.
+fn disobeying(witnesses: WitnessView, means: &Means) -> (EvidenceRule, Decision) {
+    match (means.fence, witnesses) {
+        (true, WitnessView::Hears) => (EvidenceRule::R32, Decision::Leave),
+        (true, _) => (EvidenceRule::R25, Decision::Replace(Rung::Fence)),
+        (false, _) => (EvidenceRule::R26, Decision::Refuse),
     }
 }
 
 /// Nothing comes back to us; what the other hosts see decides whose fault that is.
 fn silent(witnesses: WitnessView, means: &Means) -> (EvidenceRule, Decision) {
     match (witnesses, means.fence, means.unfenced) {
-        (WitnessView::Seen, _, _) => (EvidenceRule::R27, Decision::Refuse),
+        (WitnessView::Seen | WitnessView::Hears, _, _) => (EvidenceRule::R27, Decision::Refuse),
         (WitnessView::NoneAsked, _, _) => (EvidenceRule::R28, Decision::Refuse),
         (WitnessView::AllSilent, true, _) => (EvidenceRule::R29, Decision::Replace(Rung::Fence)),
         (WitnessView::AllSilent, false, Unfenced::IfSilentToAll) => {
@@ -301,14 +330,20 @@ mod tests {
         MysqlView::Silent,
     ];
     const PING: [PingView; 3] = [PingView::Answers, PingView::Silent, PingView::CannotTell];
-    const HOST: [HostView; 5] = [
+    const HOST: [HostView; 6] = [
         HostView::ServerAnswers,
         HostView::ServerHangs,
         HostView::ServerGone,
         HostView::ServerChanging,
+        HostView::ServerNew,
         HostView::NotReached,
     ];
-    const WITNESSES: [WitnessView; 3] = [WitnessView::NoneAsked, WitnessView::AllSilent, WitnessView::Seen];
+    const WITNESSES: [WitnessView; 4] = [
+        WitnessView::NoneAsked,
+        WitnessView::AllSilent,
+        WitnessView::Seen,
+        WitnessView::Hears,
+    ];
     const MEANS: [Means; 4] = [
         Means {
             fence: false,
@@ -377,6 +412,11 @@ mod tests {
             let seen = matches!(evidence.mysql, MysqlView::Answers | MysqlView::Refuses)
                 || evidence.host == HostView::ServerAnswers;
             assert!(!seen || decision == Decision::Leave, "{evidence:?} {decision:?}");
+            let heard = evidence.witnesses == WitnessView::Hears;
+            assert!(
+                !heard || !matches!(decision, Decision::Replace(_)),
+                "{evidence:?} {decision:?}"
+            );
         }
     }
 
@@ -390,6 +430,7 @@ mod tests {
                 );
                 assert_eq!(evidence.mysql, MysqlView::PortClosed);
                 assert_eq!(evidence.host, HostView::ServerGone);
+                assert_ne!(evidence.witnesses, WitnessView::Hears);
             }
         }
     }

@@ -301,6 +301,9 @@ pub struct ReplicationFacts {
     pub executed: Option<BinlogPosition>,
     /// What it received, in GTIDs.
     pub received_gtid: ReceivedGtid,
+    /// Heartbeats that came while there was nothing to receive; `None` where the status does not count them (MySQL).
+    #[serde(default)]
+    pub heartbeats: Option<u64>,
     /// Bytes of relay log it holds; 0 right after a reset.
     pub relay_log_bytes: u64,
     /// The delay it keeps on purpose.

@@ -48,6 +48,7 @@ pub mod sign;
 pub mod site;
 pub mod standing;
 pub mod startup;
+pub mod testimony;
 pub mod trouble;
 pub mod view;
 pub mod wire;

@@ -9,6 +9,7 @@ use super::evidence::{Decision, EvidenceRule, Means, Rung};
 use super::facts::{GtidFacts, MysqlFacts};
 use super::guard::{self, Facts, Guard};
 use super::standing::Standing;
+use super::testimony::Circumstances;
 
 /// What the answer rests on.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct Seen<'a> {
     pub means: Option<&'a Means>,
     /// What evidence about a writer that does not answer came to.
     pub decided: Option<(EvidenceRule, Decision)>,
+    /// What else is known of it then.
+    pub circumstances: Option<&'a Circumstances>,
 }
 
 /// The answer.
@@ -181,9 +184,10 @@ fn taken_out(
             Decision::Leave => Guard::G10,
         };
         let lifted_by = Some(rule.lifted_by()).filter(|words| !words.is_empty());
+        let circumstances = seen.circumstances.map(ToString::to_string).unwrap_or_default();
         blocked.push(Obstacle {
             guard,
-            what: format!("{rule}: `{writer}`: {}", rule.sentence()),
+            what: format!("{rule}: `{writer}`: {}{circumstances}", rule.sentence()),
             lifted_by: lifted_by.unwrap_or(guard.lifted_by()).to_owned(),
         });
         return None;
@@ -300,6 +304,7 @@ pub fn of_election(
         facts: electorate.facts,
         means,
         decided: None,
+        circumstances: None,
     };
     readiness(&seen, candidates)
 }

@@ -79,6 +79,7 @@ pub(crate) fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
         received: None,
         executed: None,
         received_gtid: ReceivedGtid::None,
+        heartbeats: None,
         relay_log_bytes: 0,
         delay: Duration::ZERO,
     };

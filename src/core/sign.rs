@@ -18,16 +18,22 @@ pub enum Sign {
     Stopping,
     /// The service manager is starting it.
     Starting,
+    /// Its process is young: it was started not long ago.
+    JustStarted,
+    /// More waits on the host than it can do.
+    HeavyLoad,
 }
 
 impl Sign {
     /// Every sign.
-    pub const ALL: [Sign; 5] = [
+    pub const ALL: [Sign; 7] = [
         Sign::DiskFull,
         Sign::DiskReadOnly,
         Sign::OutOfMemory,
         Sign::Stopping,
         Sign::Starting,
+        Sign::JustStarted,
+        Sign::HeavyLoad,
     ];
 
     /// The word by which duties name it.
@@ -38,6 +44,8 @@ impl Sign {
             Sign::OutOfMemory => "out_of_memory",
             Sign::Stopping => "stopping",
             Sign::Starting => "starting",
+            Sign::JustStarted => "just_started",
+            Sign::HeavyLoad => "heavy_load",
         }
     }
 
@@ -56,6 +64,8 @@ impl Sign {
             }
             Sign::OutOfMemory => "give the server less memory to use, or the host more",
             Sign::Stopping | Sign::Starting => "whoever asked the service manager for that knows why",
+            Sign::JustStarted => "its error log says why it was started, and what it does before it answers",
+            Sign::HeavyLoad => "`top` on it shows what runs; what waits for a slow disk counts too",
         }
     }
 }
@@ -68,13 +78,10 @@ impl fmt::Display for Sign {
             Sign::OutOfMemory => "the kernel killed its server for want of memory",
             Sign::Stopping => "its service manager is stopping the server",
             Sign::Starting => "its service manager is starting the server",
+            Sign::JustStarted => "its server was started less than a minute ago",
+            Sign::HeavyLoad => "its host is under heavy load",
         })
     }
-}
-
-/// Signs as an addition to a sentence: `; its disk is full`.
-pub fn said(signs: &[Sign]) -> String {
-    signs.iter().map(|sign| format!("; {sign}")).collect()
 }
 
 #[cfg(test)]
@@ -92,9 +99,5 @@ mod tests {
             assert_eq!(Sign::read(sign.word()), [sign]);
             assert!(!sign.lifted_by().is_empty());
         }
-        assert_eq!(
-            said(&[Sign::Stopping]),
-            "; its service manager is stopping the server"
-        );
     }
 }

@@ -1,6 +1,7 @@
 //! Gathers evidence about a suspected writer: what the box sees, what the host says of itself, what the others see. All
 //! at once, all within a few seconds.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -8,10 +9,11 @@ use futures_util::future::join_all;
 use crate::config::inventory::Service;
 use crate::core::checks::Echo;
 use crate::core::cluster::HostName;
-use crate::core::evidence::{Evidence, HostView, MysqlView, PingView, WitnessView};
-use crate::core::facts::Reach;
+use crate::core::evidence::{Evidence, HostView, MysqlView, PingView};
+use crate::core::facts::{MysqlFacts, Reach};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::sign::Sign;
+use crate::core::testimony::{self, Circumstances, Hearing, Testimony};
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::ping::ping;
@@ -23,40 +25,63 @@ const WITNESS_WITHIN: Duration = Duration::from_secs(3);
 /// One echo.
 const ECHO_WITHIN: Duration = Duration::from_millis(800);
 
-/// Everything that can be said about `suspect` now.
+/// Everything that can be said about `suspect` now, as far as it decides.
 pub async fn gather(fleet: &Fleet, suspect: &HostName) -> Evidence {
-    let (mysql, ping, host, witnesses) = tokio::join!(
+    let (evidence, _) = look(fleet, suspect).await;
+    evidence
+}
+
+/// As [`gather`], with what explains it: what the host shows of its trouble, and what each other host says.
+pub async fn inquire(fleet: &Fleet, suspect: &HostName) -> (Evidence, Circumstances) {
+    let (evidence, testimonies) = look(fleet, suspect).await;
+    let signs = signs(fleet, suspect, evidence.host).await;
+    (evidence, Circumstances { signs, testimonies })
+}
+
+async fn look(fleet: &Fleet, suspect: &HostName) -> (Evidence, Vec<Testimony>) {
+    let (mysql, ping, host, testimonies) = tokio::join!(
         mysql_view(fleet, suspect),
         ping_view(fleet, suspect),
         host_view(fleet, suspect),
-        witness_view(fleet, suspect)
+        testimonies(fleet, suspect)
     );
     let evidence = Evidence {
         mysql,
         ping,
         host,
-        witnesses,
+        witnesses: testimony::reduce(&testimonies),
     };
-    tracing::info!(%suspect, ?evidence, "evidence gathered");
-    evidence
+    tracing::info!(%suspect, ?evidence, ?testimonies, "evidence gathered");
+    (evidence, testimonies)
 }
 
 /// What the host itself shows of why its server is in trouble; nothing when it cannot be asked.
-pub async fn signs(fleet: &Fleet, suspect: &HostName) -> Vec<Sign> {
-    let nothing = Errands::default();
+async fn signs(fleet: &Fleet, suspect: &HostName, view: HostView) -> Vec<Sign> {
+    if view == HostView::NotReached {
+        return Vec::new();
+    }
     let looked = fleet.look_over_ssh(suspect).await;
     let Some(seen) = looked.up() else {
         return Vec::new();
     };
     let mut signs = seen.signs.clone();
     let host = fleet.entry().hosts.get(suspect);
-    if host.is_some_and(|host| matches!(host.service, Service::Systemd { .. }))
-        && let Ok(report) = fleet.glance(suspect, "unit-signs", &nothing, HOST_WITHIN).await
-        && let Some(text) = report.registered.get("unit_signs")
-    {
-        signs.extend(Sign::read(text));
+    if host.is_some_and(|host| matches!(host.service, Service::Systemd { .. })) {
+        signs.extend(signs_by(fleet, suspect, "unit-signs", "unit_signs").await);
+    }
+    if matches!(view, HostView::ServerHangs | HostView::ServerNew) {
+        signs.extend(signs_by(fleet, suspect, "server-signs", "server_signs").await);
     }
     signs
+}
+
+/// The signs that a duty of the playbook registers under that name; none where it could not be asked.
+async fn signs_by(fleet: &Fleet, suspect: &HostName, duty: &str, name: &str) -> Vec<Sign> {
+    let asked = fleet
+        .glance(suspect, duty, &Errands::default(), HOST_WITHIN)
+        .await;
+    let text = asked.ok().and_then(|report| report.registered.get(name).cloned());
+    text.map(|text| Sign::read(&text)).unwrap_or_default()
 }
 
 async fn mysql_view(fleet: &Fleet, suspect: &HostName) -> MysqlView {
@@ -85,25 +110,22 @@ async fn ping_view(fleet: &Fleet, suspect: &HostName) -> PingView {
     PingView::Silent
 }
 
+/// What the host says of itself. Between two looks a server may die, or come anew: only what both show alike is gone, or
+/// hangs.
 async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
-    let nothing = Errands::default();
-    let pids = match fleet
-        .glance(suspect, "server-process", &nothing, HOST_WITHIN)
-        .await
-    {
-        Ok(DutyReport {
-            outcome: DutyOutcome::Done,
-            registered,
-            ..
-        }) => registered.get("server_pids").cloned().unwrap_or_default(),
-        Ok(_) | Err(_) => return HostView::NotReached,
+    let Some(first) = processes(fleet, suspect).await else {
+        return HostView::NotReached;
     };
-    if pids.trim().is_empty() {
-        return match is_left_alone(fleet, suspect).await {
-            true => HostView::ServerGone,
-            false => HostView::ServerChanging,
+    if first.is_empty() {
+        let is_left_alone = is_left_alone(fleet, suspect).await;
+        return match processes(fleet, suspect).await {
+            None => HostView::NotReached,
+            Some(second) if !second.is_empty() => HostView::ServerNew,
+            Some(_) if is_left_alone => HostView::ServerGone,
+            Some(_) => HostView::ServerChanging,
         };
     }
+    let nothing = Errands::default();
     match fleet
         .glance(suspect, "server-answers", &nothing, HOST_WITHIN)
         .await
@@ -112,7 +134,31 @@ async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
             outcome: DutyOutcome::Done,
             ..
         }) => HostView::ServerAnswers,
-        Ok(_) | Err(_) => HostView::ServerHangs,
+        Ok(_) | Err(_) => match processes(fleet, suspect).await {
+            None => HostView::NotReached,
+            Some(second) if second.is_empty() => HostView::ServerChanging,
+            Some(second) if second != first => HostView::ServerNew,
+            Some(_) => HostView::ServerHangs,
+        },
+    }
+}
+
+/// The server's processes, each with the moment of its start; none when the host cannot be asked.
+async fn processes(fleet: &Fleet, suspect: &HostName) -> Option<BTreeSet<String>> {
+    let nothing = Errands::default();
+    match fleet
+        .glance(suspect, "server-process", &nothing, HOST_WITHIN)
+        .await
+    {
+        Ok(DutyReport {
+            outcome: DutyOutcome::Done,
+            registered,
+            ..
+        }) => {
+            let found = registered.get("server_pids")?;
+            Some(found.split_whitespace().map(str::to_owned).collect())
+        }
+        Ok(_) | Err(_) => None,
     }
 }
 
@@ -133,35 +179,57 @@ async fn is_left_alone(fleet: &Fleet, suspect: &HostName) -> bool {
     }
 }
 
-/// Asks every other host whether it still sees the suspect: by ARP, by ping, or by a connection to its server.
-async fn witness_view(fleet: &Fleet, suspect: &HostName) -> WitnessView {
-    let others = fleet
-        .entry()
-        .cluster
-        .hosts
-        .iter()
-        .filter(|host| host.name != *suspect);
+/// Asks every other host whether it still sees the suspect: by ARP, by ping, or by a connection to its server; and
+/// whether its replication hears from it meanwhile.
+async fn testimonies(fleet: &Fleet, suspect: &HostName) -> Vec<Testimony> {
+    let cluster = &fleet.entry().cluster;
+    let others = cluster.hosts.iter().filter(|host| host.name != *suspect);
+    let address = cluster.host(suspect).map(|host| host.address);
     let asked = others.map(|host| async {
-        let errand = Errands {
-            source: Some(suspect),
-            ..Errands::default()
-        };
-        match fleet.glance(&host.name, "witness", &errand, WITNESS_WITHIN).await {
-            Ok(DutyReport {
-                outcome: DutyOutcome::Done,
-                registered,
-                ..
-            }) => {
-                let said = |name: &str, word| registered.get(name).is_some_and(|text| text.trim() == word);
-                Some(said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open"))
+        let host = &host.name;
+        let (before, reaches) = tokio::join!(server_of(fleet, host), reaches(fleet, host, suspect));
+        let hearing = match (before, address) {
+            (Some(before), Some(address)) => {
+                let after = fleet.ask(host).await;
+                after
+                    .up()
+                    .and_then(|after| Hearing::between(&before, after, address))
             }
-            Ok(_) | Err(_) => None,
+            _ => None,
+        };
+        Testimony {
+            host: host.clone(),
+            reaches,
+            hearing,
+            last_heard: None,
         }
     });
-    let answers: Vec<bool> = join_all(asked).await.into_iter().flatten().collect();
-    match answers.as_slice() {
-        [] => WitnessView::NoneAsked,
-        answers if answers.contains(&true) => WitnessView::Seen,
-        _ => WitnessView::AllSilent,
+    join_all(asked).await
+}
+
+/// What the server of a witness says of itself. One that was silent a moment ago is not waited for.
+async fn server_of(fleet: &Fleet, host: &HostName) -> Option<MysqlFacts> {
+    if fleet.is_silent(host) {
+        return None;
+    }
+    fleet.ask(host).await.up().cloned()
+}
+
+/// Whether a host reaches the suspect; none when it could not be asked.
+async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<bool> {
+    let errand = Errands {
+        source: Some(suspect),
+        ..Errands::default()
+    };
+    match fleet.glance(host, "witness", &errand, WITNESS_WITHIN).await {
+        Ok(DutyReport {
+            outcome: DutyOutcome::Done,
+            registered,
+            ..
+        }) => {
+            let said = |name: &str, word| registered.get(name).is_some_and(|text| text.trim() == word);
+            Some(said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open"))
+        }
+        Ok(_) | Err(_) => None,
     }
 }

@@ -18,7 +18,7 @@ use crate::core::checks;
 use crate::core::cluster::{CheckKind, HostName};
 use crate::core::engine::{Effect, Engine, Input};
 use crate::core::event::Event;
-use crate::core::evidence::{HostView, Means};
+use crate::core::evidence::Means;
 use crate::core::guard::Guard;
 use crate::core::hosts::Records;
 use crate::core::latch::CheckResult;
@@ -324,15 +324,11 @@ async fn carry_out(
         // The cluster's loop sees to both by itself.
         Effect::Tell(_) | Effect::Remember(_) => return,
         Effect::AskEvidence(suspect) => {
-            let evidence = inquest::gather(performer.fleet, &suspect).await;
-            let signs = match evidence.host {
-                HostView::NotReached => Vec::new(),
-                _ => inquest::signs(performer.fleet, &suspect).await,
-            };
+            let (evidence, circumstances) = inquest::inquire(performer.fleet, &suspect).await;
             let gathered = Input::Evidence {
                 suspect,
                 evidence,
-                signs,
+                circumstances,
             };
             say(&inputs, gathered).await;
             return;

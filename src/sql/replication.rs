@@ -53,6 +53,7 @@ pub fn channel(version: Version, row: &Row) -> Result<Option<ReplicationFacts>, 
             &["Exec_Source_Log_Pos", "Exec_Master_Log_Pos"],
         )?,
         received_gtid: received_gtid(version, row)?,
+        heartbeats: row.maybe(&["Slave_received_heartbeats"])?,
         relay_log_bytes: row.maybe(&["Relay_Log_Space"])?.unwrap_or(0),
         delay: Duration::from_secs(row.maybe(&["SQL_Delay"])?.unwrap_or(0)),
     }))

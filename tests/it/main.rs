@@ -20,6 +20,7 @@ mod dry;
 mod election;
 mod endurance;
 mod errors;
+mod evidence;
 mod expiry;
 mod failover;
 mod families;

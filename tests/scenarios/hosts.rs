@@ -281,6 +281,7 @@ fn channel(source: &Host) -> ReplicationFacts {
         received: None,
         executed: None,
         received_gtid: ReceivedGtid::None,
+        heartbeats: None,
         relay_log_bytes: 0,
         delay: Duration::ZERO,
     }

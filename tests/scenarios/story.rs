@@ -329,11 +329,11 @@ impl Story {
             .collect();
         let evidence: Evidence = serde_json::from_value(json!(views)).map_err(|error| error.to_string())?;
         self.under_way = None;
-        let signs = Vec::new();
+        let circumstances = Default::default();
         let gathered = Input::Evidence {
             suspect,
             evidence,
-            signs,
+            circumstances,
         };
         self.give(gathered, lines, None);
         Ok(())

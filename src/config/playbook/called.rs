@@ -5,7 +5,7 @@ use super::page::Page;
 use crate::core::playbook::Duty;
 
 /// Looked with, so each must declare that it changes nothing.
-pub const LOOKS: [&str; 12] = [
+pub const LOOKS: [&str; 13] = [
     "account-rights",
     "decode-surplus",
     "facts",
@@ -13,6 +13,7 @@ pub const LOOKS: [&str; 12] = [
     "root-paths",
     "server-answers",
     "server-process",
+    "server-signs",
     "sudo-rights",
     "unit-job",
     "unit-signs",
@@ -21,7 +22,7 @@ pub const LOOKS: [&str; 12] = [
 ];
 
 /// Every duty that is performed by name.
-pub const BY_THE_PROGRAM: [&str; 29] = [
+pub const BY_THE_PROGRAM: [&str; 30] = [
     "account-rights",
     "add-address",
     "announce",
@@ -40,6 +41,7 @@ pub const BY_THE_PROGRAM: [&str; 29] = [
     "server-answers",
     "server-is-gone",
     "server-process",
+    "server-signs",
     "settle-shell",
     "settle-sql",
     "start-demoted",

@@ -56,6 +56,7 @@ shipped![
     "duties/server-answers.yaml",
     "duties/server-is-gone.yaml",
     "duties/server-process.yaml",
+    "duties/server-signs.yaml",
     "duties/settle-shell.yaml",
     "duties/settle-sql.yaml",
     "duties/start-demoted.yaml",

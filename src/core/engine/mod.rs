@@ -3,6 +3,7 @@
 
 mod complaining;
 mod electing;
+mod hearing;
 mod judging;
 mod maintaining;
 mod picturing;
@@ -33,8 +34,8 @@ use crate::core::losses::Seen;
 use crate::core::maintenance::Restraint;
 use crate::core::moment::Moment;
 use crate::core::rule::{self, NetworkPicture, Rule, Verb, WriterPicture};
-use crate::core::sign::Sign;
 use crate::core::standing::Standing;
+use crate::core::testimony::Circumstances;
 use crate::core::trouble::Trouble;
 
 /// Pause before evidence about the same writer is gathered again after a refusal.
@@ -71,8 +72,8 @@ pub enum Input {
         suspect: HostName,
         /// The evidence.
         evidence: Evidence,
-        /// What the host shows of why.
-        signs: Vec<Sign>,
+        /// What else is known.
+        circumstances: Circumstances,
     },
     /// The network of a host that holds an address was asked who else does.
     Heard {
@@ -158,6 +159,8 @@ pub struct Engine {
     last_seen: BTreeMap<HostName, Vec<IpAddr>>,
     /// Addresses for which another machine answers too, and since when.
     answered_for: BTreeMap<IpAddr, Moment>,
+    /// When each host's replication last heard from the writer.
+    heard_at: BTreeMap<HostName, Moment>,
     /// When each host was last looked at.
     looked_at: BTreeMap<HostName, Moment>,
     /// When the last effect ended: only facts from after it count.
@@ -216,6 +219,7 @@ impl Engine {
             memory: Memory::default(),
             last_seen: BTreeMap::new(),
             answered_for: BTreeMap::new(),
+            heard_at: BTreeMap::new(),
             looked_at: BTreeMap::new(),
             settled_at: Moment(0),
             busy: false,
@@ -265,6 +269,7 @@ impl Engine {
                 }
                 self.remember_addresses(&host, &facts);
                 self.remember_for_elections(&host, &facts);
+                self.remember_what_was_heard(now, &host, &facts);
                 self.looked_at.insert(host.clone(), now);
                 self.facts.insert(host, *facts);
             }
@@ -280,6 +285,7 @@ impl Engine {
                     }
                     self.guard = None;
                     self.memory.writer = None;
+                    self.heard_at.clear();
                     self.writer_moved(now);
                 }
                 if standing.generation != self.standing.generation {
@@ -298,8 +304,8 @@ impl Engine {
             Input::Evidence {
                 suspect,
                 evidence,
-                signs,
-            } => self.weigh(now, suspect, evidence, signs, &mut effects),
+                circumstances,
+            } => self.weigh(now, suspect, evidence, circumstances, &mut effects),
             Input::Heard {
                 host,
                 address,

@@ -91,7 +91,7 @@ impl Story {
             witnesses,
         };
         self.give(Input::Evidence {
-            signs: Vec::new(),
+            circumstances: Default::default(),
             suspect: "db1".into(),
             evidence,
         })

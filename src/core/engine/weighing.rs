@@ -8,7 +8,7 @@ use crate::core::facts::{HostFacts, Reach};
 use crate::core::latch::Latch;
 use crate::core::moment::Moment;
 use crate::core::rule::{self, Rule};
-use crate::core::sign::{self, Sign};
+use crate::core::testimony::Circumstances;
 
 /// Why nothing is done about a writer that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct Guard {
     pub suspect: HostName,
     /// The evidence it rests on.
     pub evidence: Evidence,
-    /// What the host shows of why.
-    pub signs: Vec<Sign>,
+    /// What else is known.
+    pub circumstances: Circumstances,
     /// Since when.
     pub since: Moment,
 }
@@ -42,7 +42,7 @@ impl Engine {
         now: Moment,
         suspect: HostName,
         evidence: Evidence,
-        signs: Vec<Sign>,
+        circumstances: Circumstances,
         effects: &mut Vec<Effect>,
     ) {
         self.busy = false;
@@ -64,13 +64,14 @@ impl Engine {
             return;
         };
         let (rule, decision) = evidence::decide(&evidence, means);
+        let circumstances = self.remembered(circumstances);
         let incoming = self.successor(Some(&suspect));
         match (decision, incoming) {
             (Decision::Replace(rung), Some(incoming)) => {
                 self.guard = None;
                 effects.push(Effect::Tell(Event::RuleChanged {
                     rule: rule.to_string(),
-                    sentence: format!("{}{}", rule.sentence(), sign::said(&signs)),
+                    sentence: format!("{}{circumstances}", rule.sentence()),
                 }));
                 let events = self.events;
                 let seen = self
@@ -91,23 +92,25 @@ impl Engine {
             }
             (Decision::Replace(_), None) => {}
             (Decision::Leave | Decision::Refuse, _) => {
-                if self.guard.as_ref().map(|guard| guard.rule) != Some(rule) {
-                    effects.push(Effect::Tell(held_back(rule, &suspect, &signs)));
-                    self.guard = Some(Guard {
-                        rule,
-                        suspect,
-                        evidence,
-                        signs,
-                        since: now,
-                    });
+                let told = self.guard.as_ref().filter(|guard| guard.rule == rule);
+                let since = told.map(|guard| guard.since);
+                if since.is_none() {
+                    effects.push(Effect::Tell(held_back(rule, &suspect, &circumstances)));
                 }
+                self.guard = Some(Guard {
+                    rule,
+                    suspect,
+                    evidence,
+                    circumstances,
+                    since: since.unwrap_or(now),
+                });
             }
         }
     }
 }
 
 /// What people are told about a failed writer that keeps its role. One that answers again wakes nobody.
-fn held_back(rule: EvidenceRule, suspect: &HostName, signs: &[Sign]) -> Event {
+fn held_back(rule: EvidenceRule, suspect: &HostName, circumstances: &Circumstances) -> Event {
     if rule == EvidenceRule::R20 {
         return Event::RuleChanged {
             rule: rule.to_string(),
@@ -115,7 +118,7 @@ fn held_back(rule: EvidenceRule, suspect: &HostName, signs: &[Sign]) -> Event {
         };
     }
     Event::Alarm {
-        what: format!("{rule}: {suspect}: {}{}", rule.sentence(), sign::said(signs)),
+        what: format!("{rule}: {suspect}: {}{circumstances}", rule.sentence()),
         hint: rule.lifted_by().to_owned(),
     }
 }

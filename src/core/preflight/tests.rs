@@ -77,6 +77,7 @@ fn channel(source: u32) -> ReplicationFacts {
         received: None,
         executed: None,
         received_gtid: ReceivedGtid::None,
+        heartbeats: None,
         relay_log_bytes: 0,
         delay: Duration::ZERO,
     }

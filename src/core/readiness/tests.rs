@@ -47,6 +47,7 @@ fn asked(
         standing,
         facts,
         means: Some(&means),
+        circumstances: None,
         decided,
     };
     readiness(&seen, &candidates)

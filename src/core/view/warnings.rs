@@ -16,7 +16,6 @@ use crate::core::maintenance::{self, Restraint};
 use crate::core::readiness::Obstacle;
 use crate::core::repair;
 use crate::core::rule::Rule;
-use crate::core::sign;
 use crate::core::standing::{NAMED, Return};
 use crate::core::trouble::Trouble;
 
@@ -49,7 +48,7 @@ pub(super) fn warnings(engine: &Engine) -> Vec<Warning> {
             guard.rule,
             guard.suspect,
             guard.rule.sentence(),
-            sign::said(&guard.signs)
+            guard.circumstances
         );
         warn(what, guard.rule.lifted_by());
     } else if !engine.rule().lifted_by().is_empty() && !is_told_below(engine.rule()) {
