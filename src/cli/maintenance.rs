@@ -45,13 +45,19 @@ pub async fn downtime(settings: &Settings, what: &DowntimeArguments) -> Result<u
     };
     let amended = amend(&inventory, entry, "a downtime", |standing| {
         let was = match &host {
-            Some(host) => match &announced {
-                Some(downtime) => standing.downtimes.insert(host.clone(), downtime.clone()),
-                None => standing.downtimes.remove(host),
-            },
-            None => std::mem::replace(&mut standing.downtime, announced.clone()),
+            Some(host) => standing.downtimes.remove(host),
+            None => standing.downtime.take(),
         };
-        was != announced
+        let now = announced
+            .clone()
+            .map(|downtime| downtime.instead_of(was.as_ref()));
+        let has_changed = was != now;
+        match (&host, now) {
+            (Some(host), Some(downtime)) => drop(standing.downtimes.insert(host.clone(), downtime)),
+            (None, now) => standing.downtime = now,
+            (Some(_), None) => {}
+        }
+        has_changed
     })
     .await?;
     let cluster = &entry.cluster.name;

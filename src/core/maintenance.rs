@@ -27,6 +27,14 @@ pub struct Downtime {
     pub reason: String,
 }
 
+impl Downtime {
+    /// It takes the place of another that stands: then trouble has been expected since that began.
+    pub fn instead_of(self, standing: Option<&Downtime>) -> Downtime {
+        let since = standing.map_or(self.since, |standing| standing.since.min(self.since));
+        Downtime { since, ..self }
+    }
+}
+
 /// The last failover that no person asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -235,6 +243,17 @@ mod tests {
             "{told:?}"
         );
         assert_eq!(changes(&ended, &ended.clone(), Moment(7_000)), []);
+    }
+
+    #[test]
+    fn a_downtime_that_is_prolonged_goes_on_from_its_beginning() {
+        let longer = Downtime {
+            since: Moment(4_000),
+            ..downtime(9_000)
+        };
+        assert_eq!(longer.clone().instead_of(None), longer);
+        let prolonged = longer.instead_of(Some(&downtime(5_000)));
+        assert_eq!(prolonged, downtime(9_000));
     }
 
     #[test]

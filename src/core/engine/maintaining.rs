@@ -17,12 +17,13 @@ pub(super) fn quietly(standing: &Standing, host: &HostName, event: Event) -> Eve
 }
 
 impl Engine {
-    /// Takes a standing over, and tells of downtimes that began or ended with it.
+    /// Takes a standing over, and tells of downtimes that began or ended with it, and of what outlasts them.
     pub(super) fn take_standing(&mut self, now: Moment, mut standing: Standing, effects: &mut Vec<Effect>) {
         standing.expire(now);
         let changes = maintenance::changes(&self.standing, &standing, now);
         effects.extend(changes.into_iter().map(Effect::Tell));
-        self.standing = standing;
+        let before = std::mem::replace(&mut self.standing, standing);
+        self.tell_what_outlasts(&before, effects);
     }
 
     /// Nobody need come to end a downtime.

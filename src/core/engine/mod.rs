@@ -6,6 +6,7 @@ mod electing;
 mod hearing;
 mod judging;
 mod maintaining;
+mod outlasting;
 mod picturing;
 mod placing;
 mod remembering;
