@@ -274,11 +274,11 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
     context.set("allow_loss", "no").set("semi_sync", "yes");
     context.set("donor", rung.map_or("", |_| "db3"));
-    let keep = |step: &mmm::core::playbook::OperationStep| {
-        step.when
-            .as_deref()
-            .is_none_or(|when| template::holds(when, &context).unwrap())
-    };
+    for name in ["standby_stopped", "strays"] {
+        context.set(name, "no");
+    }
+    let holds = |when: &str| template::holds(when, &context).unwrap();
+    let keep = |step: &mmm::core::playbook::OperationStep| step.when.as_deref().is_none_or(holds);
     let played = &PLAYBOOK.operations[operation];
     Opening {
         run: "simulated".to_owned(),
@@ -323,6 +323,7 @@ fn settled(world: &World, opening: &Opening, stuck: bool) -> Option<Run> {
         run: &run,
         wish,
         moved_since: None,
+        held_elsewhere: None,
         moves_writer: opening.moves_writer(),
         is_failover: opening.rung.is_some(),
         outgoing: opening.outgoing.as_ref(),
@@ -487,10 +488,8 @@ fn a_world_without_faults_hands_over() {
         panic!("it was not cut off")
     };
     assert_eq!(report.ending, Ending::Done { warnings: vec![] });
-    assert_eq!(
-        world.model.borrow().writable,
-        BTreeSet::from([HostName::from(INCOMING)])
-    );
+    let writable = world.model.borrow().writable.clone();
+    assert_eq!(writable, BTreeSet::from([HostName::from(INCOMING)]));
 }
 
 #[test]

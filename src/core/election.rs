@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cluster::HostName;
-use super::facts::{HostFacts, Reach, SqlThread};
+use super::electorate;
+use super::facts::{HostFacts, IoThread, MysqlFacts, Reach, SqlThread};
 use super::guard::Guard;
 use super::hosts::HostState;
 use super::losses;
@@ -115,6 +116,30 @@ impl fmt::Display for Barred {
     }
 }
 
+/// Whether a host whose replication was stopped stands where it would if it had not been, as a failover leaves it that was
+/// cut off: everything received is applied, and somebody whose replication was not stopped follows the same source and has
+/// received no more. A writer that answers may write more.
+fn stands_level(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, mysql: &MysqlFacts) -> bool {
+    let Some(source) = mysql.replicas.first().filter(|_| losses::stands_still(mysql)) else {
+        return false;
+    };
+    let follows = |other: &&MysqlFacts| {
+        let channel = other.replicas.first();
+        channel.is_some_and(|channel| {
+            channel.source_host == source.source_host
+                && channel.io != IoThread::No
+                && channel.sql == SqlThread::Yes
+        })
+    };
+    let others = facts.iter().filter(|(other, _)| *other != host);
+    let mut others = others
+        .filter_map(|(_, facts)| facts.mysql.up())
+        .filter(follows)
+        .peekable();
+    let own = electorate::received(mysql);
+    others.peek().is_some() && others.all(|other| own.covers(&electorate::received(other)))
+}
+
 /// Why `host` cannot take over from `outgoing`; `None` when it can.
 pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: &HostName) -> Option<Barred> {
     if standing.offline.contains_key(host) {
@@ -144,7 +169,9 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
     let Some(channel) = mysql.replicas.first() else {
         return Some(Barred::NotReplicating);
     };
-    if channel.sql == SqlThread::No {
+    let answers = |writer: &HostName| facts.get(writer).is_some_and(|facts| facts.mysql.up().is_some());
+    let is_fit = || !writer.is_some_and(answers) && stands_level(facts, host, mysql);
+    if channel.sql == SqlThread::No && !is_fit() {
         let error = channel.sql_error.as_ref().map(ToString::to_string);
         let waiting = losses::unapplied(mysql, channel).map(|surplus| {
             let some = losses::transactions(&surplus);

@@ -230,6 +230,16 @@ pub enum Received {
 }
 
 impl Received {
+    /// Whether it holds all that the other does, for certain.
+    pub fn covers(&self, other: &Received) -> bool {
+        match (self, other) {
+            (Received::Mariadb(one), Received::Mariadb(other)) => one.reaches(other),
+            (Received::Mysql(one), Received::Mysql(other)) => one.contains(other),
+            (Received::File(source, one), Received::File(same, other)) => source == same && one >= other,
+            _ => false,
+        }
+    }
+
     /// Whether it holds more than the other, for certain.
     fn is_past(&self, other: &Received) -> bool {
         match (self, other) {

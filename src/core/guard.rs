@@ -2,6 +2,7 @@
 
 mod number;
 mod sources;
+mod strays;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::trouble::{Kind, Trouble};
 pub use number::Guard;
 pub use sources::could_not_have_been_replaced;
 use sources::follows_a_possible_writer;
+pub use strays::strays;
 
 /// A host that is further behind would not catch up within the time that a switchover gives it.
 const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
@@ -286,6 +288,20 @@ pub fn held_by_another(
     (!has_a_part).then(|| format!("{holder} holds the writer's address, which has no part in it"))
 }
 
+/// Who holds the writer's address while nobody takes writes, without having a part in a run that has come past its commit,
+/// in words: somebody has moved the role since.
+pub fn held_by_a_stranger(
+    cluster: &Cluster,
+    facts: &Facts,
+    (outgoing, incoming): (Option<&HostName>, Option<&HostName>),
+) -> Option<String> {
+    let holders = strays::holders(cluster, facts, incoming?);
+    let stranger = holders.into_iter().find(|host| Some(host) != outgoing)?;
+    Some(format!(
+        "{stranger} holds the writer's address, which has no part in it"
+    ))
+}
+
 /// Whether a dead writer may be replaced by `incoming`: it is still the writer and still does not answer, and nothing is
 /// wrong with the living hosts.
 ///
@@ -342,7 +358,7 @@ pub fn failover(
     }
 }
 
-/// Whether the writer, found read-only, may be opened again.
+/// Whether the writer, found read-only, may be opened again; the address is taken first from where it is only left over.
 ///
 /// # Errors
 /// Refused, with what stands in the way.
@@ -367,17 +383,10 @@ pub fn reopen(
     if let Some(other) = another_writable(facts, writer) {
         return refuse(Guard::G08, format!("`{other}` accepts writes"));
     }
-    let address = cluster.writer_address();
-    let holder = facts.iter().find(|(host, facts)| {
-        *host != writer
-            && facts
-                .ssh
-                .up()
-                .zip(address)
-                .is_some_and(|(shell, address)| shell.holds(address))
-    });
-    match holder {
-        Some((host, _)) => refuse(Guard::G18, format!("`{host}` holds the writer address")),
+    let left_over = strays(cluster, standing, facts, writer);
+    let holders = strays::holders(cluster, facts, writer);
+    match holders.first().filter(|_| left_over != holders) {
+        Some(host) => refuse(Guard::G18, format!("`{host}` holds the writer address")),
         None => Ok(()),
     }
 }

@@ -13,7 +13,9 @@ use comparing::more;
 use handing_over::cannot_hand_over;
 
 use super::cluster::{Cluster, HostName};
-use super::facts::{GtidFacts, GtidMode, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, SqlThread};
+use super::facts::{
+    GtidFacts, GtidMode, IoThread, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, SqlThread,
+};
 use super::gtid::{self, Compared, History, MariaGtid, MariaPosition, MariaRange, Surplus};
 use super::guard::Facts;
 use super::moment::Moment;
@@ -249,10 +251,8 @@ pub fn outlook(
         });
         more.collect()
     };
-    let can_apply = taking
-        .replicas
-        .iter()
-        .all(|channel| channel.sql == SqlThread::Yes);
+    let applies = |channel: &ReplicationFacts| channel.sql == SqlThread::Yes;
+    let can_apply = taking.replicas.iter().all(applies) || stands_still(taking);
     let able = ahead(&reach)
         .into_iter()
         .filter(|ahead| can_apply && ahead.kept.is_none());
@@ -309,6 +309,32 @@ pub fn strayed_from(facts: &Facts, writer: &HostName, host: &HostName) -> Option
         return None;
     }
     strayed(standby, &leading.history(leading))
+}
+
+/// Whether a channel's server has certainly applied everything that it received.
+pub fn has_applied_all(mysql: &MysqlFacts, channel: &ReplicationFacts) -> bool {
+    let is_told = match (&mysql.gtid, &channel.received_gtid) {
+        (GtidFacts::Mariadb { .. }, ReceivedGtid::Mariadb(received)) if !received.is_empty() => true,
+        (
+            GtidFacts::Mysql {
+                mode: GtidMode::On, ..
+            },
+            ReceivedGtid::Mysql(_),
+        ) => true,
+        _ => channel.executed.is_some() && channel.received.is_some(),
+    };
+    is_told && unapplied(mysql, channel).is_none()
+}
+
+/// Whether a server's replication was stopped, by no error of its own, with everything applied that it received: as a
+/// failover leaves it that was cut off.
+pub fn stands_still(mysql: &MysqlFacts) -> bool {
+    mysql.replicas.first().is_some_and(|channel| {
+        channel.io == IoThread::No
+            && channel.sql == SqlThread::No
+            && channel.sql_error.is_none()
+            && has_applied_all(mysql, channel)
+    })
 }
 
 /// What a channel received and its server has not applied; none when that is nothing or not known.

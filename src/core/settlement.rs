@@ -49,6 +49,9 @@ pub struct CutOff<'r> {
     pub wish: Wish,
     /// Who has written since, or holds the writer's address without having a part in the run, in words.
     pub moved_since: Option<&'r str>,
+    /// Who holds the writer's address without having a part in the run, in words, whoever wants what: asked of a run that
+    /// has come past its commit while nobody takes writes, before its address is brought up.
+    pub held_elsewhere: Option<&'r str>,
 }
 
 /// What to do with it.
@@ -108,7 +111,10 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
                 cut.incoming.into_iter().cloned().collect(),
             ),
             (Commit::Done, _) => match writable.first() {
-                None => Verdict::GoOn(going_on(cut)),
+                None => match cut.held_elsewhere {
+                    Some(because) => Verdict::Overtaken(because.to_owned()),
+                    None => Verdict::GoOn(going_on(cut)),
+                },
                 Some(outgoing) if cut.is_failover => {
                     let because = format!("{outgoing}, which was replaced, takes writes again");
                     Verdict::Stuck(because, Vec::new())
@@ -236,6 +242,16 @@ mod tests {
         db1: Sight,
         db2: Sight,
     ) -> Verdict {
+        seen(wish, (moved_since, None), happenings, db1, db2)
+    }
+
+    fn seen(
+        wish: Wish,
+        (moved_since, held_elsewhere): (Option<&str>, Option<&str>),
+        happenings: &[Happening],
+        db1: Sight,
+        db2: Sight,
+    ) -> Verdict {
         let run = run(happenings);
         let (outgoing, incoming) = (HostName::from("db1"), HostName::from("db2"));
         let cut = CutOff {
@@ -246,6 +262,7 @@ mod tests {
             incoming: Some(&incoming),
             wish,
             moved_since,
+            held_elsewhere,
         };
         settle(
             cut,
@@ -325,6 +342,24 @@ mod tests {
             run.record(&happening);
         }
         assert_eq!(run.next(), &Next::Undo(1));
+    }
+
+    #[test]
+    fn behind_the_commit_no_address_is_brought_up_that_somebody_else_holds_while_nobody_writes() {
+        use Sight::{ReadOnly, Writable};
+        let committed = after_denying(&[Happening::Doing(1), Happening::Did(1, Outcome::Done)]);
+        for wish in [Wish::Settle, Wish::GoOn] {
+            let held = |db2| seen(wish, (None, Some("db3 holds it")), &committed, ReadOnly, db2);
+            assert_eq!(
+                held(ReadOnly),
+                Verdict::Overtaken("db3 holds it".into()),
+                "{wish:?}"
+            );
+            // Whoever writes is the writer, and repairs put its address where it belongs.
+            assert!(matches!(held(Writable), Verdict::GoOn(_)), "{wish:?}");
+            let free = seen(wish, (None, None), &committed, ReadOnly, ReadOnly);
+            assert!(matches!(free, Verdict::GoOn(_)), "{wish:?}");
+        }
     }
 
     #[test]

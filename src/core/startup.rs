@@ -48,6 +48,8 @@ enum Floating {
     WithOpenAndStrays,
     /// On one host that accepts none.
     Apart,
+    /// On the one on record and on others, all of them seen to accept none: as a switchover leaves it that was cut off.
+    OnRecordAndStrays,
     Several,
 }
 
@@ -235,6 +237,12 @@ fn picture(claims: &[Claim]) -> (Open, Floating, bool) {
         {
             Floating::WithOpenAndStrays
         }
+        (several, [])
+            if several.iter().any(|holder| holder.stored)
+                && heard(claims).all(|claim| claim.writable == Some(false)) =>
+        {
+            Floating::OnRecordAndStrays
+        }
         (_, _) => Floating::Several,
     };
     let open = match open.as_slice() {
@@ -251,13 +259,19 @@ fn rule(claims: &[Claim]) -> StartRule {
         (Open::Several, _, _) => StartRule::S01,
         (Open::Nobody | Open::Stored | Open::Other, Floating::Several, _)
         | (Open::Nobody, Floating::WithOpenAndStrays, _)
+        | (Open::Nobody, Floating::OnRecordAndStrays, false)
+        | (Open::Stored | Open::Other, Floating::OnRecordAndStrays, _)
         | (Open::Other, Floating::WithOpenAndStrays, true) => StartRule::S02,
         (Open::Stored | Open::Other, Floating::Apart, _) => StartRule::S03,
         (Open::Other, Floating::Nowhere, true) => StartRule::S04,
         (Open::Stored, Floating::Nowhere | Floating::WithOpen | Floating::WithOpenAndStrays, _) => {
             StartRule::S05
         }
-        (Open::Nobody, Floating::Nowhere | Floating::WithOpen | Floating::Apart, true) => StartRule::S06,
+        (
+            Open::Nobody,
+            Floating::Nowhere | Floating::WithOpen | Floating::Apart | Floating::OnRecordAndStrays,
+            true,
+        ) => StartRule::S06,
         (Open::Other, Floating::WithOpen, true) => StartRule::S07,
         (Open::Other, Floating::Nowhere | Floating::WithOpen | Floating::WithOpenAndStrays, false) => {
             StartRule::S08

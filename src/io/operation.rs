@@ -286,14 +286,17 @@ impl Performer<'_> {
         Ok(Performed { report, standing })
     }
 
-    /// The host to be opened must be ours: another box that reaches it could otherwise act on it at the same time.
+    /// The host to be opened must be ours: another box that reaches it could otherwise act on it at the same time. So must
+    /// those be from which the address is taken for it.
     fn require_lock_of_opened(&self, request: &Request, seats: &Seats) -> Result<(), Trouble> {
         let opens = matches!(
             request,
             Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen
         );
-        match &seats.incoming {
-            Some(host) if opens && !self.fleet.holds_lock_of(host) => Err(Trouble::refused(
+        let strays = seats.replicas.iter().filter(|_| *request == Request::Reopen);
+        let mut needed = seats.incoming.iter().chain(strays).filter(|_| opens);
+        match needed.find(|host| !self.fleet.holds_lock_of(host)) {
+            Some(host) => Err(Trouble::refused(
                 Guard::G19,
                 format!(
                     "{} of `{}` was not begun",
@@ -305,7 +308,7 @@ impl Performer<'_> {
                     self.fleet.why_no_lock(host)
                 ),
             )),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -347,6 +347,7 @@ async fn verdict(
         None => guard::moved_since(cluster, &facts, parts, wish),
         Some(_) => guard::held_by_another(cluster, &facts, parts, wish),
     };
+    let held_elsewhere = guard::held_by_a_stranger(cluster, &facts, parts);
     let cut = CutOff {
         run,
         moves_writer: opening.moves_writer(),
@@ -355,6 +356,7 @@ async fn verdict(
         incoming: opening.incoming.as_ref(),
         wish,
         moved_since: moved_since.as_deref(),
+        held_elsewhere: held_elsewhere.as_deref(),
     };
     (settlement::settle(cut, &sights), facts)
 }

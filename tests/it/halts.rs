@@ -79,7 +79,9 @@ pub fn steps_of(operation: &'static str) -> Vec<Step> {
         .set("donor", "")
         .set("allow_loss", "no")
         .set("outgoing_obeyed", "yes")
-        .set("semi_sync", "no");
+        .set("semi_sync", "no")
+        .set("standby_stopped", "no")
+        .set("strays", "no");
     let is_taken = |when: &str| template::holds(when, &context).unwrap();
     let every = playbook.operations[operation].steps().enumerate();
     every

@@ -11,7 +11,7 @@ use lab::{Host, Lab, Restart};
 
 use super::cluster::{SOON, cluster, mmm};
 use super::failover::{one_writer_at_a_time, slow, unplanned};
-use super::halts::{Halt, cluster_halting, step};
+use super::halts::{Halt, cluster_halting, step, step_of};
 use super::order;
 use super::watch::{ACTS_WITHIN, WRITER, Watch, long, show, tell, warns};
 
@@ -250,6 +250,73 @@ fn a_second_box_fails_over_from_cron_once_the_first_is_gone_and_not_before() {
         tell(&format!("round {round} of the second box's cron"), &report);
         one_writer_at_a_time(&report);
     }
+}
+
+/// The second box has the writer on record, and comes by from cron.
+fn comes_by(other: &Host) -> lab::Output {
+    other.mmm(["failover", "--if-dead"]).unwrap()
+}
+
+#[test]
+fn a_writer_that_a_dead_box_left_closed_is_opened_again_by_the_second_box() {
+    // Nobody may write, the address is up at both masters, and nobody else was opened.
+    let halt = Halt::Within(step("catch-up"));
+    let lab = cluster_halting(&halt);
+    let other = second_box(&lab);
+    assert_eq!(comes_by(other).code, 0);
+    let load = lab.start_load(slow()).unwrap();
+    let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
+    halt.until_reached(&lab);
+    lab.box_().power_off().unwrap();
+    drop(run);
+    assert_eq!(lab.writable_hosts(), [""; 0]);
+    assert_eq!(lab.who_has(WRITER).unwrap(), ["db1", "db2"]);
+    let opened = comes_by(other);
+    eprintln!("{}{}", opened.stderr, opened.stdout);
+    assert_eq!(opened.code, 0, "{opened:?}");
+    assert_eq!(lab.writable_hosts(), ["db1"]);
+    assert_eq!(lab.who_has(WRITER).unwrap(), ["db1"], "the stray address is gone");
+    load.until_acknowledged("db1", 5, SOON).unwrap();
+    assert_eq!(comes_by(other).code, 0, "nothing is left to do");
+    let expect = Expect {
+        idle_within: None,
+        ..unplanned(0)
+    };
+    let report = load
+        .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], expect)
+        .unwrap();
+    one_writer_at_a_time(&report);
+    assert_eq!(report.lost(), 0, "{report}");
+}
+
+#[test]
+fn a_failover_that_a_dead_box_left_half_done_is_done_by_the_second_box() {
+    // Everything received is applied at the standby, and its replication is stopped.
+    let halt = Halt::Before(step_of("failover", "allow-writes"));
+    let lab = cluster_halting(&halt);
+    let other = second_box(&lab);
+    assert_eq!(comes_by(other).code, 0);
+    let load = lab.start_load(slow()).unwrap();
+    load.until_acknowledged("db1", 5, SOON).unwrap();
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    let run = lab.box_().spawn_mmm(["failover"]).unwrap();
+    halt.until_reached(&lab);
+    lab.box_().power_off().unwrap();
+    drop(run);
+    assert_eq!(lab.writable_hosts(), [""; 0]);
+    let status = lab.db2().replication().unwrap().unwrap();
+    assert!(!status.is_running(), "{status:?}");
+    let over = comes_by(other);
+    eprintln!("{}{}", over.stderr, over.stdout);
+    assert_eq!(over.code, 10, "{over:?}");
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    assert_eq!(lab.who_has(WRITER).unwrap(), ["db2"]);
+    load.until_acknowledged("db2", 5, SOON).unwrap();
+    let report = load
+        .stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1))
+        .unwrap();
+    one_writer_at_a_time(&report);
 }
 
 #[test]

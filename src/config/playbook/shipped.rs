@@ -59,6 +59,7 @@ shipped![
     "duties/server-signs.yaml",
     "duties/settle-shell.yaml",
     "duties/settle-sql.yaml",
+    "duties/start-applying.yaml",
     "duties/start-demoted.yaml",
     "duties/start-replication.yaml",
     "duties/stop-replication.yaml",

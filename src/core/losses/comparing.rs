@@ -71,7 +71,7 @@ fn files_ahead(mysql: &MysqlFacts, taking: &MysqlFacts) -> Option<FilesAhead> {
     if from < to {
         return Some(FilesAhead::By { from, to });
     }
-    (ours.sql == SqlThread::Yes).then_some(FilesAhead::Not)
+    (ours.sql == SqlThread::Yes || super::stands_still(taking)).then_some(FilesAhead::Not)
 }
 
 /// Whether a channel tells which transactions it has received.

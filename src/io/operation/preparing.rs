@@ -9,6 +9,7 @@ use crate::core::cluster::HostName;
 use crate::core::evidence::Rung;
 use crate::core::facts::{EventScheduler, Flavour, UsingGtid};
 use crate::core::guard::Facts;
+use crate::core::losses;
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
 use crate::core::run::Stage;
@@ -27,6 +28,9 @@ const SERVER_IS_GONE: &str = "server-is-gone";
 
 /// The return of a replaced writer.
 const REJOIN: &str = "rejoin";
+
+/// The writer takes writes again.
+const REOPEN: &str = "reopen";
 
 /// A run ready to be conducted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +110,21 @@ pub(super) fn known_before(
     ])
 }
 
+/// What hosts show that decides which steps there are: whether the writer's address is taken from others before the writer
+/// is opened again, and whether the host that takes over stands still although it has applied everything.
+fn known_of_hosts(operation: &Operation, seats: &Seats, facts: &Facts) -> Registered {
+    let has_strays = operation.name == REOPEN && !seats.replicas.is_empty();
+    let incoming = seats.incoming.as_ref().and_then(|host| facts.get(host));
+    let is_stopped = incoming
+        .and_then(|facts| facts.mysql.up())
+        .is_some_and(losses::stands_still);
+    let said = |holds| if holds { "yes" } else { "no" }.to_owned();
+    Registered::from([
+        ("strays".to_owned(), said(has_strays)),
+        ("standby_stopped".to_owned(), said(is_stopped)),
+    ])
+}
+
 /// `20261122-104832-123`: sorts by time, unique on one box while the lock is held.
 pub(super) fn run_stamp() -> String {
     let text = clock::now().to_string();
@@ -146,7 +165,8 @@ impl Planner<'_> {
             });
         let is_dead = rung.is_some();
         let semi_sync = SemiSyncUse::of(facts, seats.outgoing.as_ref(), seats.incoming.as_ref(), is_dead);
-        let given = known_before(rung, events, seats.donor.as_ref(), allow_loss, semi_sync);
+        let mut given = known_before(rung, events, seats.donor.as_ref(), allow_loss, semi_sync);
+        given.extend(known_of_hosts(operation, seats, facts));
         let mut context = template::Context::default();
         context.set("replication", serde_json::json!({ "gtid": gtid }));
         let policy = &entry.cluster.switchover;

@@ -90,7 +90,12 @@ impl Planner<'_> {
                 seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());
                 Ok((seats, Some(*rung)))
             }
-            Request::Reopen => Ok((pair(None, standing.writer.clone().ok_or_else(no_writer)?), None)),
+            Request::Reopen => {
+                let writer = standing.writer.clone().ok_or_else(no_writer)?;
+                let mut seats = pair(None, writer.clone());
+                seats.replicas = guard::strays(cluster, standing, facts, &writer);
+                Ok((seats, None))
+            }
             Request::Rejoin { host } => {
                 let incoming = standing.writer.clone().ok_or_else(no_writer)?;
                 Ok((pair(Some(host.clone()), incoming), None))

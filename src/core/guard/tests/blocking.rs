@@ -220,3 +220,71 @@ fn what_keeps_a_replaced_writer_from_following() {
     }
     blocks(compared(unlogged, true), Guard::G43);
 }
+
+#[test]
+fn a_standby_that_a_cut_off_failover_stopped_is_fit_where_it_stands_level_with_another_replica() {
+    use crate::core::facts::{IoThread, ReceivedGtid, ReplicationError, SqlThread};
+    let at = |facts: &mut Facts, host: &str, applied: &str, received: &str| {
+        if let Reach::Up(mysql) = &mut facts.get_mut(host).unwrap().mysql {
+            mysql.gtid = GtidFacts::Mariadb {
+                binlog_pos: MariaPosition::default(),
+                slave_pos: applied.parse().unwrap(),
+                current_pos: MariaPosition::default(),
+                binlog_state: Default::default(),
+                domain_id: 0,
+                strict: false,
+            };
+            mysql.replicas[0].received_gtid = ReceivedGtid::Mariadb(received.parse().unwrap());
+        }
+    };
+    let stop = |facts: &mut Facts, host: &str| {
+        if let Reach::Up(mysql) = &mut facts.get_mut(host).unwrap().mysql {
+            mysql.replicas[0].io = IoThread::No;
+            mysql.replicas[0].sql = SqlThread::No;
+        }
+    };
+    let stopped = |db2: (&str, &str), db3: (&str, &str), change: &dyn Fn(&mut Facts)| {
+        let mut facts = seen(false);
+        at(&mut facts, "db2", db2.0, db2.1);
+        at(&mut facts, "db3", db3.0, db3.1);
+        stop(&mut facts, "db2");
+        change(&mut facts);
+        fail(&standing(), &facts)
+    };
+    let level = ("0-1-10", "0-1-10");
+    assert_eq!(stopped(level, level, &|_| {}), Ok(()));
+    // What the other one has received and not applied yet counts too, and less than both is no matter.
+    assert_eq!(stopped(level, ("0-1-8", "0-1-10"), &|_| {}), Ok(()));
+    let more = ("0-1-8", "0-1-11");
+    blocks(stopped(level, more, &|_| {}), Guard::G26);
+    blocks(stopped(("0-1-9", "0-1-10"), level, &|_| {}), Guard::G26);
+    blocks(stopped(level, level, &|facts| stop(facts, "db3")), Guard::G26);
+    let nobody_else = |facts: &mut Facts| drop(facts.remove("db3"));
+    blocks(stopped(level, level, &nobody_else), Guard::G26);
+    let change = |change: &dyn Fn(&mut MysqlFacts)| {
+        stopped(level, level, &|facts| {
+            if let Reach::Up(mysql) = &mut facts.get_mut("db2").unwrap().mysql {
+                change(mysql);
+            }
+        })
+    };
+    blocks(change(&|mysql| mysql.replicas[0].io = IoThread::Yes), Guard::G26);
+    let error = ReplicationError {
+        number: 1062,
+        text: "Duplicate entry".into(),
+    };
+    blocks(
+        change(&|mysql| mysql.replicas[0].sql_error = Some(error.clone())),
+        Guard::G26,
+    );
+    blocks(
+        change(&|mysql| mysql.replicas[0].received_gtid = ReceivedGtid::None),
+        Guard::G26,
+    );
+    // While the writer answers it may write more.
+    let mut lives = seen(true);
+    at(&mut lives, "db2", level.0, level.1);
+    at(&mut lives, "db3", level.0, level.1);
+    stop(&mut lives, "db2");
+    blocks(over(&standing(), &lives), Guard::G26);
+}
