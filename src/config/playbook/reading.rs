@@ -291,6 +291,7 @@ fn read_check(page: &mut Page<'_>, spanned: &Spanned<CheckText>) -> Check {
                 look: Look::Run(command.clone()),
                 expect: None,
                 same: Default::default(),
+                or_none: None,
             }
         }
         CheckText::Full(full) => {
@@ -320,6 +321,14 @@ fn read_check(page: &mut Page<'_>, spanned: &Spanned<CheckText>) -> Check {
                     "expect a text",
                 );
             }
+            if let (Some(or_none), Look::Run(_)) = (&full.or_none, &look) {
+                page.error(
+                    or_none,
+                    "`or_none` of a command",
+                    "only an SQL answer has rows",
+                    "look with `sql`",
+                );
+            }
             if !full.same.is_empty() && matches!(expect, Some(Expect::Answer(_))) {
                 page.error(
                     spanned,
@@ -332,6 +341,7 @@ fn read_check(page: &mut Page<'_>, spanned: &Spanned<CheckText>) -> Check {
                 look,
                 expect,
                 same: full.same.clone(),
+                or_none: full.or_none.as_ref().map(|errors| errors.value.clone()),
             }
         }
     }
