@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::command::tool;
 use crate::disk::loops_on;
 use crate::lab::one_at_a_time;
-use crate::place::{CACHE_ROOT, DISK_ROOT, NAMESPACE_PREFIX, Place, STATE_ROOT};
+use crate::place::{CACHE_ROOT, DISK_ROOT, MEMORY_DISK_ROOT, NAMESPACE_PREFIX, Place, STATE_ROOT};
 use crate::process::{Group, group_root, send};
 use crate::wait;
 
@@ -23,6 +23,7 @@ pub fn names() -> Result<BTreeSet<String>> {
     for root in [
         Path::new(STATE_ROOT),
         Path::new(DISK_ROOT),
+        Path::new(MEMORY_DISK_ROOT),
         group_root()?.as_path(),
     ] {
         found.extend(
@@ -67,7 +68,7 @@ pub fn remove(name: &str) -> Result<()> {
     }
     release_disks(&place)?;
     group.remove()?;
-    for directory in [place.disks(), place.state()] {
+    for directory in place.disk_directories().into_iter().chain([place.state()]) {
         if directory.exists() {
             fs::remove_dir_all(&directory)
                 .with_context(|| format!("cannot remove `{}`", directory.display()))?;
@@ -76,6 +77,7 @@ pub fn remove(name: &str) -> Result<()> {
     for shared in [
         Path::new(STATE_ROOT),
         Path::new(DISK_ROOT),
+        Path::new(MEMORY_DISK_ROOT),
         group_root()?.as_path(),
     ] {
         // Not empty means that another lab is there.
@@ -113,13 +115,16 @@ pub fn remains(place: &Place) -> Result<Vec<String>> {
     let group = Group::new(place.name(), None)?;
     left.extend(group.members().into_iter().map(|pid| format!("process {pid}")));
     left.extend(mounts(place)?.into_iter().map(|path| format!("mount `{path}`")));
-    let disks = place.disks();
+    let disks = place.disk_directories();
     left.extend(
-        loops_on(|path| path.starts_with(&disks))
+        loops_on(|path| disks.iter().any(|directory| path.starts_with(directory)))
             .into_iter()
             .map(|name| format!("loop device `{name}`")),
     );
-    let directories = [place.state(), disks].into_iter().filter(|path| path.exists());
+    let directories = disks
+        .into_iter()
+        .chain([place.state()])
+        .filter(|path| path.exists());
     left.extend(directories.map(|path| format!("directory `{}`", path.display())));
     Ok(left)
 }
@@ -146,7 +151,8 @@ fn inhabitants(namespace: &str) -> Vec<u32> {
 /// Mounts of the machine's own namespace below the lab's directories, the deepest first.
 fn mounts(place: &Place) -> Result<Vec<String>> {
     let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mount table")?;
-    let ours = [place.state(), place.disks()];
+    let [on_disk, in_memory] = place.disk_directories();
+    let ours = [place.state(), on_disk, in_memory];
     let mut found: Vec<String> = table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
@@ -159,8 +165,8 @@ fn mounts(place: &Place) -> Result<Vec<String>> {
 
 /// Loop devices go away by themselves with the last mount; one that was set up and never mounted is detached.
 fn release_disks(place: &Place) -> Result<()> {
-    let disks = place.disks();
-    let left = || loops_on(|path| path.starts_with(&disks));
+    let disks = place.disk_directories();
+    let left = || loops_on(|path| disks.iter().any(|directory| path.starts_with(directory)));
     if wait::until(Duration::from_secs(3), "the disks to be released", || {
         left().is_empty()
     })

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::command::{run, tool};
-use crate::place::MachineLock;
+use crate::place::{MEMORY_DISK_ROOT, MachineLock};
 use crate::process::group_root;
 use crate::progress::Progress;
 
@@ -259,4 +259,34 @@ fn settle_policy() -> Result<()> {
         fs::remove_file(POLICY).context("cannot remove the lab's `policy-rc.d`")?;
     }
     Ok(())
+}
+/// Whether the disks of several labs beside each other fit in memory, beside their servers.
+pub fn has_room_for_disks_in_memory() -> Result<bool> {
+    // Four labs with three database disks each, full, and as many servers of the largest kind.
+    const DISKS_BYTES: u64 = 6 << 30;
+    const ALL_BYTES: u64 = 12 << 30;
+    let shared = Path::new(MEMORY_DISK_ROOT).parent().unwrap_or(Path::new("/"));
+    let Ok(room) = rustix::fs::statvfs(shared) else {
+        return Ok(false);
+    };
+    let table = fs::read_to_string("/proc/meminfo").context("cannot read `/proc/meminfo`")?;
+    let available = table.lines().find_map(|line| {
+        let kilobytes = line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?;
+        kilobytes.parse::<u64>().ok()
+    });
+    let available = available.context("`/proc/meminfo` does not say what is available")? << 10;
+    Ok(room.f_bavail * room.f_frsize >= DISKS_BYTES && available >= ALL_BYTES)
+}
+
+/// What the machine was short of in the last minute, in a line each; empty where the kernel does not say.
+pub fn pressure() -> String {
+    let mut lines = String::new();
+    for what in ["cpu", "io", "memory"] {
+        let Ok(text) = fs::read_to_string(format!("/proc/pressure/{what}")) else {
+            continue;
+        };
+        let some = text.lines().next().unwrap_or_default();
+        lines.push_str(&format!("machine: waiting for {what}: {some}\n"));
+    }
+    lines
 }

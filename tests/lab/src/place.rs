@@ -14,6 +14,11 @@ use crate::roster::{Entry, ROSTER, SECOND_PAIR};
 pub const STATE_ROOT: &str = "/run/mmm-lab";
 /// Disks of all labs: large files.
 pub const DISK_ROOT: &str = "/var/tmp/mmm-lab";
+/// Disks of the labs that keep them in memory, where the machine has its memory file system.
+pub const MEMORY_DISK_ROOT: &str = "/dev/shm/mmm-lab";
+/// Set to `memory` to have the disks of new labs kept in memory: `fsync` then costs nothing, so labs beside each other do not
+/// wait for the machine's one disk. Everything else about the disks stays real; figures are taken without it.
+pub const DISKS_VARIABLE: &str = "MMM_LAB_DISKS";
 /// What all labs of the machine share: disk images that are used again, and locks.
 pub const CACHE_ROOT: &str = "/var/cache/mmm-lab";
 /// Network namespaces of labs are called `mmm-lab.LAB.HOST`.
@@ -47,8 +52,15 @@ impl Place {
         Path::new(STATE_ROOT).join(&self.name)
     }
 
+    /// Where this lab's disks are.
     pub fn disks(&self) -> PathBuf {
-        Path::new(DISK_ROOT).join(&self.name)
+        let [on_disk, in_memory] = self.disk_directories();
+        if in_memory.exists() { in_memory } else { on_disk }
+    }
+
+    /// Where a lab's disks can be, whether they are there or not.
+    pub fn disk_directories(&self) -> [PathBuf; 2] {
+        [DISK_ROOT, MEMORY_DISK_ROOT].map(|root| Path::new(root).join(&self.name))
     }
 
     pub fn image(&self, host: &str) -> PathBuf {
@@ -96,7 +108,12 @@ impl Place {
     /// Makes the directories; refuses when a lab of this name is there already.
     pub fn create(&self) -> Result<()> {
         private_directory(Path::new(STATE_ROOT))?;
-        private_directory(Path::new(DISK_ROOT))?;
+        let [on_disk, in_memory] = self.disk_directories();
+        let disks = match std::env::var(DISKS_VARIABLE).as_deref() {
+            Ok("memory") => in_memory,
+            Ok(other) => bail!("`{DISKS_VARIABLE}` is `{other}`: only `memory` means something"),
+            Err(_) => on_disk,
+        };
         let state = self.state();
         fs::DirBuilder::new()
             .mode(0o700)
@@ -108,7 +125,7 @@ impl Place {
                 )
             })?;
         for directory in [
-            self.disks(),
+            disks,
             self.mount_point(),
             state.join("secrets"),
             state.join("seed"),

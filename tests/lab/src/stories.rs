@@ -16,15 +16,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lab::flavour::Server;
 use lab::judge::UNSAFE;
+use lab::place::DISKS_VARIABLE;
 use lab::progress::Progress;
-use lab::{stock, wait};
+use lab::{machine, stock, wait};
 
 use crate::test::{LONG_VARIABLE, cargo, root};
 
 /// More stories than this do not fail because the machine is busy.
-const SECOND_CHANCES: usize = 6;
+const SECOND_CHANCES: usize = 12;
 /// Three servers each, of which a large one takes half a gigabyte.
 const AT_ONCE_AT_MOST: usize = 4;
+/// As much of a failed story's complaint is repeated at the end.
+const COMPLAINT_LINES: usize = 3;
 /// What one story may take.
 const LIMIT: Duration = Duration::from_secs(8 * 60);
 /// The same for one that repeats itself for figures.
@@ -48,36 +51,36 @@ pub fn tell(telling: Telling<'_>) -> Result<bool> {
         fetch_servers();
     }
     let at_once = if telling.long { 1 } else { at_once() };
-    let told = tell_each(&program, names, telling.long, at_once)?;
+    let manner = Manner {
+        long: telling.long,
+        disks_in_memory: at_once > 1 && machine::has_room_for_disks_in_memory()?,
+    };
+    let told = tell_each(&program, names, manner, at_once)?;
     let again = if at_once > 1 {
         second_chances(&told)
     } else {
         VecDeque::new()
     };
     let mut passed_alone = Vec::new();
-    let mut still_failed: Vec<String> = told
-        .into_iter()
-        .filter(|story| !story.passed)
-        .map(|story| story.name)
-        .collect();
+    let mut still_failed: Vec<Told> = told.into_iter().filter(|story| !story.passed).collect();
     let passed = count - still_failed.len();
     if !again.is_empty() {
         say(&format!("\nonce more, one at a time: {}\n", listed(&again)));
-        let second = tell_each(&program, again, telling.long, 1)?;
+        let second = tell_each(&program, again, manner, 1)?;
         passed_alone.extend(
             second
                 .into_iter()
                 .filter(|story| story.passed)
                 .map(|story| story.name),
         );
-        still_failed.retain(|name| !passed_alone.contains(name));
+        still_failed.retain(|story| !passed_alone.contains(&story.name));
     }
     say("\n");
     for name in &passed_alone {
         say(&format!("failed beside another story and passed alone: {name}\n"));
     }
-    for name in &still_failed {
-        say(&format!("failed: {name}\n"));
+    for story in &still_failed {
+        say(&format!("failed: {}: {}\n", story.name, complaint(&story.said)));
     }
     say(&format!(
         "stories: {} passed, {} failed\n",
@@ -104,6 +107,17 @@ fn fetch_servers() {
     }
 }
 
+/// What a failed story says is wrong, in a line or two: the closing lines are what people read first, and sometimes all they have.
+fn complaint(said: &str) -> String {
+    let mut lines = said.lines().skip_while(|line| !line.contains("panicked at"));
+    let place = lines.next().unwrap_or("it does not say why");
+    let message: Vec<&str> = lines
+        .take_while(|line| !line.trim().is_empty())
+        .take(COMPLAINT_LINES)
+        .collect();
+    format!("{place} {}", message.join(" | "))
+}
+
 /// The failed stories that are told once more.
 fn second_chances(told: &[Told]) -> VecDeque<String> {
     let failed: Vec<&Told> = told.iter().filter(|story| !story.passed).collect();
@@ -124,13 +138,20 @@ struct Told {
     said: String,
 }
 
-fn tell_each(program: &Path, names: VecDeque<String>, long: bool, at_once: usize) -> Result<Vec<Told>> {
+/// What is the same for all stories of a telling.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    long: bool,
+    disks_in_memory: bool,
+}
+
+fn tell_each(program: &Path, names: VecDeque<String>, manner: Manner, at_once: usize) -> Result<Vec<Told>> {
     let queue = Mutex::new(names);
     let told = Mutex::new(Vec::new());
     let next = || locked(&queue).pop_front();
     let work = || -> Result<()> {
         while let Some(name) = next() {
-            let story = tell_one(program, name, long)?;
+            let story = tell_one(program, name, manner)?;
             locked(&told).push(story);
         }
         Ok(())
@@ -148,7 +169,7 @@ fn tell_each(program: &Path, names: VecDeque<String>, long: bool, at_once: usize
     Ok(told.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn tell_one(program: &Path, name: String, long: bool) -> Result<Told> {
+fn tell_one(program: &Path, name: String, manner: Manner) -> Result<Told> {
     let started = Instant::now();
     let mut said = tempfile::tempfile().context("cannot make a file for what a story says")?;
     let mut command = Command::new(program);
@@ -158,13 +179,18 @@ fn tell_one(program: &Path, name: String, long: bool) -> Result<Told> {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command.stderr(said.try_clone()?);
-    if long {
+    // A story says in words what went wrong; a hundred frames of the test harness would only hide it.
+    command.env("RUST_BACKTRACE", "0");
+    if manner.long {
         command.env(LONG_VARIABLE, "1").arg("--include-ignored");
+    }
+    if manner.disks_in_memory {
+        command.env(DISKS_VARIABLE, "memory");
     }
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start the story `{name}`"))?;
-    let limit = if long { LONG_LIMIT } else { LIMIT };
+    let limit = if manner.long { LONG_LIMIT } else { LIMIT };
     let status = until_it_ends(&mut child, limit)?;
     said.rewind()?;
     let mut bytes = Vec::new();
@@ -175,6 +201,9 @@ fn tell_one(program: &Path, name: String, long: bool) -> Result<Told> {
     }
     let passed = status.is_some_and(|status| status.success());
     let word = if passed { "ok" } else { "FAILED" };
+    if !passed {
+        said.push_str(&machine::pressure());
+    }
     say(&format!(
         "story {name} ... {word} ({:.1} s)\n{said}",
         started.elapsed().as_secs_f64()
@@ -283,6 +312,16 @@ mod tests {
             story("lost", false, &format!("WRONG: `db2` lacks 3 rows\n{UNSAFE}\n")),
         ];
         assert_eq!(second_chances(&told), ["late"]);
+    }
+
+    #[test]
+    fn the_closing_lines_say_what_is_wrong() {
+        let said = "thread 'late' (12) panicked at tests/it/late.rs:5:3:\nwaited 30s\nfor: db2\n\nframes";
+        assert_eq!(
+            complaint(&format!("== figures\n{said}")),
+            "thread 'late' (12) panicked at tests/it/late.rs:5:3: waited 30s | for: db2"
+        );
+        assert!(complaint("nothing").starts_with("it does not say why"));
     }
 
     #[test]
