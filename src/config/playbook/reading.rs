@@ -312,21 +312,14 @@ fn read_check(page: &mut Page<'_>, spanned: &Spanned<CheckText>) -> Check {
                 }
             };
             let expect = full.expect.as_ref().map(|expect| read_expect(&expect.value));
-            let columns = matches!(expect, Some(Expect::Columns(_))) || !full.same.is_empty();
+            let columns =
+                matches!(expect, Some(Expect::Columns(_))) || !full.same.is_empty() || full.or_none.is_some();
             if columns && matches!(look, Look::Run(_)) {
                 page.error(
                     spanned,
-                    "columns of a command",
-                    "only an SQL answer has columns",
+                    "columns or rows of a command",
+                    "only an SQL answer has columns and rows",
                     "expect a text",
-                );
-            }
-            if let (Some(or_none), Look::Run(_)) = (&full.or_none, &look) {
-                page.error(
-                    or_none,
-                    "`or_none` of a command",
-                    "only an SQL answer has rows",
-                    "look with `sql`",
                 );
             }
             if !full.same.is_empty() && matches!(expect, Some(Expect::Answer(_))) {

@@ -86,7 +86,7 @@ guards! {
     G24 "the server of the host does not answer"
         => "start it, or mend what keeps this box from asking it; `mmm check` tries each account";
     G25 "the host replicates from nobody, so nothing says that it has the writer's data"
-        => "let it replicate from the writer";
+        => "let it replicate from the writer, over the channel that the inventory means (`mysql.channel`)";
     G26 "the SQL thread of the host is stopped, so it would be opened without what it received"
         => "start its replication once what stopped it is mended; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it has not applied";
     G27 "the binary log of the host is off, so nobody could follow it"
