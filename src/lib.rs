@@ -39,12 +39,12 @@
 //!   - [`core::readiness`] would a failover work now · [`core::losses`] what it would lose, and what it has lost
 //!   - [`core::site`] the site's own steps around an operation · [`core::notice`] who is told of what
 //!   - [`core::maintenance`] downtimes, and failovers that wait for an acknowledgement
-//!   - [`core::release`] out of service and back in, on a person's word
+//!   - [`core::release`] out of service and back in, on a person's word · [`core::clearing`] what leaves a host then
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
 //!   - [`core::proposal`] a plan as it is shown and kept · [`core::basis`] what it rests on · [`core::by_hand`] single duties
 //!   - [`core::settlement`] what becomes of a run that was cut off · [`core::history`] how a run went
 //!   - [`core::semi_sync`] do commits wait for replicas
-//!   - [`core::repair`], [`core::roles`] desired against observed · [`core::standing`] what stands until an operation changes it
+//!   - [`core::repair`], [`core::roles`] desired against observed · [`core::mending`] the duties of each fix · [`core::standing`] what stands until an operation changes it
 //!   - [`core::script`], [`core::wire`] a duty made ready, and what is sent for it
 //!   - [`core::view`] what `show` and `checks` tell · [`core::event`] what happens, told as values
 //!   - [`core::printed`] the version that all JSON for programs carries

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::args::{ApplyArguments, Settings};
-use super::plan::failover_request;
-use super::setting;
+use super::plan::{Allows, failover_request};
+use super::{failover, known, set_offline, set_online, setting};
 use crate::core::guard::Guard;
 use crate::core::proposal::{PLAN_VERSION, Proposal, Wish};
 use crate::core::trouble::{Kind, Trouble};
@@ -27,10 +27,35 @@ pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Troub
         );
         return Err(Trouble::refused(Guard::G90, not_carried_out(&plan), because));
     }
+    if matches!(
+        plan.wish,
+        Wish::Failover {
+            allow_unfenced: true,
+            ..
+        }
+    ) {
+        failover::confirm_unfenced(settings)?;
+    }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let mut performer = setting::performer(settings, &inventory, &fleet, teller, what.lock_wait);
     performer.expects = Some(Box::new(plan.clone()));
+    match &plan.wish {
+        Wish::SetOffline { host } => {
+            let changed = async {
+                let states = known::states(&inventory, entry, host).await?;
+                performer.take_out(host, states.of_host, &states.online).await
+            };
+            let changed = changed.await;
+            drop(performer);
+            setting::all_told(reporting).await;
+            return set_offline::concluded(settings, &inventory, entry, host, changed).await;
+        }
+        Wish::SetOnline { host } => {
+            return set_online::carry_out(settings, &inventory, entry, host, performer, reporting).await;
+        }
+        _ => {}
+    }
     let performed = carry_out(&performer, &plan).await;
     drop(performer);
     setting::all_told(reporting).await;
@@ -56,16 +81,32 @@ async fn carry_out(performer: &Performer<'_>, plan: &Proposal) -> Result<Perform
         },
         Wish::Reopen => Request::Reopen,
         Wish::Rejoin { host } => return performer.take_back(host).await,
-        Wish::Failover { to, allow_loss } => {
+        Wish::Failover {
+            to,
+            allow_loss,
+            allow_unfenced,
+        } => {
+            let allows = Allows {
+                loss: *allow_loss,
+                unfenced: *allow_unfenced,
+            };
             let planner = performer.planner();
             let facts = planner.sights().look_everywhere().await;
             let mut standing = planner.standing(&facts, false)?;
             let (request, refusal) =
-                failover_request(planner, &mut standing, &facts, Some(to.as_str()), *allow_loss).await?;
+                failover_request(planner, &mut standing, &facts, Some(to.as_str()), allows).await?;
             if let Some(refusal) = refusal {
                 return Err(refusal);
             }
             request
+        }
+        // These are no operations of the playbooks; `run` has seen to them.
+        Wish::SetOffline { .. } | Wish::SetOnline { .. } => {
+            return Err(Trouble::new(
+                Kind::Bug,
+                not_carried_out(plan),
+                "it is no single operation",
+            ));
         }
         Wish::Duty { duty, at } => {
             return Err(Trouble::new(

@@ -29,9 +29,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     let entry = setting::cluster(settings, &inventory, what.name.as_deref())?;
     let cluster = &entry.cluster;
     if what.allow_unfenced {
-        let price =
-            "If the old writer still runs there will be two writers, and what it acknowledges will be lost";
-        setting::confirm(settings, price)?;
+        confirm_unfenced(settings)?;
     }
     if what.allow_loss {
         let price =
@@ -72,13 +70,15 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
                 rule: rule.to_string(),
                 sentence: rule.sentence().to_owned(),
             });
-            allowed(
+            let rung = allowed(
                 rule,
                 decision,
                 what.allow_unfenced,
                 writer.as_str(),
                 &cluster.name,
-            )?
+            )?;
+            note_unfenced(rule, decision, writer);
+            rung
         }
         None => Rung::Silence,
     };
@@ -173,15 +173,27 @@ pub(super) fn allowed(
     let because = format!("{rule}: `{writer}`: {}", rule.sentence());
     match decision {
         Decision::Replace(rung) => Ok(rung),
-        Decision::Refuse if unfenced => {
-            tracing::error!(
-                "{rule}: going on although `{writer}` is not fenced, as told by --allow-unfenced"
-            );
-            Ok(Rung::Silence)
-        }
+        Decision::Refuse if unfenced => Ok(Rung::Silence),
         Decision::Refuse => Err(Trouble::refused(Guard::G11, what, because).hint(rule.lifted_by())),
         Decision::Leave => Err(Trouble::refused(Guard::G10, what, because)),
     }
+}
+
+/// What a person has taken upon themselves stands in the log.
+pub(super) fn note_unfenced(rule: EvidenceRule, decision: Decision, writer: &HostName) {
+    if decision == Decision::Refuse {
+        tracing::error!("{rule}: going on although `{writer}` is not fenced, as told by --allow-unfenced");
+    }
+}
+
+/// Asks a person whether it may go on although two writers are possible.
+///
+/// # Errors
+/// It may not.
+pub(super) fn confirm_unfenced(settings: &Settings) -> Result<(), Trouble> {
+    let price =
+        "If the old writer still runs there will be two writers, and what it acknowledges will be lost";
+    setting::confirm(settings, price)
 }
 
 #[cfg(test)]

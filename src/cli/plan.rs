@@ -6,13 +6,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::args::{Form, PlanArguments, Planned, Settings};
-use super::{by_hand, failover, setting};
+use super::{by_hand, failover, known, setting};
+use crate::config::inventory::Inventory;
 use crate::core::cluster::HostName;
 use crate::core::evidence::{self, Rung};
 use crate::core::guard::{self, Facts};
 use crate::core::losses::Seen;
 use crate::core::printed::Printed;
-use crate::core::proposal::{Proposal, Refused};
+use crate::core::proposal::{Proposal, Refused, Wish};
 use crate::core::relocation;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
@@ -28,12 +29,16 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     let inventory = setting::inventory(settings)?;
     let named = match &what.what {
         Planned::Switchover { name, .. } | Planned::Failover { name, .. } => name.as_deref(),
-        Planned::Rejoin { .. } | Planned::MoveRole { .. } | Planned::Duty(_) => None,
+        Planned::Rejoin { .. }
+        | Planned::MoveRole { .. }
+        | Planned::SetOffline { .. }
+        | Planned::SetOnline { .. }
+        | Planned::Duty(_) => None,
     };
     let entry = setting::cluster(settings, &inventory, named)?;
     let lookout = Lookout::new(setting::fleet(entry).await?, &inventory);
     let planner = Planner::of(lookout.sights());
-    let mut plan = made(planner, &what.what).await?;
+    let mut plan = made(planner, &inventory, &what.what).await?;
     plan.inventory_hash.clone_from(&inventory.text_hash);
     match settings.form {
         Form::Text => out(&text(&plan)),
@@ -59,7 +64,7 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     Ok(0)
 }
 
-async fn made(planner: Planner<'_>, what: &Planned) -> Result<Proposal, Trouble> {
+async fn made(planner: Planner<'_>, inventory: &Inventory, what: &Planned) -> Result<Proposal, Trouble> {
     let sights = planner.sights();
     let cluster = &sights.entry().cluster;
     let facts = sights.look_everywhere().await;
@@ -76,11 +81,23 @@ async fn made(planner: Planner<'_>, what: &Planned) -> Result<Proposal, Trouble>
             };
             planner.propose(&request, &standing(true)?, &facts).await
         }
-        Planned::Failover { to, allow_loss, .. } => {
+        Planned::Failover {
+            to,
+            allow_loss,
+            allow_unfenced,
+            ..
+        } => {
             let mut standing = standing(false)?;
+            let allows = Allows {
+                loss: *allow_loss,
+                unfenced: *allow_unfenced,
+            };
             let (request, refusal) =
-                failover_request(planner, &mut standing, &facts, to.as_deref(), *allow_loss).await?;
+                failover_request(planner, &mut standing, &facts, to.as_deref(), allows).await?;
             let mut plan = planner.propose(&request, &standing, &facts).await?;
+            if let Wish::Failover { allow_unfenced, .. } = &mut plan.wish {
+                *allow_unfenced = allows.unfenced;
+            }
             if let Some(refusal) = refusal {
                 plan.refused.get_or_insert(Refused::from(&refusal));
             }
@@ -109,11 +126,36 @@ async fn made(planner: Planner<'_>, what: &Planned) -> Result<Proposal, Trouble>
             };
             planner.propose(&request, &standing(true)?, &facts).await
         }
+        Planned::SetOffline { host } => {
+            let host = HostName::from(host.as_str());
+            setting::host(sights.entry(), &host)?;
+            let states = known::states(inventory, sights.entry(), &host).await?;
+            planner
+                .propose_leaving(&host, states.of_host, &states.online, &standing(false)?, &facts)
+                .await
+        }
+        Planned::SetOnline { host } => {
+            let host = HostName::from(host.as_str());
+            setting::host(sights.entry(), &host)?;
+            let states = known::states(inventory, sights.entry(), &host).await?;
+            planner
+                .propose_entering(&host, states.of_host, &standing(false)?, &facts)
+                .await
+        }
         Planned::Duty(duty) => {
             let standing = standing(false)?;
             by_hand::plan(planner, duty, &standing, &facts).await
         }
     }
+}
+
+/// What a person has taken upon themselves for a failover.
+#[derive(Debug, Clone, Copy)]
+pub struct Allows {
+    /// To go on without transactions that cannot be had.
+    pub loss: bool,
+    /// To go on although the dead writer is not fenced.
+    pub unfenced: bool,
 }
 
 /// What `mmm failover` would ask for now, and why it would not even ask.
@@ -125,7 +167,7 @@ pub async fn failover_request(
     standing: &mut Standing,
     facts: &Facts,
     to: Option<&str>,
-    allow_loss: bool,
+    allows: Allows,
 ) -> Result<(Request, Option<Trouble>), Trouble> {
     let sights = planner.sights();
     let cluster = &sights.entry().cluster;
@@ -157,7 +199,7 @@ pub async fn failover_request(
                 )
             })?;
             let (rule, decision) = evidence::decide(&sights.evidence(writer).await, &means);
-            failover::allowed(rule, decision, false, writer.as_str(), &cluster.name)
+            failover::allowed(rule, decision, allows.unfenced, writer.as_str(), &cluster.name)
         }
     };
     let (rung, refusal) = match judged {
@@ -170,7 +212,7 @@ pub async fn failover_request(
         rung,
         events: None,
         seen,
-        allow_loss,
+        allow_loss: allows.loss,
         automatic: false,
     };
     Ok((request, refusal))

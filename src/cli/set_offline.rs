@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::args::Settings;
 use super::{known, setting};
+use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::core::cluster::HostName;
 use crate::core::trouble::Trouble;
 use crate::io::release::Changed;
@@ -27,6 +28,17 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     let changed = performer.take_out(&name, states.of_host, &states.online).await;
     drop(performer);
     setting::all_told(reporting).await;
+    concluded(settings, &inventory, entry, &name, changed).await
+}
+
+/// Tells a running monitor and people what came of it; the exit code says how it ended.
+pub(super) async fn concluded(
+    settings: &Settings,
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+    host: &HostName,
+    changed: Result<Changed, Trouble>,
+) -> Result<u8, Trouble> {
     let socket = &inventory.monitor.socket;
     let changed = match changed {
         Ok(changed) => changed,
@@ -59,7 +71,7 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     Ok(0)
 }
 
-fn words(cluster: &str, host: &str, changed: &Changed, nudged: Nudged) -> String {
+fn words(cluster: &str, host: &HostName, changed: &Changed, nudged: Nudged) -> String {
     if !changed.changed {
         return format!("{cluster}: nothing to do: {host} is ADMIN_OFFLINE already");
     }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::args::Settings;
 use super::show::look_once;
 use super::{known, setting};
+use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::core::cluster::HostName;
 use crate::core::hosts::HostState;
 use crate::core::standing::Mode;
 use crate::core::trouble::Trouble;
+use crate::io::operation::Performer;
 use crate::io::socket::{Nudged, nudge};
 use crate::report::reporter::{Output, out};
 
@@ -21,11 +25,23 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     let entry = setting::cluster(settings, &inventory, None)?;
     let name = HostName::from(host);
     setting::host(entry, &name)?;
-    let states = known::states(&inventory, entry, &name).await?;
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
-    let performed = performer.let_in(&name, states.of_host).await;
+    carry_out(settings, &inventory, entry, &name, performer, reporting).await
+}
+
+/// Lets the host in and tells a running monitor and people; the exit code says how it ended.
+pub(super) async fn carry_out(
+    settings: &Settings,
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+    name: &HostName,
+    performer: Performer<'_>,
+    reporting: JoinHandle<()>,
+) -> Result<u8, Trouble> {
+    let states = known::states(inventory, entry, name).await?;
+    let performed = performer.let_in(name, states.of_host).await;
     let mut nudged = Nudged::NobodyWatches;
     let mut state = HostState::Online;
     let mut handed_out = Ok(());
@@ -38,9 +54,9 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
             changed.standing.generation,
         )
         .await;
-        let engine = look_once(&inventory, entry).await?;
+        let engine = look_once(inventory, entry).await?;
         state = engine
-            .record(&name)
+            .record(name)
             .map_or(HostState::Unknown, |record| record.state);
         // Without a monitor nobody else would bring addresses to it.
         if nudged == Nudged::NobodyWatches && changed.standing.mode != Mode::Passive {
@@ -54,13 +70,13 @@ pub async fn run(settings: &Settings, host: &str) -> Result<u8, Trouble> {
     let cluster = &entry.cluster.name;
     match settings.output {
         Output::Text if changed.changed => out(&format!(
-            "{cluster}: {host} is let back in; it gets roles while it is ONLINE{}",
+            "{cluster}: {name} is let back in; it gets roles while it is ONLINE{}",
             setting::about_monitor(nudged)
         )),
-        Output::Text => out(&format!("{cluster}: nothing to do: {host} is {state} already")),
+        Output::Text => out(&format!("{cluster}: nothing to do: {name} is {state} already")),
         Output::Json => out(&setting::json(&serde_json::json!({
             "cluster": cluster,
-            "host": host,
+            "host": name,
             "state": state,
             "changed": changed.changed,
             "monitor": nudged,

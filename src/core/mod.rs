@@ -3,6 +3,7 @@
 pub mod basis;
 pub mod by_hand;
 pub mod checks;
+pub mod clearing;
 pub mod cluster;
 pub mod election;
 pub mod electorate;
@@ -21,6 +22,7 @@ pub mod hosts;
 pub mod latch;
 pub mod losses;
 pub mod maintenance;
+pub mod mending;
 pub mod mode;
 pub mod moment;
 pub mod notice;

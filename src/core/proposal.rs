@@ -36,6 +36,9 @@ pub enum Wish {
         to: HostName,
         /// Go on without what cannot be had.
         allow_loss: bool,
+        /// Go on although the dead writer is not fenced.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        allow_unfenced: bool,
     },
     /// Open the writer, which came back read-only.
     Reopen,
@@ -50,6 +53,16 @@ pub enum Wish {
         address: IpAddr,
         /// To whom.
         to: HostName,
+    },
+    /// Take a host out of service.
+    SetOffline {
+        /// Which.
+        host: HostName,
+    },
+    /// Let a host back in.
+    SetOnline {
+        /// Which.
+        host: HostName,
     },
     /// Perform a single duty.
     Duty {

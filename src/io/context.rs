@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::config::inventory::{ClusterEntry, HostEntry, Service};
 use crate::config::template::Context;
 use crate::core::cluster::{HostName, SwitchoverPolicy, host_prefix};
+use crate::core::mending::Call;
 use crate::io::vault::Vault;
 
 /// What an errand adds to what its host has.
@@ -27,6 +28,18 @@ pub struct Errands<'a> {
     pub environment: Option<&'a BTreeMap<String, String>>,
     /// What is left of a lost shell.
     pub old: Option<serde_json::Value>,
+}
+
+impl<'a> Errands<'a> {
+    /// What a duty of a fix is given.
+    pub fn of(call: &Call<'a>) -> Errands<'a> {
+        Errands {
+            address: call.address,
+            source: call.source,
+            gtid: call.source.is_some(),
+            ..Errands::default()
+        }
+    }
 }
 
 /// The context of one errand at one host.

@@ -4,6 +4,7 @@ mod again;
 mod as_planned;
 mod hands;
 pub(crate) mod harmless;
+mod in_service;
 mod planner;
 mod preparing;
 mod reckoning;

@@ -2,25 +2,19 @@
 //! that nobody gives the host a role in between.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use crate::core::cluster::{Cluster, HostName};
+use crate::core::clearing::{self, Clearing};
+use crate::core::cluster::HostName;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::hosts::HostState;
-use crate::core::release::{self, Entering, Leaving, Way};
-use crate::core::repair::{self, Fix};
-use crate::core::roles::Eligible;
+use crate::core::release::{self, Entering, Leaving};
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::context::Errands;
 use crate::io::hold::Hold;
 use crate::io::operation::{Performed, Performer, Request};
 use crate::io::settle;
-
-/// Starting or stopping replication may take so long.
-const REPLICATION_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a host was taken out of service, or let back in.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +91,11 @@ impl Performer<'_> {
     ) -> Result<Changed, Trouble> {
         let cluster = &self.fleet.entry().cluster;
         let (mut standing, mut facts) = self.settled().await?;
+        if self.expects.is_some() {
+            let planner = self.planner();
+            let now = planner.propose_leaving(host, state, online, &standing, &facts);
+            self.require_same_way(now.await)?;
+        }
         let leaving = release::leaving(cluster, &standing, host, state)?;
         release::within_reach(host, facts.get(host))?;
         let mut switchover = None;
@@ -150,48 +149,16 @@ impl Performer<'_> {
         facts: &Facts,
     ) -> Result<(Vec<(IpAddr, Option<HostName>)>, bool), Trouble> {
         let cluster = &self.fleet.entry().cluster;
-        let shell = facts.get(host).and_then(|seen| seen.ssh.up());
-        let held: Vec<IpAddr> = cluster
-            .roles
-            .iter()
-            .flat_map(|role| role.addresses.iter().copied())
-            .filter(|ip| shell.is_some_and(|shell| shell.holds(*ip)))
-            .collect();
-        // What else is out of place is not this command's business.
-        let mut fixes: Vec<Fix> = repair::fixes(
-            cluster,
-            standing,
-            &without(host, cluster, online, standing),
-            facts,
-        )
-        .into_iter()
-        .filter(|fix| fix.address().is_some_and(|ip| held.contains(&ip)))
-        .collect();
-        for ip in &held {
-            let leaves = Fix::RemoveAddress(host.clone(), *ip);
-            if !fixes.contains(&leaves) {
-                fixes.push(leaves);
-            }
-        }
-        let to = |ip: &IpAddr| {
-            let others = fixes
-                .iter()
-                .filter(|fix| fix.address() == Some(*ip) && fix.host() != host);
-            let mut arrivals = others.filter(|fix| !matches!(fix, Fix::RemoveAddress(..)));
-            arrivals.next().map(|fix| fix.host().clone())
-        };
-        let moved = held.iter().map(|ip| (*ip, to(ip))).collect();
+        let Clearing {
+            fixes,
+            moved,
+            replicates,
+        } = clearing::clearing(cluster, standing, host, online, facts);
         let mut left = Vec::new();
         if let Err(trouble) = self.apply_all(fixes, standing).await {
             left.push(trouble.because);
         }
-        let channels = facts.get(host).and_then(|seen| seen.mysql.up());
-        let replicates = channels.is_some_and(|mysql| mysql.replicas.iter().any(is_at_work));
-        if replicates
-            && let Err(why) = self
-                .duty(host, "stop-replication", &Errands::default(), REPLICATION_WITHIN)
-                .await
-        {
+        if replicates && let Err(why) = self.call(&clearing::stop(host)).await {
             left.push(format!("its replication could not be stopped: {why}"));
         }
         if left.is_empty() {
@@ -208,6 +175,13 @@ impl Performer<'_> {
     async fn let_in_held(&self, host: &HostName, state: HostState) -> Result<Changed, Trouble> {
         let cluster = &self.fleet.entry().cluster;
         let (mut standing, facts) = self.settled().await?;
+        if self.expects.is_some() {
+            let now = self
+                .planner()
+                .propose_entering(host, state, &standing, &facts)
+                .await;
+            self.require_same_way(now)?;
+        }
         let entering = release::entering(cluster, &standing, host, state)?;
         let unchanged = |standing| Changed {
             standing,
@@ -219,8 +193,18 @@ impl Performer<'_> {
             return Ok(unchanged(standing));
         }
         let way = release::way_in(cluster, &standing, &facts, host, entering)?;
-        if entering == Entering::Start {
-            self.start_replication(host, &way, &mut standing, &facts).await?;
+        let seen = facts.get(host).and_then(|seen| seen.mysql.up());
+        let (fix, call) = clearing::starting(host, entering, &way, seen);
+        let mut started = Ok(());
+        if let Some(fix) = fix {
+            let done = self.apply_all(vec![fix], &mut standing).await;
+            started = done.map_err(|trouble| trouble.because);
+        }
+        if let Some(call) = call {
+            started = self.call(&call).await;
+        }
+        if let Err(why) = started {
+            return Err(self.stopped_again(host, &why).await);
         }
         standing.offline.remove(host);
         standing.released.insert(host.clone(), clock::now());
@@ -232,35 +216,10 @@ impl Performer<'_> {
         })
     }
 
-    async fn start_replication(
-        &self,
-        host: &HostName,
-        way: &Way,
-        standing: &mut Standing,
-        facts: &Facts,
-    ) -> Result<(), Trouble> {
-        let replicates = facts
-            .get(host)
-            .and_then(|seen| seen.mysql.up())
-            .is_some_and(|mysql| !mysql.replicas.is_empty());
-        let started = match way {
-            Way::Follow(writer) => {
-                let fix = Fix::Follow(host.clone(), writer.clone());
-                let done = self.apply_all(vec![fix], standing).await;
-                done.map_err(|trouble| trouble.because)
-            }
-            Way::AsItIs if replicates => {
-                self.duty(host, "start-replication", &Errands::default(), REPLICATION_WITHIN)
-                    .await
-            }
-            Way::AsItIs => Ok(()),
-        };
-        let Err(why) = started else { return Ok(()) };
+    /// Stops replication that did not come to run, and says so.
+    async fn stopped_again(&self, host: &HostName, why: &str) -> Trouble {
         let what = format!("`{host}` was not let back in");
-        let stopped = self
-            .duty(host, "stop-replication", &Errands::default(), REPLICATION_WITHIN)
-            .await;
-        Err(match stopped {
+        match self.call(&clearing::stop(host)).await {
             Ok(()) => Trouble::new(
                 Kind::Undone,
                 what,
@@ -274,27 +233,8 @@ impl Performer<'_> {
         }
         .hint(format!(
             "`mmm checks {host}` says what is wrong; mend it and try again"
-        )))
+        ))
     }
-}
-
-/// Who may hold and keep addresses once `host` is out of service.
-fn without(host: &HostName, cluster: &Cluster, online: &[HostName], standing: &Standing) -> Eligible {
-    let is_out = |name: &HostName| {
-        name == host || standing.offline.contains_key(name) || standing.owed.contains_key(name)
-    };
-    let all = cluster.hosts.iter().map(|host| &host.name);
-    Eligible {
-        to_hold: online.iter().filter(|name| !is_out(name)).cloned().collect(),
-        to_keep: all.filter(|name| !is_out(name)).cloned().collect(),
-        ..Eligible::default()
-    }
-}
-
-/// Whether a channel has a thread that is not stopped.
-fn is_at_work(channel: &crate::core::facts::ReplicationFacts) -> bool {
-    use crate::core::facts::{IoThread, SqlThread};
-    channel.io != IoThread::No || channel.sql != SqlThread::No
 }
 
 /// The writer stays in service when its role cannot be handed over.

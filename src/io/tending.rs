@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::core::cluster::{HostMode, HostName};
+use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::facts::{HostFacts, MysqlFacts};
 use crate::core::gtid::{self, Compared, Surplus};
 use crate::core::guard::{self, Facts};
 use crate::core::losses;
+use crate::core::mending::{Call, IS_IT_FREE};
 use crate::core::mode::Deed;
 use crate::core::repair::{self, Fix};
 use crate::core::roles::Eligible;
@@ -23,11 +24,6 @@ use crate::io::context::Errands;
 use crate::io::hold::Hold;
 use crate::io::operation::{Performed, Performer, Request, harmless, has_gtids};
 use crate::io::settle;
-
-/// One fix may take so long.
-const FIX_WITHIN: Duration = Duration::from_secs(5);
-/// Pointing a host to the writer may take so long: it connects first.
-const FOLLOW_WITHIN: Duration = Duration::from_secs(15);
 
 impl Performer<'_> {
     /// Puts back what is out of place, found anew from fresh facts with the lock held.
@@ -70,65 +66,22 @@ impl Performer<'_> {
     }
 
     async fn apply(&self, fix: &Fix) -> Result<(), String> {
-        match fix {
-            Fix::Quarantine(host) => {
-                self.duty(host, "demote-server", &Errands::default(), FIX_WITHIN)
-                    .await
-            }
-            Fix::DenyWrites(host) => {
-                self.duty(host, "close-server", &Errands::default(), FIX_WITHIN)
-                    .await
-            }
-            Fix::RemoveAddress(host, ip) => {
-                let errand = Errands {
-                    address: Some(*ip),
-                    ..Errands::default()
-                };
-                self.duty(host, "remove-address", &errand, FIX_WITHIN).await
-            }
-            Fix::StopReceiving(host, _) => {
-                self.duty(host, "stop-replication", &Errands::default(), FIX_WITHIN)
-                    .await
-            }
-            Fix::Follow(host, writer) => {
-                let errand = Errands {
-                    source: Some(writer),
-                    gtid: true,
-                    ..Errands::default()
-                };
-                let mode = self.fleet.entry().cluster.host(host).map(|host| host.mode);
-                let duty = if mode == Some(HostMode::Master) {
-                    "follow-demoted"
-                } else {
-                    "follow"
-                };
-                self.duty(host, duty, &errand, FOLLOW_WITHIN).await
-            }
-            Fix::Announce(host, ip) => {
-                let errand = Errands {
-                    address: Some(*ip),
-                    ..Errands::default()
-                };
-                self.duty(host, "announce", &errand, FIX_WITHIN).await
-            }
-            Fix::AddAddress(host, ip) | Fix::AddAddressIfFree(host, ip) => {
-                let errand = Errands {
-                    address: Some(*ip),
-                    ..Errands::default()
-                };
-                if matches!(fix, Fix::AddAddressIfFree(..)) {
-                    self.duty(host, "probe-duplicate", &errand, FIX_WITHIN)
-                        .await
-                        .map_err(|because| {
-                            format!(
-                                "{ip} was not brought up, since another machine answers for it: {because}"
-                            )
-                        })?;
+        for call in fix.calls(&self.fleet.entry().cluster) {
+            let done = self.call(&call).await;
+            done.map_err(|because| match (call.duty, call.address) {
+                (IS_IT_FREE, Some(ip)) => {
+                    format!("{ip} was not brought up, since another machine answers for it: {because}")
                 }
-                self.duty(host, "add-address", &errand, FIX_WITHIN).await?;
-                self.duty(host, "announce", &errand, FIX_WITHIN).await
-            }
+                _ => because,
+            })?;
         }
+        Ok(())
+    }
+
+    /// Performs one duty of a fix and says why it did not end well.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<(), String> {
+        self.duty(call.host, call.duty, &Errands::of(call), call.within)
+            .await
     }
 
     /// Makes a replaced writer that has just been met harmless: read-only, its replication stopped, without addresses.

@@ -3,15 +3,16 @@
 use super::site;
 use crate::core::cluster::HostName;
 use crate::core::playbook::Section;
-use crate::core::proposal::{Deed, PlannedLook, PlannedScript, PlannedStage, PlannedStep, Proposal};
+use crate::core::proposal::{Deed, PlannedLook, PlannedScript, PlannedStage, PlannedStep, Proposal, Wish};
 
 /// The whole plan.
 pub fn text(plan: &Proposal) -> String {
     let name = |host: &Option<HostName>| host.as_ref().map(ToString::to_string).unwrap_or_default();
-    let who = match (&plan.outgoing, &plan.incoming) {
-        (None, None) => String::new(),
-        (None, Some(only)) => format!(": {only}"),
-        (_, _) => format!(": {} → {}", name(&plan.outgoing), name(&plan.incoming)),
+    let who = match (&plan.wish, &plan.outgoing, &plan.incoming) {
+        (Wish::SetOffline { host } | Wish::SetOnline { host }, _, _) => format!(": {host}"),
+        (_, None, None) => String::new(),
+        (_, None, Some(only)) => format!(": {only}"),
+        (_, _, _) => format!(": {} → {}", name(&plan.outgoing), name(&plan.incoming)),
     };
     let mut text = format!("{}{who}\nnothing is changed by this command\n", plan.operation);
     let mut section = None;
@@ -20,6 +21,9 @@ pub fn text(plan: &Proposal) -> String {
             section = stage.section;
             text.push_str(&match section {
                 Some(section) => format!("\n  {section:<9} {}\n", meaning(section)),
+                None if number > 0 => {
+                    "\n  then      what else it holds leaves it, and its replication stops\n".to_owned()
+                }
                 None if plan.incoming.is_some() => {
                     "\n  first     what makes it harmless, before it is compared\n".to_owned()
                 }
@@ -27,6 +31,9 @@ pub fn text(plan: &Proposal) -> String {
             });
         }
         text.push_str(&stage_text(number, stage));
+    }
+    if plan.stages.is_empty() {
+        text.push_str("\n  nothing is done on any host\n");
     }
     text.push_str(&site::planned(&plan.site_steps));
     if let Some(longest) = plan.write_refused_at_most_ms {

@@ -132,6 +132,13 @@ fn commands_that_look_print_what_their_schemas_say() {
             &["plan", "move-role", "reader", "db3", "--address", "10.77.0.101"],
             0,
         ),
+        ("plan", &["plan", "set-offline", "db1"], 0),
+        ("plan", &["plan", "set-online", "db3"], 0),
+        (
+            "plan",
+            &["plan", "failover", "--to", "db2", "--allow-unfenced"],
+            4,
+        ),
     ]);
     // A duty that fails: how it went, then the error. And what lint says of it.
     let fails = "duty: fails\nsays: fail\nwithin: 5s\nsteps: [{ name: Fail, run: exit 7 }]\n";

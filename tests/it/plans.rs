@@ -69,6 +69,56 @@ fn a_plan_is_carried_out_once_and_refused_when_what_it_rests_on_has_changed() {
 }
 
 #[test]
+fn a_host_leaves_and_comes_back_by_kept_plans() {
+    let lab = cluster();
+    // The writer: its switchover, then what else stops on it.
+    let plan = keep(&lab, &["set-offline", "db1"]);
+    assert_eq!(plan["wish"]["operation"], "set-offline");
+    assert_eq!(
+        (&plan["outgoing"], &plan["incoming"]),
+        (&"db1".into(), &"db2".into())
+    );
+    let last = plan["stages"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["duty"], &last["hosts"][0]),
+        (&"stop-replication".into(), &"db1".into())
+    );
+    let shown = mmm(&lab, &["plan", "set-offline", "db1"], 0).stdout;
+    assert!(
+        shown.contains("set-offline: db1") && shown.contains("  then  "),
+        "{shown}"
+    );
+    assert_eq!(lab.writable_hosts(), ["db1"], "a plan changes nothing");
+    assert!(lab.replication_runs());
+    mmm(&lab, &["apply", PLAN], 0);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    let status = lab.db1().sql("SHOW SLAVE STATUS").unwrap();
+    assert!(!status.iter().flatten().any(|field| field == "Yes"), "{status:?}");
+    let shown = mmm(&lab, &["show"], 3).stdout;
+    assert!(shown.contains("ADMIN_OFFLINE"), "{shown}");
+    refused(&lab, "`cluster`: writer was `db1` and is `db2`");
+
+    // Back again, by a plan that is refused once somebody else did it.
+    let plan = keep(&lab, &["set-online", "db1"]);
+    assert_eq!(plan["stages"][0]["duty"], "start-replication", "{plan:#}");
+    assert_eq!(plan["stages"].as_array().unwrap().len(), 1);
+    lab.db1().sql("START SLAVE").unwrap();
+    refused(&lab, "`db1`: threads was `io No, sql No` and is");
+    lab.db1().sql("STOP SLAVE").unwrap();
+    mmm(&lab, &["apply", PLAN], 0);
+    assert!(lab.replication_runs());
+    let shown = mmm(&lab, &["plan", "set-online", "db1"], 0).stdout;
+    assert!(shown.contains("nothing is done on any host"), "{shown}");
+
+    // What would be refused says so and is no plan.
+    lab.db3().power_off().unwrap();
+    let said = mmm(&lab, &["plan", "set-offline", "db3"], 4).stderr;
+    assert!(said.contains("guard: G45"), "{said}");
+    mmm(&lab, &["plan", "set-offline", "db9"], 2);
+    mmm(&lab, &["plan", "set-online", "db3"], 4);
+}
+
+#[test]
 fn the_plan_of_a_failover_is_carried_out_when_the_writer_is_dead() {
     let lab = cluster();
     // A living writer: the plan is shown, and not kept.

@@ -43,6 +43,9 @@ pub enum Planned {
         /// As with `failover --allow-loss`.
         #[arg(long)]
         allow_loss: bool,
+        /// As with `failover --allow-unfenced`.
+        #[arg(long)]
+        allow_unfenced: bool,
     },
     /// The return of a replaced writer.
     Rejoin {
@@ -59,6 +62,18 @@ pub enum Planned {
         /// Which address moves, of a balanced role.
         #[arg(long, value_name = "IP")]
         address: Option<IpAddr>,
+    },
+    /// A host's way out of service: the writer's by a switchover first.
+    #[command(name = "set-offline", alias = "set_offline")]
+    SetOffline {
+        /// The host.
+        host: String,
+    },
+    /// A host's way back into service.
+    #[command(name = "set-online", alias = "set_online")]
+    SetOnline {
+        /// The host.
+        host: String,
     },
     /// A single duty at one host.
     Duty(DutyArguments),

@@ -3,6 +3,7 @@
 use super::{Performer, Request};
 use crate::core::basis::Basis;
 use crate::core::guard::{Facts, Guard};
+use crate::core::proposal::Wish;
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
 
@@ -18,6 +19,10 @@ impl Performer<'_> {
         facts: &Facts,
     ) -> Result<(), Trouble> {
         let Some(plan) = &self.expects else { return Ok(()) };
+        // The whole way out of service was held against it before its switchover.
+        if matches!(plan.wish, Wish::SetOffline { .. }) {
+            return Ok(());
+        }
         let mut standing = standing.clone();
         if let Request::Failover { outgoing, .. } = request {
             standing.writer = standing.writer.or_else(|| outgoing.clone());

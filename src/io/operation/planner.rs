@@ -189,6 +189,24 @@ impl<'f> Planner<'f> {
         standing: &Standing,
         facts: &Facts,
     ) -> Result<Proposal, Trouble> {
+        let cluster = &self.sights.entry().cluster;
+        Ok(Proposal {
+            wish: Wish::Duty {
+                duty: single.duty.to_owned(),
+                at: single.at.clone(),
+            },
+            operation: single.duty.to_owned(),
+            stages: vec![self.stage_of_duty(single).await?],
+            rests_on: Basis::of(cluster, standing, facts, &Default::default()),
+            ..self.blank()
+        })
+    }
+
+    /// A duty by itself as a stage.
+    ///
+    /// # Errors
+    /// See [`Planner::propose_duty`].
+    pub(super) async fn stage_of_duty(&self, single: &SingleDuty<'_>) -> Result<PlannedStage, Trouble> {
         let SingleDuty {
             duty, at, ref errand, ..
         } = *single;
@@ -215,7 +233,7 @@ impl<'f> Planner<'f> {
             }
             _ => None,
         };
-        let stage = PlannedStage {
+        Ok(PlannedStage {
             section: None,
             name: script.says.clone(),
             duty: duty.to_owned(),
@@ -227,22 +245,11 @@ impl<'f> Planner<'f> {
             only_asks: known.is_some_and(|duty| duty.only_asks),
             scripts: vec![PlannedScript::of(by, &script, &then)],
             undo,
-        };
-        let cluster = &self.sights.entry().cluster;
-        Ok(Proposal {
-            wish: Wish::Duty {
-                duty: duty.to_owned(),
-                at: at.clone(),
-            },
-            operation: duty.to_owned(),
-            stages: vec![stage],
-            rests_on: Basis::of(cluster, standing, facts, &Default::default()),
-            ..self.blank()
         })
     }
 
     /// A plan of nothing yet. The inventory's hash is for whoever has read it to fill in.
-    fn blank(&self) -> Proposal {
+    pub(super) fn blank(&self) -> Proposal {
         Proposal {
             mmm_plan: PLAN_VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -392,6 +399,7 @@ fn wish(request: &Request, incoming: Option<&HostName>) -> Wish {
         Request::Failover { allow_loss, .. } => Wish::Failover {
             to,
             allow_loss: *allow_loss,
+            allow_unfenced: false,
         },
         Request::Reopen => Wish::Reopen,
         Request::Rejoin { host } => Wish::Rejoin { host: host.clone() },

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::command::tool;
 use crate::flavour::Server;
-use crate::place::{CACHE_ROOT, MachineLock};
+use crate::place::{CACHE_ROOT, MEMORY, MachineLock};
 use crate::server;
 
 /// Raise it whenever what is in a cached image changes.
@@ -92,7 +92,10 @@ pub fn loops_on(is_ours: impl Fn(&Path) -> bool) -> Vec<String> {
     let blocks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let ours = blocks.filter(|block| {
         let backing = fs::read_to_string(block.path().join("loop/backing_file")).unwrap_or_default();
-        !backing.is_empty() && is_ours(Path::new(backing.trim_end().trim_end_matches(" (deleted)")))
+        let named = Path::new(backing.trim_end().trim_end_matches(" (deleted)"));
+        // Of a mount in another namespace the kernel names a file from the root of its file system.
+        let in_memory = named.strip_prefix("/").map(|named| Path::new(MEMORY).join(named));
+        !backing.is_empty() && (is_ours(named) || in_memory.is_ok_and(|path| is_ours(&path)))
     });
     ours.map(|block| block.file_name().to_string_lossy().into_owned())
         .collect()

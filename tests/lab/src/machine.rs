@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::command::{run, tool};
-use crate::place::{MEMORY_DISK_ROOT, MachineLock};
+use crate::place::{MEMORY, MachineLock};
 use crate::process::group_root;
 use crate::progress::Progress;
 
@@ -265,8 +265,7 @@ pub fn has_room_for_disks_in_memory() -> Result<bool> {
     // Four labs with three database disks each, full, and as many servers of the largest kind.
     const DISKS_BYTES: u64 = 6 << 30;
     const ALL_BYTES: u64 = 12 << 30;
-    let shared = Path::new(MEMORY_DISK_ROOT).parent().unwrap_or(Path::new("/"));
-    let Ok(room) = rustix::fs::statvfs(shared) else {
+    let Ok(room) = rustix::fs::statvfs(MEMORY) else {
         return Ok(false);
     };
     let table = fs::read_to_string("/proc/meminfo").context("cannot read `/proc/meminfo`")?;

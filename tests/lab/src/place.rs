@@ -14,7 +14,9 @@ use crate::roster::{Entry, ROSTER, SECOND_PAIR};
 pub const STATE_ROOT: &str = "/run/mmm-lab";
 /// Disks of all labs: large files.
 pub const DISK_ROOT: &str = "/var/tmp/mmm-lab";
-/// Disks of the labs that keep them in memory, where the machine has its memory file system.
+/// The machine's file system in memory.
+pub const MEMORY: &str = "/dev/shm";
+/// Disks of the labs that keep them in memory.
 pub const MEMORY_DISK_ROOT: &str = "/dev/shm/mmm-lab";
 /// Set to `memory` to have the disks of new labs kept in memory: `fsync` then costs nothing, so labs beside each other do not
 /// wait for the machine's one disk. Everything else about the disks stays real; figures are taken without it.
