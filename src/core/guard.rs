@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::cluster::{Cluster, HostMode, HostName};
 use super::electorate::{Electorate, Memory};
 use super::facts::HostFacts;
+use super::foreign;
 use super::gtid::Compared;
 use super::hosts::HostState;
 use super::losses;
@@ -174,6 +175,14 @@ pub fn switchover(
     };
     if !writer.is_writable() {
         return refuse(Guard::G16, format!("the writer `{outgoing}` refuses writes"));
+    }
+    if let Some(channel) = foreign::writes_on(writer) {
+        let because = format!(
+            "`{outgoing}` applies {}, and would go on when it refuses writes",
+            foreign::Named(channel)
+        );
+        let trouble = Trouble::refused(Guard::G39, what, because);
+        return Err(trouble.hint(Guard::G39.lifted_for(outgoing)));
     }
     for host in [outgoing, incoming] {
         if let Some(why) = facts.get(host).and_then(|facts| facts.ssh.trouble()) {
