@@ -36,6 +36,7 @@
 //!   - [`core::testimony`] what the other hosts say of a suspect
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
 //!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over
+//!   - [`core::foreign`] replication channels that are not managed
 //!   - [`core::readiness`] would a failover work now · [`core::losses`] what it would lose, and what it has lost
 //!   - [`core::site`] the site's own steps around an operation · [`core::notice`] who is told of what
 //!   - [`core::maintenance`] downtimes, and failovers that wait for an acknowledgement

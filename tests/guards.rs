@@ -27,7 +27,7 @@ fn seen_in(guard: Guard) -> String {
         Guard::G05 => "unit io/standing::a_place_that_cannot_be_written_refuses_operations".to_owned(),
         Guard::G07 => "unit cli/failover::without_a_known_writer_somebody_must_be_named_and_only_one_be_possible"
             .to_owned(),
-        Guard::G08 | Guard::G09 | Guard::G15 | Guard::G16 | Guard::G34 | Guard::G35 | Guard::G36 => {
+        Guard::G08 | Guard::G09 | Guard::G15 | Guard::G16 | Guard::G34 | Guard::G35 | Guard::G36 | Guard::G39 => {
             core("what_stops_a_switchover")
         }
         Guard::G10 | Guard::G11 => {

@@ -95,8 +95,14 @@ pub struct MysqlFacts {
     pub binlog: Option<BinlogPosition>,
     /// Where it stands in the history of writes.
     pub gtid: GtidFacts,
-    /// Its replication channels; none when it follows nobody.
+    /// The name of the channel that is managed; empty for the one without a name.
+    #[serde(default)]
+    pub channel: String,
+    /// The channel that is managed; none when it does not follow anybody over it.
     pub replicas: Vec<ReplicationFacts>,
+    /// Its other channels: told of, never touched.
+    #[serde(default)]
+    pub foreign: Vec<ReplicationFacts>,
     /// Whether events run.
     pub event_scheduler: EventScheduler,
     /// Semi-synchronous replication; `None` where it is not installed.
@@ -152,7 +158,7 @@ impl MysqlFacts {
         !self.read_only && self.super_read_only != Some(true)
     }
 
-    /// The channel that follows this server, by its server id.
+    /// The managed channel if it follows this server, by its server id.
     pub fn following(&self, server_id: u32) -> Option<&ReplicationFacts> {
         self.replicas
             .iter()

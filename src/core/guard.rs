@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::cluster::{Cluster, HostMode, HostName};
 use super::electorate::{Electorate, Memory};
 use super::facts::HostFacts;
+use super::foreign;
 use super::gtid::Compared;
 use super::hosts::HostState;
 use super::losses;
@@ -20,7 +21,7 @@ use super::trouble::{Kind, Trouble};
 pub use number::Guard;
 pub use sources::could_not_have_been_replaced;
 use sources::follows_a_possible_writer;
-pub use strays::strays;
+pub use strays::{held_by_a_stranger, strays};
 
 /// A host that is further behind would not catch up within the time that a switchover gives it.
 const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
@@ -177,6 +178,14 @@ pub fn switchover(
     if !writer.is_writable() {
         return refuse(Guard::G16, format!("the writer `{outgoing}` refuses writes"));
     }
+    if let Some(channel) = foreign::writes_on(writer) {
+        let because = format!(
+            "`{outgoing}` applies {}, and would go on when it refuses writes",
+            foreign::Named(channel)
+        );
+        let trouble = Trouble::refused(Guard::G39, what, because);
+        return Err(trouble.hint(Guard::G39.lifted_for(outgoing)));
+    }
     for host in [outgoing, incoming] {
         if let Some(why) = facts.get(host).and_then(|facts| facts.ssh.trouble()) {
             return refuse(Guard::G09, format!("`{host}` cannot be managed over SSH: {why}"));
@@ -286,20 +295,6 @@ pub fn held_by_another(
     let holder = holder_of_writer_address(cluster, facts).filter(|_| wish != Wish::Settle)?;
     let has_a_part = [outgoing, incoming].contains(&Some(&holder));
     (!has_a_part).then(|| format!("{holder} holds the writer's address, which has no part in it"))
-}
-
-/// Who holds the writer's address while nobody takes writes, without having a part in a run that has come past its commit,
-/// in words: somebody has moved the role since.
-pub fn held_by_a_stranger(
-    cluster: &Cluster,
-    facts: &Facts,
-    (outgoing, incoming): (Option<&HostName>, Option<&HostName>),
-) -> Option<String> {
-    let holders = strays::holders(cluster, facts, incoming?);
-    let stranger = holders.into_iter().find(|host| Some(host) != outgoing)?;
-    Some(format!(
-        "{stranger} holds the writer's address, which has no part in it"
-    ))
 }
 
 /// Whether a dead writer may be replaced by `incoming`: it is still the writer and still does not answer, and nothing is

@@ -16,6 +16,7 @@ use super::cluster::{Cluster, HostName};
 use super::facts::{
     GtidFacts, GtidMode, IoThread, MysqlFacts, Reach, ReceivedGtid, ReplicationFacts, SqlThread,
 };
+use super::foreign;
 use super::gtid::{self, Compared, History, MariaGtid, MariaPosition, MariaRange, Surplus};
 use super::guard::Facts;
 use super::moment::Moment;
@@ -240,7 +241,8 @@ pub fn outlook(
     let writer = outgoing.and_then(|outgoing| seen.filter(|seen| seen.host == *outgoing));
     let ahead = |reach: &History| -> Vec<Ahead> {
         let more = others.iter().filter_map(|(host, mysql)| {
-            let surplus = more(mysql, taking, reach)?;
+            let has = foreign::left_out(cluster, facts, host, self::reach(mysql));
+            let surplus = more(mysql, taking, &has, reach)?;
             let has_shell = facts.get(*host).is_some_and(|facts| facts.ssh.up().is_some());
             let kept = cannot_hand_over(mysql, taking, has_shell, &surplus, writer);
             Some(Ahead {

@@ -12,6 +12,7 @@ pub mod event;
 pub mod evidence;
 pub mod explain;
 pub mod facts;
+pub mod foreign;
 #[cfg(test)]
 pub(crate) mod golden;
 pub mod gtid;

@@ -122,6 +122,8 @@ pub struct Check {
     pub expect: Option<Expect>,
     /// Pairs of columns of the answer that must be equal.
     pub same: BTreeMap<String, String>,
+    /// No row, or one of these errors, is as good as what is expected; `None` when it is not.
+    pub or_none: Option<Vec<u16>>,
 }
 
 /// How a check looks.

@@ -320,7 +320,7 @@ fn shown(step: &ScriptStep, later: &BTreeMap<String, String>) -> PlannedStep {
     let look = |looking: &Looking| PlannedLook {
         command: looking.command.to_string(),
         language: looking.command.language.into(),
-        expect: expectation(&looking.expect),
+        expect: looked_for(looking),
     };
     let does = match &step.act {
         Act::Perform(_) => Deed::Perform,
@@ -331,7 +331,7 @@ fn shown(step: &ScriptStep, later: &BTreeMap<String, String>) -> PlannedStep {
         Act::Wait => Deed::Wait,
     };
     let expect = match &step.act {
-        Act::Verify(looking) | Act::SkipIf(looking, _) => expectation(&looking.expect),
+        Act::Verify(looking) | Act::SkipIf(looking, _) => looked_for(looking),
         _ => expectation(&step.expect),
     };
     let command = step.act.command().map(ToString::to_string).unwrap_or_default();
@@ -364,6 +364,15 @@ fn shown(step: &ScriptStep, later: &BTreeMap<String, String>) -> PlannedStep {
         unless,
         until,
     }
+}
+
+/// What a look must see, in words.
+fn looked_for(looking: &Looking) -> Option<String> {
+    let expected = expectation(&looking.expect)?;
+    Some(match &looking.or_none {
+        Some(_) => format!("{expected}, or nothing"),
+        None => expected,
+    })
 }
 
 /// What must be seen, in words; none when only an error counts.

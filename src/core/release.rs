@@ -3,7 +3,8 @@
 
 use super::cluster::{Cluster, HostName};
 use super::facts::{HostFacts, IoThread, MysqlFacts, SqlThread};
-use super::gtid::{self, Compared};
+use super::foreign;
+use super::gtid::{self, Compared, History};
 use super::guard::{self, Facts, Guard};
 use super::hosts::HostState;
 use super::repair;
@@ -182,7 +183,7 @@ pub fn way_in(
             format!("it accepts writes although `{writer}` is the writer"),
         );
     }
-    if let Some(surplus) = surplus(own, leading) {
+    if let Some(surplus) = surplus(own, leading, |has| foreign::left_out(cluster, facts, host, has)) {
         let because = format!("it has transactions that the writer `{writer}` has not: {surplus}");
         return Err(not_let_in(Guard::G23, host, because)
             .hint("save what you need from it, then rebuild it from the writer"));
@@ -217,11 +218,11 @@ pub fn way_in(
 
 /// What it has that the writer has not. Only told of one that stands still: while it replicates, it may have received
 /// what the writer had not written when it was looked at.
-fn surplus(own: &MysqlFacts, leading: &MysqlFacts) -> Option<String> {
+fn surplus(own: &MysqlFacts, leading: &MysqlFacts, left_out: impl Fn(History) -> History) -> Option<String> {
     if own.replicas.iter().any(|channel| channel.sql != SqlThread::No) {
         return None;
     }
-    match gtid::compare(&own.history(leading), &leading.history(own)) {
+    match gtid::compare(&left_out(own.history(leading)), &leading.history(own)) {
         Compared::Extra(surplus) => Some(surplus.to_string()),
         Compared::Nothing | Compared::Unknown(_) => None,
     }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName};
 use super::facts::{HostFacts, IoThread, SqlThread, UsingGtid};
+use super::foreign;
 use super::gtid::{self, Compared};
 use super::roles::{self, Eligible, Held};
 use super::standing::{Return, Standing};
@@ -148,7 +149,7 @@ pub fn fixes(
         let kept_out = standing.owed.contains_key(host) || standing.offline.contains_key(host);
         let reached = seen.ssh.up().is_some() && !kept_out;
         let compared = if standing.to_follow.contains(host) {
-            compared(writer, host, facts)
+            compared(cluster, writer, host, facts)
         } else {
             follows_another(cluster, writer, host, facts)
         };
@@ -263,12 +264,17 @@ pub fn follows_another(
     if follows {
         None
     } else {
-        compared(writer, host, facts)
+        compared(cluster, writer, host, facts)
     }
 }
 
 /// What a host that replicates by GTID has and the writer has not; none when they cannot be compared now.
-fn compared(writer: &HostName, host: &HostName, facts: &BTreeMap<HostName, HostFacts>) -> Option<Compared> {
+fn compared(
+    cluster: &Cluster,
+    writer: &HostName,
+    host: &HostName,
+    facts: &BTreeMap<HostName, HostFacts>,
+) -> Option<Compared> {
     let seen = |name: &HostName| facts.get(name).and_then(|facts| facts.mysql.up());
     let (replica, leading) = (seen(host)?, seen(writer)?);
     let [channel] = replica.replicas.as_slice() else {
@@ -281,10 +287,8 @@ fn compared(writer: &HostName, host: &HostName, facts: &BTreeMap<HostName, HostF
     {
         return None;
     }
-    Some(gtid::compare(
-        &replica.history(leading),
-        &leading.history(replica),
-    ))
+    let has = foreign::left_out(cluster, facts, host, replica.history(leading));
+    Some(gtid::compare(&has, &leading.history(replica)))
 }
 
 /// Whether this is a replaced writer that answers and has not been made harmless, or is harmless no more.

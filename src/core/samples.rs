@@ -99,6 +99,8 @@ pub(crate) fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
             log_slave_updates: true,
             binlog: None,
             gtid: GtidFacts::None,
+            channel: String::new(),
+            foreign: Vec::new(),
             replicas: vec![channel],
             event_scheduler: EventScheduler::On,
             semi_sync: None,

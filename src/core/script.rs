@@ -156,6 +156,8 @@ pub struct Looking {
     pub command: Command,
     /// What must be seen.
     pub expect: Expected,
+    /// No row, or one of these errors of the server, is as good; `None` when it is not.
+    pub or_none: Option<Vec<u16>>,
 }
 
 /// What must be seen in an answer.

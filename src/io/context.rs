@@ -71,7 +71,7 @@ pub fn context(entry: &ClusterEntry, vault: &Vault, host: &HostEntry, errand: &E
             json!({ "ip": ip.to_string(), "prefix": host_prefix(&ip), "version": version }),
         );
     }
-    let mut replication = json!({ "gtid": errand.gtid, "user": "" });
+    let mut replication = json!({ "gtid": errand.gtid, "user": "", "channel": host.mysql.channel });
     let source = errand.source.and_then(|source| entry.hosts.get(source));
     if let Some(source) = source {
         context.set(

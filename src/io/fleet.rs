@@ -99,7 +99,10 @@ impl Fleet {
             hosts.insert(
                 name.clone(),
                 Reached {
-                    server: Mutex::new(Server::new(host.address, host.mysql.port, logins.monitor.clone())),
+                    server: Mutex::new(
+                        Server::new(host.address, host.mysql.port, logins.monitor.clone())
+                            .managing(&host.mysql.channel),
+                    ),
                     version: Mutex::new(None),
                     looking: Mutex::new(None),
                     acting: Mutex::new(None),

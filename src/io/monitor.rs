@@ -453,7 +453,8 @@ pub async fn check_once(fleet: &Fleet) -> Vec<(HostName, CheckKind, CheckResult)
     let probes = fleet.entry().hosts.iter().filter_map(|(name, host)| {
         let logins = fleet.logins(name)?;
         let timing = fleet.entry().cluster.checks;
-        let mut server = Server::new(host.address, host.mysql.port, logins.monitor.clone());
+        let mut server =
+            Server::new(host.address, host.mysql.port, logins.monitor.clone()).managing(&host.mysql.channel);
         Some(async move {
             let echo = ping(host.address, timing.ping.timeout).await;
             let mysql = server.check_mysql(timing.mysql.timeout).await;

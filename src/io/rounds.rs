@@ -33,7 +33,8 @@ pub fn start_probes(fleet: &Arc<Fleet>, inputs: &mpsc::Sender<Input>, tasks: &mu
         for kind in CheckKind::ALL {
             let timing = *fleet.entry().cluster.checks.of(kind);
             let (host_name, address, inputs) = (name.clone(), host.address, inputs.clone());
-            let mut server = Server::new(host.address, host.mysql.port, logins.monitor.clone());
+            let mut server = Server::new(host.address, host.mysql.port, logins.monitor.clone())
+                .managing(&host.mysql.channel);
             tasks.spawn(
                 async move {
                     let mut rounds = interval(timing.every);

@@ -20,13 +20,18 @@ const APPLIED: [&str; 7] = [
 /// What a server may leave out of what it logs: columns of the end of its binary log.
 const LOGGED: [&str; 2] = ["binlog_do_db", "binlog_ignore_db"];
 
-/// The filters of a server. MariaDB tells what it applies in its variables, whether it follows anybody or not; MySQL in
-/// the status of a channel only.
-pub fn filters(version: Version, variables: &Row, channel: Option<&Row>, binlog: Option<&Row>) -> Filters {
+/// The filters of a server over one channel. MariaDB tells those of its nameless connection in its variables, whether it
+/// follows anybody or not; all others stand in the status of a channel only.
+pub fn filters(
+    version: Version,
+    variables: &Row,
+    (name, channel): (&str, Option<&Row>),
+    binlog: Option<&Row>,
+) -> Filters {
     Filters {
         applied: match version.flavour {
-            Flavour::Mariadb => among(Some(variables), &APPLIED),
-            Flavour::Mysql => among(channel, &APPLIED),
+            Flavour::Mariadb if name.is_empty() => among(Some(variables), &APPLIED),
+            Flavour::Mariadb | Flavour::Mysql => among(channel, &APPLIED),
         },
         logged: among(binlog, &LOGGED),
     }
@@ -79,14 +84,26 @@ mod tests {
             ("Binlog_Do_DB", ""),
             ("Binlog_Ignore_DB", "tmp"),
         ]);
-        let mariadb = filters(version(Flavour::Mariadb), &variables, Some(&channel), None);
+        let mariadb = filters(version(Flavour::Mariadb), &variables, ("", Some(&channel)), None);
         assert_eq!(
             mariadb.applied,
             only("replicate_ignore_db", "app,shop"),
             "in any order"
         );
         assert_eq!(mariadb.logged, None);
-        let mysql = filters(version(Flavour::Mysql), &variables, Some(&channel), Some(&end));
+        let connection = ("reports", Some(&channel));
+        let named = filters(version(Flavour::Mariadb), &variables, connection, None);
+        assert_eq!(
+            named.applied,
+            only("replicate_do_db", "app"),
+            "a connection has its own"
+        );
+        let mysql = filters(
+            version(Flavour::Mysql),
+            &variables,
+            ("", Some(&channel)),
+            Some(&end),
+        );
         assert_eq!(mysql.applied, only("replicate_do_db", "app"));
         assert_eq!(mysql.logged, only("binlog_ignore_db", "tmp"));
         let words = mysql.differs_from(&mariadb).unwrap();
@@ -95,7 +112,7 @@ mod tests {
             "{words}"
         );
         // Of one that follows nobody nothing is known, and what is not known does not differ.
-        let alone = filters(version(Flavour::Mysql), &variables, None, Some(&end));
+        let alone = filters(version(Flavour::Mysql), &variables, ("", None), Some(&end));
         assert_eq!(
             (alone.applied.is_none(), alone.differs_from(&mariadb)),
             (true, None)
@@ -106,7 +123,12 @@ mod tests {
     fn a_real_channel_of_mysql_that_leaves_nothing_out() {
         let text = include_str!("../../tests/golden/probes/mysql-5.6-replicas-running.json");
         let rows: Vec<Row> = serde_json::from_str(text).unwrap();
-        let found = filters(version(Flavour::Mysql), &Row(Vec::new()), rows.first(), None);
+        let found = filters(
+            version(Flavour::Mysql),
+            &Row(Vec::new()),
+            ("", rows.first()),
+            None,
+        );
         assert!(found.applied.is_some() && found.is_empty());
     }
 }

@@ -64,18 +64,14 @@ pub struct Answers {
     pub prepared_xa: Option<Vec<Row>>,
 }
 
-/// The facts in a server's answers.
+/// The facts in a server's answers, when the channel of that name is the managed one.
 ///
 /// # Errors
 /// A value is missing or of an unknown form.
-pub fn facts(version: Version, answers: &Answers) -> Result<MysqlFacts, Misread> {
+pub fn facts(version: Version, answers: &Answers, channel: &str) -> Result<MysqlFacts, Misread> {
     let variables = pivot(&answers.variables);
     let status = pivot(&answers.status);
-    let replicas: Result<Vec<_>, Misread> = answers
-        .replicas
-        .iter()
-        .filter_map(|row| replication::channel(version, row).transpose())
-        .collect();
+    let channels = replication::channels(version, &answers.replicas, channel)?;
     let binlog = answers.binlog.as_ref().and_then(|rows| rows.first());
     Ok(MysqlFacts {
         version,
@@ -94,14 +90,16 @@ pub fn facts(version: Version, answers: &Answers) -> Result<MysqlFacts, Misread>
             .transpose()?
             .flatten(),
         gtid: gtid(version, answers.gtids.first())?,
-        replicas: replicas?,
+        channel: channel.to_owned(),
+        replicas: channels.managed,
+        foreign: channels.foreign,
         event_scheduler: event_scheduler(&variables)?,
         semi_sync: semi_sync(&variables, &status)?,
         prepared_xa: answers.prepared_xa.as_ref().map(|rows| rows.len() as u64),
         filters: Some(filters::filters(
             version,
             &variables,
-            answers.replicas.first(),
+            (channel, replication::row_of(&answers.replicas, channel)),
             binlog,
         )),
     })
@@ -206,7 +204,7 @@ fn gtid_mode(row: &Row) -> Result<GtidMode, Misread> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::facts::{IoThread, ReceivedGtid, SqlThread, UsingGtid};
+    use crate::core::facts::{IoThread, ReceivedGtid, ReplicationFacts, SqlThread, UsingGtid};
 
     /// What a real server answered.
     macro_rules! captured {
@@ -224,7 +222,10 @@ mod tests {
 
     /// All of its answers as facts.
     macro_rules! captured_facts {
-        ($server:literal, $replicas:literal) => {{
+        ($server:literal, $replicas:literal) => {
+            captured_facts!($server, $replicas, "")
+        };
+        ($server:literal, $replicas:literal, $channel:literal) => {{
             let row = &captured!($server, "version")[0];
             let version =
                 version::parse(row.need(&["version"]).unwrap(), row.need(&["comment"]).unwrap()).unwrap();
@@ -236,7 +237,7 @@ mod tests {
                 binlog: Some(captured!($server, "binlog")),
                 prepared_xa: Some(Vec::new()),
             };
-            facts(version, &answers).unwrap()
+            facts(version, &answers, $channel).unwrap()
         }};
     }
 
@@ -363,6 +364,38 @@ mod tests {
         assert!(channel.received > channel.executed);
     }
 
+    #[test]
+    fn of_several_channels_the_one_of_the_name_is_managed() {
+        let sources = |channels: &[ReplicationFacts]| -> Vec<String> {
+            channels.iter().map(|one| one.source_host.clone()).collect()
+        };
+        let told = |facts: MysqlFacts| (sources(&facts.replicas), sources(&facts.foreign));
+        let (one, other) = ("10.77.0.11".to_owned(), "10.77.0.12".to_owned());
+        let both = (Vec::new(), vec![one.clone(), other.clone()]);
+        let cluster = (vec![one.clone()], vec![other.clone()]);
+        let reports = (vec![other], vec![one]);
+        let mysql = captured_facts!("mysql-9.7", "replicas-two-channels", "cluster");
+        assert!(
+            mysql.channel == "cluster" && mysql.replicas[0].is_running() && mysql.foreign[0].is_running()
+        );
+        assert_eq!(told(mysql), cluster);
+        let mysql = captured_facts!("mysql-9.7", "replicas-two-channels", "Reports");
+        assert_eq!(told(mysql), reports, "whatever the case");
+        assert_eq!(told(captured_facts!("mysql-9.7", "replicas-two-channels")), both);
+        let mariadb = captured_facts!("mariadb-10.11", "replicas-two-connections", "cluster");
+        assert!(mariadb.replicas[0].is_running() && mariadb.foreign[0].is_running());
+        assert_eq!(told(mariadb), cluster);
+        let mariadb = captured_facts!("mariadb-10.11", "replicas-two-connections", "REPORTS");
+        assert_eq!(told(mariadb), reports);
+        assert_eq!(
+            told(captured_facts!("mariadb-10.11", "replicas-two-connections")),
+            both
+        );
+        // A server that knows no channels has one without a name.
+        let old = captured_facts!("mysql-5.6", "replicas-running", "cluster");
+        assert_eq!((old.replicas.len(), old.foreign.len()), (0, 1));
+    }
+
     fn pairs(text: &str) -> Vec<Row> {
         let cell = |text: &str| ("x".to_owned(), Some(text.to_owned()));
         text.split_whitespace()
@@ -399,7 +432,7 @@ mod tests {
             ])]),
             ..Answers::default()
         };
-        let facts = facts(version, &answers).unwrap();
+        let facts = facts(version, &answers, "").unwrap();
         assert_eq!(
             (facts.super_read_only, facts.log_slave_updates),
             (Some(true), true)
@@ -435,7 +468,7 @@ mod tests {
                 ..Answers::default()
             };
             assert_eq!(
-                facts(version, &answers).unwrap_err().column,
+                facts(version, &answers, "").unwrap_err().column,
                 column,
                 "{variables}"
             );

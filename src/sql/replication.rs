@@ -9,6 +9,47 @@ use crate::core::gtid::BinlogPosition;
 
 use super::row::{Misread, Row};
 
+/// The channels of a server: the one that is managed, and its others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Channels {
+    /// The one of the name that was asked for; none when there is no such one.
+    pub managed: Vec<ReplicationFacts>,
+    /// All others.
+    pub foreign: Vec<ReplicationFacts>,
+}
+
+/// The channels in the rows of the replication status, when the one named `managed` is ours.
+///
+/// # Errors
+/// As [`channel`].
+pub fn channels(version: Version, rows: &[Row], managed: &str) -> Result<Channels, Misread> {
+    let mut channels = Channels::default();
+    for row in rows {
+        if let Some(one) = channel(version, row)? {
+            if is_named(&one.channel, managed) {
+                channels.managed.push(one);
+            } else {
+                channels.foreign.push(one);
+            }
+        }
+    }
+    Ok(channels)
+}
+
+/// The row of the channel of that name.
+pub fn row_of<'r>(rows: &'r [Row], managed: &str) -> Option<&'r Row> {
+    rows.iter().find(|row| is_named(name(row), managed))
+}
+
+/// Servers do not tell names by their case.
+fn is_named(channel: &str, name: &str) -> bool {
+    channel.eq_ignore_ascii_case(name)
+}
+
+fn name(row: &Row) -> &str {
+    row.get(&["Channel_Name", "Connection_name"]).unwrap_or_default()
+}
+
 /// One channel, from its row of the replication status. `None` for the empty shell of a channel: MySQL keeps
 /// a row without a source after some resets.
 ///
@@ -20,10 +61,7 @@ pub fn channel(version: Version, row: &Row) -> Result<Option<ReplicationFacts>, 
         return Ok(None);
     }
     Ok(Some(ReplicationFacts {
-        channel: row
-            .get(&["Channel_Name", "Connection_name"])
-            .unwrap_or_default()
-            .to_owned(),
+        channel: name(row).to_owned(),
         source_host: source_host.to_owned(),
         source_port: row.read(&["Source_Port", "Master_Port"])?,
         source_user: row

@@ -11,6 +11,7 @@ mod ahead;
 mod article;
 mod away;
 mod beside;
+mod channels;
 mod check;
 mod cluster;
 mod cutoff;

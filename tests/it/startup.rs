@@ -186,9 +186,7 @@ fn a_writer_that_is_down_is_waited_for_and_then_replaced() {
     });
     assert!(began.elapsed() > WAIT, "{:?}", began.elapsed());
     assert!(
-        watch
-            .said()
-            .contains("db2 is ONLINE, and the other master has not come"),
+        watch.said().contains(", and the other master has not come"),
         "{}",
         watch.said()
     );

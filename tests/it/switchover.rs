@@ -62,7 +62,7 @@ fn a_plan_shows_every_step_and_changes_nothing() {
         "ip address replace 10.77.0.100/32 dev",
         "arping",
         "ip address flush to 10.77.0.100/32",
-        "CHANGE MASTER TO MASTER_HOST = '10.77.0.12'",
+        "CHANGE MASTER '' TO MASTER_HOST = '10.77.0.12'",
         "MASTER_PASSWORD = ***",
         "writes are refused for at most",
     ];

@@ -71,6 +71,8 @@ impl Stage {
                 log_slave_updates: true,
                 binlog: None,
                 gtid: state,
+                channel: String::new(),
+                foreign: Vec::new(),
                 replicas: vec![channel(source)],
                 event_scheduler: EventScheduler::On,
                 semi_sync: None,

@@ -60,6 +60,7 @@ async fn perform_for(shell: &mut Local, duty: &str, address: &str) -> DutyReport
             user: "repl".to_owned(),
             password: "r".to_owned().into(),
             gtid: true,
+            channel: String::new(),
         },
         unit: None,
         lock: LockScene::default(),

@@ -73,6 +73,7 @@ impl Host {
                 user: "repl".to_owned(),
                 password: "replicate".to_owned().into(),
                 gtid: true,
+                channel: String::new(),
             },
             unit: None,
             lock: LockScene::default(),

@@ -10,6 +10,7 @@
 mod addresses;
 mod duties;
 mod endings;
+mod looks;
 mod quiet;
 mod server;
 
@@ -123,7 +124,11 @@ fn holds(command: Command) -> Looking {
         Language::Sql => Expected::Answer("1".to_owned()),
         Language::Shell => Expected::Anything,
     };
-    Looking { command, expect }
+    Looking {
+        command,
+        expect,
+        or_none: None,
+    }
 }
 
 fn outcomes(report: &DutyReport) -> Vec<StepOutcome> {

@@ -232,6 +232,11 @@ fn host(
             port: settings.mysql.port.map_or(3306, |given| given.value),
             client: settings.mysql.client.map(|given| given.value),
             socket: settings.mysql.socket.map(|given| given.value),
+            channel: settings
+                .mysql
+                .channel
+                .map(|given| given.value)
+                .unwrap_or_default(),
         },
         credentials: Credentials {
             monitor: monitor?,

@@ -179,6 +179,8 @@ pub struct MysqlSettings {
     pub client: Option<String>,
     /// Unix socket of the server on the host; `None` leaves it to the client's own configuration.
     pub socket: Option<PathBuf>,
+    /// The replication channel (MySQL) or connection (MariaDB) that is managed; empty for the one without a name.
+    pub channel: String,
 }
 
 /// The three accounts used on a database server.

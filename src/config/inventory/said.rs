@@ -142,6 +142,7 @@ pub struct Mysql {
     pub port: Option<Given<u16>>,
     pub client: Option<Given<String>>,
     pub socket: Option<Given<PathBuf>>,
+    pub channel: Option<Given<String>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -190,6 +191,7 @@ impl Settings {
                 port: self.mysql.port.or(below.mysql.port),
                 client: self.mysql.client.or(below.mysql.client),
                 socket: self.mysql.socket.or(below.mysql.socket),
+                channel: self.mysql.channel.or(below.mysql.channel),
             },
             monitor: self.monitor.over(below.monitor),
             agent: self.agent.over(below.agent),

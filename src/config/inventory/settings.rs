@@ -23,6 +23,7 @@ pub fn settings(r: &mut Reader<'_>, section: &mut Section<'_>) -> Settings {
             port: mysql.get("port").and_then(|node| r.port(node)),
             client: mysql.get("client").and_then(|node| r.word(node)),
             socket: mysql.get("socket").and_then(|node| r.remote_path(node)),
+            channel: mysql.get("channel").and_then(|node| channel(r, node)),
         };
         r.close(mysql);
     }
@@ -296,6 +297,22 @@ fn fence(r: &mut Reader<'_>, node: &Node, parent: &Section<'_>, key: &'static st
     };
     r.close(section);
     fence
+}
+
+/// A replication channel or connection, as servers take its name.
+fn channel(r: &mut Reader<'_>, node: &Node) -> Option<Given<String>> {
+    let text = r.text(node)?;
+    let is_reserved = text.value.to_ascii_lowercase().starts_with("group_replication_");
+    if text.value.chars().count() > 64 || text.value.chars().any(char::is_control) || is_reserved {
+        r.error(
+            &text.span,
+            format!("`{}` cannot be a replication channel", text.value.escape_debug()),
+            "servers take at most 64 characters, and keep names that begin with `group_replication_` for themselves",
+            "write the name that the replication status shows; leave the key out for the channel without a name",
+        );
+        return None;
+    }
+    Some(text)
 }
 
 fn interface(r: &mut Reader<'_>, node: &Node) -> Option<Given<String>> {

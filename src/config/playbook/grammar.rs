@@ -64,6 +64,7 @@ pub struct FullCheck {
     pub expect: Option<Spanned<OneOrColumns>>,
     #[serde(default)]
     pub same: BTreeMap<String, String>,
+    pub or_none: Option<Spanned<Vec<u16>>>,
 }
 
 /// One value, or a value for each column.

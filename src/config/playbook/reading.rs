@@ -291,6 +291,7 @@ fn read_check(page: &mut Page<'_>, spanned: &Spanned<CheckText>) -> Check {
                 look: Look::Run(command.clone()),
                 expect: None,
                 same: Default::default(),
+                or_none: None,
             }
         }
         CheckText::Full(full) => {
@@ -311,12 +312,13 @@ fn read_check(page: &mut Page<'_>, spanned: &Spanned<CheckText>) -> Check {
                 }
             };
             let expect = full.expect.as_ref().map(|expect| read_expect(&expect.value));
-            let columns = matches!(expect, Some(Expect::Columns(_))) || !full.same.is_empty();
+            let columns =
+                matches!(expect, Some(Expect::Columns(_))) || !full.same.is_empty() || full.or_none.is_some();
             if columns && matches!(look, Look::Run(_)) {
                 page.error(
                     spanned,
-                    "columns of a command",
-                    "only an SQL answer has columns",
+                    "columns or rows of a command",
+                    "only an SQL answer has columns and rows",
                     "expect a text",
                 );
             }
@@ -332,6 +334,7 @@ fn read_check(page: &mut Page<'_>, spanned: &Spanned<CheckText>) -> Check {
                 look,
                 expect,
                 same: full.same.clone(),
+                or_none: full.or_none.as_ref().map(|errors| errors.value.clone()),
             }
         }
     }

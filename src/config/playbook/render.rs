@@ -296,7 +296,11 @@ impl<'p> Renderer<'p> {
             (None, Language::Sql) => Expected::Answer("1".to_owned()),
             (None, Language::Shell) => Expected::Anything,
         };
-        Ok(Some(Looking { command, expect }))
+        Ok(Some(Looking {
+            command,
+            expect,
+            or_none: check.or_none.clone(),
+        }))
     }
 }
 

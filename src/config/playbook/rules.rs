@@ -11,7 +11,7 @@ use crate::config::template;
 use crate::core::playbook::{Dialect, Duty, Playbook, Section, Undo};
 
 /// What every template can name.
-pub const ALWAYS: [&str; 18] = [
+pub const ALWAYS: [&str; 19] = [
     "cluster.name",
     "dialect",
     "host.address",
@@ -20,6 +20,7 @@ pub const ALWAYS: [&str; 18] = [
     "host.port",
     "lock.connection",
     "lock.name",
+    "replication.channel",
     "replication.gtid",
     "replication.password",
     "replication.user",

@@ -111,6 +111,8 @@ pub struct ReplicationScene {
     pub password: SecretString,
     /// Whether positions are GTIDs.
     pub gtid: bool,
+    /// The host's channel or connection that is managed; empty for the one without a name.
+    pub channel: String,
 }
 
 /// What must be found of a lost shell.
@@ -152,6 +154,7 @@ impl Scene {
                 Replication {
                     user: &self.replication.user,
                     gtid: self.replication.gtid,
+                    channel: &self.replication.channel,
                 },
             )
             .set_secret("replication", "password", self.replication.password.clone())
@@ -173,6 +176,7 @@ impl Scene {
 struct Replication<'s> {
     user: &'s str,
     gtid: bool,
+    channel: &'s str,
 }
 
 #[derive(Serialize)]

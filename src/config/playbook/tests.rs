@@ -294,14 +294,41 @@ fn a_word_is_said_as_the_release_understands_it() {
         said(Release(5, 7, 8), "deny_writes"),
         Some("SET GLOBAL super_read_only = 1")
     );
-    assert_eq!(said(Release(8, 0, 21), "stop_replica"), Some("STOP SLAVE"));
-    assert_eq!(said(Release(26, 10, 0), "stop_replica"), Some("STOP REPLICA"));
+    assert_eq!(said(Release(5, 7, 5), "stop_replica"), Some("STOP SLAVE"));
+    let old = said(Release(8, 0, 21), "stop_replica");
+    assert_eq!(old, Some("STOP SLAVE FOR CHANNEL {{ replication.channel }}"));
+    let new = said(Release(26, 10, 0), "stop_replica");
+    assert_eq!(new, Some("STOP REPLICA FOR CHANNEL {{ replication.channel }}"));
     assert_eq!(
         said(Release(8, 4, 0), "binlog_position"),
         Some("SHOW BINARY LOG STATUS")
     );
     assert_eq!(said(Release(5, 5, 0), "stop_replica"), None);
     assert_eq!(said(Release(9, 0, 0), "nonsense"), None);
+}
+
+/// Without a name a statement would be about another channel than the managed one, or about all of them.
+#[test]
+fn every_statement_about_replication_names_the_channel() {
+    use crate::core::playbook::Release;
+    let playbook = load(None).unwrap();
+    let mut seen = 0;
+    for (dialect, since) in [("mariadb", Release(10, 2, 0)), ("mysql", Release(5, 7, 6))] {
+        for (word, wordings) in &playbook.dialects[dialect].words {
+            for wording in wordings.iter().filter(|wording| wording.since >= since) {
+                let is_about_one = ["SLAVE", "REPLICA", "CHANGE ", "_POS_WAIT("]
+                    .iter()
+                    .any(|statement| {
+                        let sql = &wording.sql;
+                        sql.contains(statement) && !sql.contains("information_schema") && word != "has_gtid"
+                    });
+                seen += usize::from(is_about_one);
+                let names_it = wording.sql.contains("{{ replication.channel }}");
+                assert_eq!(is_about_one, names_it, "{dialect}: {word}: {}", wording.sql);
+            }
+        }
+    }
+    assert!(seen >= 25, "{seen}");
 }
 
 /// Every shipped duty can be rendered for every dialect, and what is shown never holds the password.
@@ -344,6 +371,7 @@ fn every_duty_renders_for_every_dialect() {
                 user: "r".to_owned(),
                 password: "s3cr3t".to_owned().into(),
                 gtid: true,
+                channel: String::new(),
             },
             unit: Some("mariadb.service".to_owned()),
             lock: LockScene::default(),

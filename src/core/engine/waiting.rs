@@ -4,7 +4,7 @@
 use super::{Effect, Engine};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
-use crate::core::hosts::HostState;
+use crate::core::hosts::{HostRule, HostState};
 use crate::core::moment::Moment;
 use crate::core::rule::{NetworkPicture, Rule};
 use crate::core::standing::Mode;
@@ -55,15 +55,31 @@ impl Engine {
         }
         let patience = self.cluster.start.wait_for_other_master;
         let has_waited = |host: &HostName| {
-            let online_since = self.records.get(host).map_or(now, |record| record.since);
-            now.since(online_since.max(since)) >= patience
+            let there_since = self.records.get(host).map_or(now, |record| record.since);
+            now.since(there_since.max(since)) >= patience
         };
-        let patient = online.into_iter().find(|host| has_waited(host));
+        let mut standing_by = masters.iter().filter(|host| self.is_there(host));
+        let patient = standing_by.find(|host| has_waited(host));
         let patient = patient.filter(|_| !patience.is_zero())?;
+        let how = match self.state_of(patient) {
+            HostState::Online => "is ONLINE",
+            _ => "answers",
+        };
         Some(format!(
-            "{patient} is ONLINE, and the other master has not come within {} s",
+            "{patient} {how}, and the other master has not come within {} s",
             patience.as_secs_f64()
         ))
+    }
+
+    /// Whether it is a master that could be gone on with. One that was never judged, since nobody can receive from a dead
+    /// source, gets no better by waiting for that source.
+    fn is_there(&self, host: &HostName) -> bool {
+        let judged = self.records.get(host).map(|record| (record.state, record.rule));
+        let is_there = matches!(
+            judged,
+            Some((HostState::Online, _) | (HostState::Unknown, HostRule::H11))
+        );
+        is_there && self.is_seen_up(host)
     }
 
     /// Whether its server answered when it was last looked at; its state may still be the one that an earlier monitor left.

@@ -143,6 +143,13 @@ impl MariaState {
         self
     }
 
+    /// The same without what that server logged.
+    #[must_use]
+    pub fn without(mut self, server: u32) -> MariaState {
+        self.0.retain(|(_, wrote), _| *wrote != server);
+        self
+    }
+
     /// The last transaction of each domain, whoever wrote it.
     pub fn newest(&self) -> MariaPosition {
         let mut newest: BTreeMap<u32, MariaGtid> = BTreeMap::new();

@@ -86,7 +86,7 @@ guards! {
     G24 "the server of the host does not answer"
         => "start it, or mend what keeps this box from asking it; `mmm check` tries each account";
     G25 "the host replicates from nobody, so nothing says that it has the writer's data"
-        => "let it replicate from the writer";
+        => "let it replicate from the writer, over the channel that the inventory means (`mysql.channel`)";
     G26 "the SQL thread of the host is stopped, so it would be opened without what it received"
         => "start its replication once what stopped it is mended; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it has not applied";
     G27 "the binary log of the host is off, so nobody could follow it"
@@ -113,6 +113,8 @@ guards! {
         => "mend its replication, or choose another host";
     G38 "somebody wrote on the host what the writer never had"
         => "save what you need of that, then rebuild HOST from the writer; where the writer is dead, `mmm failover --to HOST --allow-loss` takes it for true";
+    G39 "the writer applies what comes over another replication channel, which `read_only` does not stop"
+        => "stop that channel on HOST by hand, and let a host follow that source that is never the writer";
 
     // Hosts that leave and come back.
     G40 "nobody waits for the host to return: it was not replaced as writer, or it has come back already"

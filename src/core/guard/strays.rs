@@ -51,6 +51,20 @@ pub fn strays(cluster: &Cluster, standing: &Standing, facts: &Facts, writer: &Ho
     }
 }
 
+/// Who holds the writer's address while nobody takes writes, without having a part in a run that has come past its commit,
+/// in words: somebody has moved the role since.
+pub fn held_by_a_stranger(
+    cluster: &Cluster,
+    facts: &Facts,
+    (outgoing, incoming): (Option<&HostName>, Option<&HostName>),
+) -> Option<String> {
+    let holders = holders(cluster, facts, incoming?);
+    let stranger = holders.into_iter().find(|host| Some(host) != outgoing)?;
+    Some(format!(
+        "{stranger} holds the writer's address, which has no part in it"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

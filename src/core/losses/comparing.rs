@@ -5,11 +5,16 @@ use super::newest;
 use crate::core::facts::{MysqlFacts, ReceivedGtid, ReplicationFacts, SqlThread, UsingGtid};
 use crate::core::gtid::{self, BinlogPosition, Compared, History, MariaRange, Surplus};
 
-/// What `mysql` has, or has received and can apply, beyond `reach`, which is that of `taking`. Where what was received is
+/// What `mysql` has, or has received and can apply, that is `has`, beyond `reach`, which is that of `taking`. Where what was received is
 /// not told by GTID, both must follow the same source, whose files are then compared.
-pub(super) fn more(mysql: &MysqlFacts, taking: &MysqlFacts, reach: &History) -> Option<Surplus> {
+pub(super) fn more(
+    mysql: &MysqlFacts,
+    taking: &MysqlFacts,
+    has: &History,
+    reach: &History,
+) -> Option<Surplus> {
     let ahead = files_ahead(mysql, taking);
-    if let Compared::Extra(surplus) = gtid::lacking(&super::reach(mysql), reach)
+    if let Compared::Extra(surplus) = gtid::lacking(has, reach)
         && !matches!(surplus, Surplus::Files { .. })
         && let Some(surplus) = match ahead {
             // What came from the source of both has been received as well, and will be applied.

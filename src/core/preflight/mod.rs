@@ -59,6 +59,8 @@ pub enum Name {
     NotReplicating,
     ReplicationStopped,
     WrongSource,
+    ForeignChannel,
+    ChannelsUnknown,
     NoGtid,
     PrivilegeMissing,
     ReplicationLoginRefused,

@@ -1,7 +1,8 @@
 //! Findings about who writes, who follows whom, and whether they may.
 
 use crate::core::cluster::{HostMode, HostName};
-use crate::core::facts::{Flavour, ReplicationFacts, UsingGtid};
+use crate::core::facts::{Flavour, MysqlFacts, ReplicationFacts, UsingGtid};
+use crate::core::foreign;
 
 use super::{Asked, Finding, LoginTrial, Name, Severity, Subject, not_asked};
 
@@ -9,6 +10,7 @@ use super::{Asked, Finding, LoginTrial, Name, Severity, Subject, not_asked};
 pub(super) fn check(hosts: &[Subject], findings: &mut Vec<Finding>) {
     writers(hosts, findings);
     for subject in hosts {
+        channels(subject, findings);
         following(subject, hosts, findings);
     }
 }
@@ -73,6 +75,33 @@ fn writers(hosts: &[Subject], findings: &mut Vec<Finding>) {
     }
 }
 
+/// Channels beside the managed one, and servers that know none.
+fn channels(subject: &Subject, findings: &mut Vec<Finding>) {
+    let Some(facts) = subject.facts() else { return };
+    if !facts.channel.is_empty() && !foreign::are_known_to(facts) {
+        findings.push(subject.finding(
+            Name::ChannelsUnknown,
+            Severity::Error,
+            format!(
+                "the inventory names the channel `{}`, and {} knows no channels",
+                facts.channel, facts.version
+            ),
+            "it replicates over its only channel, which has no name",
+            "leave `mysql.channel` out for it, or upgrade it".to_owned(),
+        ));
+    }
+    let mut others = facts.foreign.iter();
+    if let Some(channel) = others.next().filter(|_| subject.host.mode == HostMode::Master) {
+        findings.push(subject.finding(
+            Name::ForeignChannel,
+            Severity::Warning,
+            format!("it also follows {}", foreign::Named(channel)),
+            "`read_only` does not stop what comes over it: while it runs on the writer, a switchover is refused",
+            "let a host follow that source that is never the writer".to_owned(),
+        ));
+    }
+}
+
 fn following(subject: &Subject, hosts: &[Subject], findings: &mut Vec<Finding>) {
     let Some(facts) = subject.facts() else { return };
     let masters = hosts
@@ -120,11 +149,29 @@ fn following(subject: &Subject, hosts: &[Subject], findings: &mut Vec<Finding>) 
         (None, None) => findings.push(subject.finding(
             Name::NotReplicating,
             Severity::Error,
-            format!("it follows nobody; the inventory wants {names}"),
+            format!(
+                "it follows nobody{}; the inventory wants {names}",
+                elsewhere(facts)
+            ),
             "it does not get what the writer writes",
             format!("set up replication from {names}"),
         )),
     }
+}
+
+/// That a host follows somebody, but over another channel than the inventory says.
+fn elsewhere(facts: &MysqlFacts) -> String {
+    let Some(other) = facts.foreign.first() else {
+        return String::new();
+    };
+    let managed = match facts.channel.as_str() {
+        "" => "the channel without a name".to_owned(),
+        name => format!("channel `{name}`"),
+    };
+    format!(
+        " over {managed}, but it follows over {}; `mysql.channel` says which is meant",
+        foreign::Named(other)
+    )
 }
 
 /// By the id of the server it reached, else by its address; a name in place of an address is settled by the id alone.

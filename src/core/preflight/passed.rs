@@ -63,6 +63,8 @@ impl Name {
             | Name::NotReplicating
             | Name::ReplicationStopped
             | Name::WrongSource
+            | Name::ForeignChannel
+            | Name::ChannelsUnknown
             | Name::NoGtid => Topic::Replication,
             Name::ReplicationLoginRefused => Topic::ReplicationLogin,
             Name::DeviceMissing

@@ -113,6 +113,8 @@ fn healthy(id: u32, source: u32) -> Inspected {
             log_slave_updates: true,
             binlog: None,
             gtid: GtidFacts::None,
+            channel: String::new(),
+            foreign: Vec::new(),
             replicas: vec![channel(source)],
             event_scheduler: EventScheduler::Off,
             semi_sync: None,
@@ -337,6 +339,31 @@ fn everyone_follows_as_the_inventory_says() {
         found(|all| facts(&mut all[2]).replicas[0].using_gtid = UsingGtid::No),
         only(Name::NoGtid, "db3")
     );
+}
+
+#[test]
+fn other_channels_are_told_of() {
+    let beside = |all: &mut Vec<Inspected>, host: usize| facts(&mut all[host]).foreign.push(channel(9));
+    assert_eq!(found(|all| beside(all, 1)), only(Name::ForeignChannel, "db2"));
+    assert_eq!(found(|all| beside(all, 2)), [], "it is never the writer");
+    let elsewhere = |all: &mut Vec<Inspected>| {
+        let db3 = facts(&mut all[2]);
+        db3.channel = "cluster".to_owned();
+        db3.foreign = std::mem::take(&mut db3.replicas);
+    };
+    assert_eq!(found(elsewhere), only(Name::NotReplicating, "db3"));
+    let old = |all: &mut Vec<Inspected>| {
+        for one in all {
+            facts(one).channel = "cluster".to_owned();
+            facts(one).version = Version {
+                flavour: crate::core::facts::Flavour::Mysql,
+                numbers: (5, 6, 24),
+            };
+        }
+    };
+    let unknown = found(old);
+    let named = unknown.iter().filter(|(name, _)| *name == Name::ChannelsUnknown);
+    assert_eq!(named.count(), 3, "{unknown:?}");
 }
 
 #[test]

@@ -173,9 +173,12 @@ fn write_action(text: &mut String, step: &ScriptStep, act: &Act) {
 }
 
 fn act_call(step: &ScriptStep, act: &Act) -> String {
-    let tolerated: Vec<String> = step.tolerate.iter().map(u16::to_string).collect();
     let call = |name: &str, command: &Command| {
-        format!("{name} {} {}", word(&command.wire()), word(&tolerated.join(" ")))
+        format!(
+            "{name} {} {}",
+            word(&command.wire()),
+            word(&numbers(&step.tolerate))
+        )
     };
     let keeps = !step.register.is_empty() || step.expect != Expected::Anything;
     match act {
@@ -199,7 +202,14 @@ fn look(looking: &Looking) -> String {
             format!("{{ m_get {text}; {}; }}", expectation(expect, Language::Shell))
         }
         (Language::Sql, expect) => {
-            format!("{{ m_ask {text} && {}; }}", expectation(expect, Language::Sql))
+            let expected = expectation(expect, Language::Sql);
+            match &looking.or_none {
+                None => format!("{{ m_ask {text} && {expected}; }}"),
+                Some(errors) => {
+                    let errors = word(&numbers(errors));
+                    format!("{{ m_ask_any {text} {errors} && {{ m_none || {{ {expected}; }}; }}; }}")
+                }
+            }
         }
     }
 }
@@ -252,6 +262,12 @@ fn escaped(value: &str) -> String {
         .replace('\t', "\\t")
         .replace('\n', "\\n")
         .replace('\0', "\\0")
+}
+
+/// Numbers of errors, as the words of one text.
+fn numbers(errors: &[u16]) -> String {
+    let errors: Vec<String> = errors.iter().map(u16::to_string).collect();
+    errors.join(" ")
 }
 
 /// One word of shell text, always quoted.

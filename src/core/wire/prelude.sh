@@ -93,6 +93,8 @@ m_raw() {
 
 m_keep=''
 m_ask() { m_err=''; m_open && m_raw "$1"; }
+# As m_ask, where one of these errors says that there is nothing.
+m_ask_any() { m_ask "$1" || { [ -n "$m_sql" ] && m_tolerated "$m_err" "$2"; }; }
 
 # The number of an error line: `ERROR 1094 (HY000) …`.
 m_code() { m_c=${1#ERROR }; m_c=${m_c%% *}; }

@@ -41,6 +41,8 @@ pub struct Login {
 pub struct Server {
     address: SocketAddr,
     login: Login,
+    /// The replication channel that is managed; empty for the one without a name.
+    channel: String,
     /// Taken out while a question is on its way, so that an abandoned question takes its connection with it.
     kept: Option<Conversation>,
 }
@@ -51,8 +53,16 @@ impl Server {
         Server {
             address: SocketAddr::new(address, port),
             login,
+            channel: String::new(),
             kept: None,
         }
+    }
+
+    /// The same, whose managed replication channel has that name.
+    #[must_use]
+    pub fn managing(mut self, channel: &str) -> Self {
+        channel.clone_into(&mut self.channel);
+        self
     }
 
     /// One that goes on with an open conversation.
@@ -60,6 +70,7 @@ impl Server {
         Server {
             address,
             login,
+            channel: String::new(),
             kept: Some(kept),
         }
     }
@@ -91,7 +102,7 @@ impl Server {
         reach(self.facts_by(Instant::now() + timeout).await)
     }
 
-    /// Its replication channels alone.
+    /// Its replication channels alone, the managed one first; none when there is no such one.
     pub async fn replication(&mut self, timeout: Duration) -> Reach<Vec<ReplicationFacts>> {
         reach(self.replication_by(Instant::now() + timeout).await)
     }
@@ -126,7 +137,11 @@ impl Server {
         let variables = self.ask(preflight::SETTINGS, deadline).await?;
         let replicas = unless_forbidden(self.ask(questions.replicas, deadline).await)?.unwrap_or_default();
         let binlog = unless_forbidden(self.ask(questions.binlog, deadline).await)?.unwrap_or_default();
-        preflight::settings(&variables, &replicas, &binlog).map_err(|misread| self.unintelligible(misread))
+        let managed: Vec<Row> = replication::row_of(&replicas, &self.channel)
+            .cloned()
+            .into_iter()
+            .collect();
+        preflight::settings(&variables, &managed, &binlog).map_err(|misread| self.unintelligible(misread))
     }
 
     /// The global privileges of the account that asks, as the server names them.
@@ -243,16 +258,18 @@ impl Server {
     async fn replication_by(&mut self, deadline: Instant) -> Result<Vec<ReplicationFacts>, Failure> {
         let version = self.version_by(deadline).await?;
         let rows = self.ask(version::replica_status(version), deadline).await?;
-        let channels: Result<Vec<_>, Misread> = rows
-            .iter()
-            .filter_map(|row| replication::channel(version, row).transpose())
-            .collect();
-        channels.map_err(|misread| self.unintelligible(misread))
+        let channels = replication::channels(version, &rows, &self.channel)
+            .map_err(|misread| self.unintelligible(misread))?;
+        let mut all = channels.managed;
+        if !all.is_empty() {
+            all.extend(channels.foreign);
+        }
+        Ok(all)
     }
 
     async fn facts_by(&mut self, deadline: Instant) -> Result<MysqlFacts, Failure> {
         let (version, answers) = self.answers_by(deadline).await?;
-        probe::facts(version, &answers).map_err(|misread| self.unintelligible(misread))
+        probe::facts(version, &answers, &self.channel).map_err(|misread| self.unintelligible(misread))
     }
 
     async fn answers_by(&mut self, deadline: Instant) -> Result<(Version, Answers), Failure> {

@@ -105,7 +105,8 @@ async fn as_monitor(entry: &HostEntry, login: &Login, facts: &Reach<MysqlFacts>)
     if let Some(why) = dead(facts) {
         return (None, Asked::NotTold(why.clone()), Asked::NotTold(why));
     }
-    let mut server = Server::new(entry.address, entry.mysql.port, login.clone());
+    let mut server =
+        Server::new(entry.address, entry.mysql.port, login.clone()).managing(&entry.mysql.channel);
     let learnt = match server.version(ASK_WITHIN).await {
         Ok(version) => (
             Some(version),

@@ -98,6 +98,9 @@ fn what_stops_a_switchover() {
     blocks(over(&standing(), &seen_but("db2", stopped)), Guard::G35);
     let lags = |mysql: &mut MysqlFacts| mysql.replicas[0].lag = Some(Duration::from_secs(11));
     blocks(over(&standing(), &seen_but("db2", lags)), Guard::G36);
+    let another = |mysql: &mut MysqlFacts| mysql.foreign = mysql.replicas.clone();
+    blocks(over(&standing(), &seen_but("db1", another)), Guard::G39);
+    assert_eq!(over(&standing(), &seen_but("db2", another)), Ok(()));
 }
 
 #[test]
