@@ -153,7 +153,7 @@ const DANGERS: &[(&str, &[&str])] = &[
         "`Connecting`, a lag that is not told and further channels were never looked at",
         &[
             "story states-connecting-and-no-lag-told",
-            "unit core/checks::every_channel_counts",
+            "unit core/checks::the_managed_channel_counts_and_trouble_with_others_is_told",
         ],
     ),
     (

@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::args::{ApplyArguments, Settings};
 use super::plan::{Allows, failover_request};
 use super::{failover, known, set_offline, set_online, setting};
+use crate::core::event::Event;
+use crate::core::evidence::EvidenceRule;
 use crate::core::guard::Guard;
 use crate::core::proposal::{PLAN_VERSION, Proposal, Wish};
 use crate::core::trouble::{Kind, Trouble};
@@ -30,7 +32,7 @@ pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Troub
     if matches!(
         plan.wish,
         Wish::Failover {
-            allow_unfenced: true,
+            allow_unfenced: Some(_),
             ..
         }
     ) {
@@ -79,7 +81,7 @@ async fn carry_out(performer: &Performer<'_>, plan: &Proposal) -> Result<Perform
             address: *address,
             to: to.clone(),
         },
-        Wish::Reopen => Request::Reopen,
+        Wish::Reopen => Request::Reopen { writer: None },
         Wish::Rejoin { host } => return performer.take_back(host).await,
         Wish::Failover {
             to,
@@ -88,17 +90,25 @@ async fn carry_out(performer: &Performer<'_>, plan: &Proposal) -> Result<Perform
         } => {
             let allows = Allows {
                 loss: *allow_loss,
-                unfenced: *allow_unfenced,
+                unfenced: allow_unfenced.is_some(),
             };
             let planner = performer.planner();
             let facts = planner.sights().look_everywhere().await;
             let mut standing = planner.standing(&facts, false)?;
-            let (request, refusal) =
-                failover_request(planner, &mut standing, &facts, Some(to.as_str()), allows).await?;
-            if let Some(refusal) = refusal {
+            let asked = failover_request(planner, &mut standing, &facts, Some(to.as_str()), allows).await?;
+            if let Some(refusal) = asked.refusal {
                 return Err(refusal);
             }
-            request
+            if let Some(rule) = asked.rule {
+                performer.teller.tell(Event::RuleChanged {
+                    rule: rule.to_string(),
+                    sentence: rule.sentence().to_owned(),
+                });
+            }
+            if let Some(then) = allow_unfenced {
+                price_stands(plan, *then, asked.rule)?;
+            }
+            asked.request
         }
         // These are no operations of the playbooks; `run` has seen to them.
         Wish::SetOffline { .. } | Wish::SetOnline { .. } => {
@@ -118,6 +128,21 @@ async fn carry_out(performer: &Performer<'_>, plan: &Proposal) -> Result<Perform
         }
     };
     performer.perform(&request).await
+}
+
+/// What a person took upon themselves under one rule of evidence does not hold under another, which may say that the writer
+/// lives. It stands in the log.
+///
+/// # Errors
+/// Refused: the evidence says something else now.
+fn price_stands(plan: &Proposal, then: EvidenceRule, now: Option<EvidenceRule>) -> Result<(), Trouble> {
+    if now == Some(then) {
+        tracing::error!("{then}: going on although the writer is not fenced, as the plan has it");
+        return Ok(());
+    }
+    let now = now.map_or("nothing".to_owned(), |rule| rule.to_string());
+    let because = format!("the evidence about the writer was `{then}` and is `{now}`");
+    Err(Trouble::refused(Guard::G90, not_carried_out(plan), because))
 }
 
 /// Reads a plan.

@@ -35,7 +35,9 @@ pub async fn run(settings: &Settings, what: &EnsureWriterArguments) -> Result<u8
         .and_then(|seen| seen.mysql.up())
         .is_some_and(|mysql| !mysql.is_writable());
     let request = if standing.writer.as_ref() == Some(&host) && is_closed {
-        Request::Reopen
+        Request::Reopen {
+            writer: Some(host.clone()),
+        }
     } else {
         Request::Switchover {
             to: Some(host.as_str().to_owned()),

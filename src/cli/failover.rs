@@ -49,7 +49,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         if let (None, Some(writer)) = (&what.to, &standing.writer) {
             guard::could_not_have_been_replaced(cluster, &facts, writer)?;
         }
-        return reopen(settings, &inventory, &fleet).await;
+        return reopen(settings, &inventory, &fleet, standing.writer).await;
     }
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
     let (teller, reporting) = setting::telling(settings, &cluster.name);
@@ -119,10 +119,15 @@ pub(super) fn is_to_be_opened(standing: &Standing, facts: &Facts, to: Option<&st
     })
 }
 
-async fn reopen(settings: &Settings, inventory: &Inventory, fleet: &Fleet) -> Result<u8, Trouble> {
+async fn reopen(
+    settings: &Settings,
+    inventory: &Inventory,
+    fleet: &Fleet,
+    writer: Option<HostName>,
+) -> Result<u8, Trouble> {
     let (teller, reporting) = setting::telling(settings, &fleet.entry().cluster.name);
     let performer = setting::performer(settings, inventory, fleet, teller, LOCK_WAIT);
-    let performed = performer.perform(&Request::Reopen).await;
+    let performed = performer.perform(&Request::Reopen { writer }).await;
     drop(performer);
     setting::all_told(reporting).await;
     setting::concluded(inventory, fleet.entry(), performed).await

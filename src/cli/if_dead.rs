@@ -120,7 +120,8 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         }
         if is_up(&facts) {
             guard::could_not_have_been_replaced(cluster, &facts, &writer)?;
-            return performer.perform(&Request::Reopen).await.map(Outcome::Opened);
+            let request = Request::Reopen { writer: Some(writer) };
+            return performer.perform(&request).await.map(Outcome::Opened);
         }
         return Err(Trouble::new(
             Kind::Wrong,

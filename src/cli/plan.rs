@@ -9,7 +9,7 @@ use super::args::{Form, PlanArguments, Planned, Settings};
 use super::{by_hand, failover, known, setting};
 use crate::config::inventory::Inventory;
 use crate::core::cluster::HostName;
-use crate::core::evidence::{self, Rung};
+use crate::core::evidence::{self, EvidenceRule, Rung};
 use crate::core::guard::{self, Facts};
 use crate::core::losses::Seen;
 use crate::core::printed::Printed;
@@ -92,13 +92,12 @@ async fn made(planner: Planner<'_>, inventory: &Inventory, what: &Planned) -> Re
                 loss: *allow_loss,
                 unfenced: *allow_unfenced,
             };
-            let (request, refusal) =
-                failover_request(planner, &mut standing, &facts, to.as_deref(), allows).await?;
-            let mut plan = planner.propose(&request, &standing, &facts).await?;
+            let asked = failover_request(planner, &mut standing, &facts, to.as_deref(), allows).await?;
+            let mut plan = planner.propose(&asked.request, &standing, &facts).await?;
             if let Wish::Failover { allow_unfenced, .. } = &mut plan.wish {
-                *allow_unfenced = allows.unfenced;
+                *allow_unfenced = asked.rule.filter(|_| allows.unfenced);
             }
-            if let Some(refusal) = refusal {
+            if let Some(refusal) = asked.refusal {
                 plan.refused.get_or_insert(Refused::from(&refusal));
             }
             Ok(plan)
@@ -158,6 +157,17 @@ pub struct Allows {
     pub unfenced: bool,
 }
 
+/// What would be asked for.
+#[derive(Debug)]
+pub struct AskedFailover {
+    /// The request.
+    pub request: Request,
+    /// Why it would not even be asked for.
+    pub refusal: Option<Trouble>,
+    /// What the evidence about the writer says; none where there is none to be replaced, or it answers.
+    pub rule: Option<EvidenceRule>,
+}
+
 /// What `mmm failover` would ask for now, and why it would not even ask.
 ///
 /// # Errors
@@ -168,14 +178,18 @@ pub async fn failover_request(
     facts: &Facts,
     to: Option<&str>,
     allows: Allows,
-) -> Result<(Request, Option<Trouble>), Trouble> {
+) -> Result<AskedFailover, Trouble> {
     let sights = planner.sights();
     let cluster = &sights.entry().cluster;
     if standing.writer.is_none() {
         standing.writer = guard::holder_of_writer_address(cluster, facts);
     }
     if failover::is_to_be_opened(standing, facts, to) {
-        return Ok((Request::Reopen, None));
+        return Ok(AskedFailover {
+            request: Request::Reopen { writer: None },
+            refusal: None,
+            rule: None,
+        });
     }
     let incoming = guard::target(cluster, standing, facts, to)?;
     let outgoing = failover::outgoing(cluster, standing, facts, &incoming, to.is_some())?;
@@ -186,6 +200,7 @@ pub async fn failover_request(
         .zip(answers)
         .map(|(writer, mysql)| Box::new(Seen::of(writer, clock::now(), mysql)));
     let lives = |writer: &HostName| facts.get(writer).is_some_and(|seen| seen.mysql.is_alive());
+    let mut found = None;
     let judged = match &outgoing {
         None => Ok(Rung::Silence),
         // The guards say so; the plan shows what would be done with a writer that obeys.
@@ -199,6 +214,7 @@ pub async fn failover_request(
                 )
             })?;
             let (rule, decision) = evidence::decide(&sights.evidence(writer).await, &means);
+            found = Some(rule);
             failover::allowed(rule, decision, allows.unfenced, writer.as_str(), &cluster.name)
         }
     };
@@ -215,7 +231,11 @@ pub async fn failover_request(
         allow_loss: allows.loss,
         automatic: false,
     };
-    Ok((request, refusal))
+    Ok(AskedFailover {
+        request,
+        refusal,
+        rule: found,
+    })
 }
 
 /// Writes a plan into a new file.

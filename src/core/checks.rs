@@ -43,63 +43,65 @@ pub fn mysql<T>(reach: &Reach<T>) -> CheckResult {
     }
 }
 
-/// The check `rep_threads`: every channel receives and applies. A receiver that is still connecting counts as
+/// The check `rep_threads`: the managed channel receives and applies. A receiver that is still connecting counts as
 /// failing: the trap period is how long that is tolerated.
 pub fn rep_threads(reach: &Reach<Vec<ReplicationFacts>>) -> CheckResult {
-    let channels = match configured(reach) {
+    let (managed, others) = match configured(reach) {
         Ok(channels) => channels,
         Err(result) => return result,
     };
-    match channels.iter().find_map(not_running) {
+    match not_running(managed) {
         Some(broken) => CheckResult::Error(broken),
-        None => CheckResult::Ok("both threads run".to_owned()),
+        None => CheckResult::Ok(format!("both threads run{}", others_trouble(others))),
     }
 }
 
-/// The check `rep_backlog`: no channel lags more than `max_backlog`. A lag that the server does not tell is a failure,
-/// not a zero: right after a start the trap period tolerates it.
+/// The check `rep_backlog`: the managed channel lags no more than `max_backlog`. A lag that the server does not tell is a
+/// failure, not a zero: right after a start the trap period tolerates it.
 pub fn rep_backlog(reach: &Reach<Vec<ReplicationFacts>>, max_backlog: Duration) -> CheckResult {
-    let channels = match configured(reach) {
+    let (managed, _) = match configured(reach) {
         Ok(channels) => channels,
         Err(result) => return result,
     };
-    if let Some(broken) = channels.iter().find_map(not_running) {
+    if let Some(broken) = not_running(managed) {
         return CheckResult::Error(format!("backlog cannot be told: {broken}"));
     }
-    let mut worst = Duration::ZERO;
-    for channel in channels {
-        match channel.lag {
-            None => {
-                return CheckResult::Error(format!("{}the server does not tell its backlog", label(channel)));
-            }
-            // A delay kept on purpose is not a backlog.
-            Some(lag) => worst = worst.max(lag.saturating_sub(channel.delay)),
-        }
-    }
+    let Some(lag) = managed.lag else {
+        return CheckResult::Error(format!("{}the server does not tell its backlog", label(managed)));
+    };
+    // A delay kept on purpose is not a backlog.
+    let behind = lag.saturating_sub(managed.delay);
     let words = format!(
         "{} s behind, {} s allowed",
-        worst.as_secs(),
+        behind.as_secs(),
         max_backlog.as_secs()
     );
-    if worst > max_backlog {
+    if behind > max_backlog {
         CheckResult::Error(words)
     } else {
         CheckResult::Ok(words)
     }
 }
 
-/// The channels when there are any; otherwise what either replication check says.
-fn configured(reach: &Reach<Vec<ReplicationFacts>>) -> Result<&[ReplicationFacts], CheckResult> {
+/// The managed channel, which comes first, and the others; or what either replication check says without one.
+fn configured(
+    reach: &Reach<Vec<ReplicationFacts>>,
+) -> Result<(&ReplicationFacts, &[ReplicationFacts]), CheckResult> {
     match reach {
-        Reach::Up(channels) if channels.is_empty() => {
-            Err(CheckResult::Error("replication is not set up".to_owned()))
-        }
-        Reach::Up(channels) => Ok(channels),
+        Reach::Up(channels) => channels
+            .split_first()
+            .ok_or_else(|| CheckResult::Error("replication is not set up".to_owned())),
         // Whether the server can be reached is the business of `mysql`.
         other => Err(CheckResult::Unknown(
             other.trouble().unwrap_or_default().to_owned(),
         )),
     }
+}
+
+/// What is wrong with channels that are not managed: told, and no reason to keep a host from taking over.
+fn others_trouble(others: &[ReplicationFacts]) -> String {
+    let broken = others.iter().filter_map(not_running);
+    broken.map(|broken| format!("; not managed: {broken}")).collect()
 }
 
 fn not_running(channel: &ReplicationFacts) -> Option<String> {
@@ -209,19 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_counts() {
+    fn the_managed_channel_counts_and_trouble_with_others_is_told() {
         let mut second = channel(IoThread::Yes, SqlThread::No, None);
         second.channel = "backup".to_owned();
         second.sql_error = Some(ReplicationError {
             number: 1062,
             text: "Duplicate entry".to_owned(),
         });
-        let reach = Reach::Up(vec![channel(IoThread::Yes, SqlThread::Yes, Some(0)), second]);
+        let managed = channel(IoThread::Yes, SqlThread::Yes, Some(0));
+        let reach = Reach::Up(vec![managed, second.clone()]);
+        let said = rep_threads(&reach);
         assert_eq!(
-            rep_threads(&reach).message(),
-            "channel `backup`: replication does not apply: error 1062: Duplicate entry"
+            said.message(),
+            "both threads run; not managed: channel `backup`: replication does not apply: error 1062: Duplicate entry"
         );
-        assert!(is_error(rep_backlog(&reach, LIMIT)));
+        assert!(is_ok(said) && is_ok(rep_backlog(&reach, LIMIT)));
+        assert!(is_error(rep_threads(&Reach::Up(vec![second]))));
     }
 
     #[test]

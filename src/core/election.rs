@@ -117,8 +117,9 @@ impl fmt::Display for Barred {
 }
 
 /// Whether a host whose replication was stopped stands where it would if it had not been, as a failover leaves it that was
-/// cut off: everything received is applied, and somebody whose replication was not stopped follows the same source and has
-/// received no more. A writer that answers may write more.
+/// cut off: everything received is applied, and whoever's replication was not stopped follows the same source and has
+/// received just as much. Less would mean that it was cut off earlier, and tells nothing of the time since. A writer that
+/// answers may write more.
 fn stands_level(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, mysql: &MysqlFacts) -> bool {
     let Some(source) = mysql.replicas.first().filter(|_| losses::stands_still(mysql)) else {
         return false;
@@ -137,7 +138,11 @@ fn stands_level(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, mysql: &
         .filter(follows)
         .peekable();
     let own = electorate::received(mysql);
-    others.peek().is_some() && others.all(|other| own.covers(&electorate::received(other)))
+    others.peek().is_some()
+        && others.all(|other| {
+            let theirs = electorate::received(other);
+            own.covers(&theirs) && theirs.covers(&own)
+        })
 }
 
 /// Why `host` cannot take over from `outgoing`; `None` when it can.

@@ -321,8 +321,8 @@ pub fn has_applied_all(mysql: &MysqlFacts, channel: &ReplicationFacts) -> bool {
             GtidFacts::Mysql {
                 mode: GtidMode::On, ..
             },
-            ReceivedGtid::Mysql(_),
-        ) => true,
+            ReceivedGtid::Mysql(received),
+        ) if !received.is_empty() => true,
         _ => channel.executed.is_some() && channel.received.is_some(),
     };
     is_told && unapplied(mysql, channel).is_none()

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::basis::Basis;
 use super::cluster::HostName;
-use super::evidence::Rung;
+use super::evidence::{EvidenceRule, Rung};
 use super::guard::Guard;
 use super::moment::Moment;
 use super::playbook::{Seat, Section};
@@ -36,9 +36,10 @@ pub enum Wish {
         to: HostName,
         /// Go on without what cannot be had.
         allow_loss: bool,
-        /// Go on although the dead writer is not fenced.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        allow_unfenced: bool,
+        /// Go on although the writer is not fenced, while this rule is what the evidence says: another one may mean that it
+        /// lives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allow_unfenced: Option<EvidenceRule>,
     },
     /// Open the writer, which came back read-only.
     Reopen,

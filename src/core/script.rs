@@ -324,6 +324,8 @@ pub enum Failure {
     Unexpected(String),
     /// What it waited for did not come true in time.
     Late,
+    /// The same, with what it was told last.
+    Waited(String),
 }
 
 impl fmt::Display for Failure {
@@ -334,6 +336,7 @@ impl fmt::Display for Failure {
             Failure::Unexpected(answer) if answer.is_empty() => f.write_str("it does not hold"),
             Failure::Unexpected(answer) => write!(f, "unexpected answer `{answer}`"),
             Failure::Late => f.write_str("it did not come true in time"),
+            Failure::Waited(told) => write!(f, "it did not come true in time: {told}"),
         }
     }
 }

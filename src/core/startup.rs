@@ -9,7 +9,7 @@ use std::fmt;
 use super::cluster::{Cluster, HostMode, HostName};
 use super::facts::{EventScheduler, MysqlFacts};
 use super::gtid::{self, Compared};
-use super::guard::Facts;
+use super::guard::{Facts, strays};
 use super::standing::Standing;
 
 /// What speaks for one host.
@@ -25,6 +25,8 @@ pub struct Claim {
     pub stored: bool,
     /// Whether it was replaced as the writer, and has not been compared since.
     pub replaced: bool,
+    /// Its address is only left over: nobody writes, and it has nothing that the one on record has not.
+    pub left_over: bool,
     /// The slaves that replicate from it.
     pub followed_by: Vec<HostName>,
 }
@@ -146,6 +148,8 @@ pub enum Verdict {
 /// The claims of every host that may be the writer.
 pub fn claims(cluster: &Cluster, standing: &Standing, facts: &Facts) -> Vec<Claim> {
     let address = cluster.writer_address();
+    let writer = standing.writer.as_ref();
+    let left_over = writer.map_or_else(Vec::new, |writer| strays(cluster, standing, facts, writer));
     let claim = |host: &super::cluster::Host| {
         let seen = facts.get(&host.name);
         let server = seen.and_then(|seen| seen.mysql.up());
@@ -157,6 +161,7 @@ pub fn claims(cluster: &Cluster, standing: &Standing, facts: &Facts) -> Vec<Clai
             address: shell.map(|shell| address.is_some_and(|address| shell.holds(address))),
             stored,
             replaced: !stored && standing.owed.contains_key(&host.name),
+            left_over: left_over.contains(&host.name),
             followed_by: followers(cluster, facts, &host.name),
         }
     };
@@ -239,6 +244,7 @@ fn picture(claims: &[Claim]) -> (Open, Floating, bool) {
         }
         (several, [])
             if several.iter().any(|holder| holder.stored)
+                && several.iter().all(|holder| holder.stored || holder.left_over)
                 && heard(claims).all(|claim| claim.writable == Some(false)) =>
         {
             Floating::OnRecordAndStrays

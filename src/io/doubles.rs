@@ -78,7 +78,7 @@ fn is_answer(why: &Failure, address: IpAddr) -> bool {
     match why {
         Failure::Status(status) => address.is_ipv4() && *status == 1,
         Failure::Unexpected(answer) => address.is_ipv6() && !answer.is_empty(),
-        Failure::Sql(_) | Failure::Late => false,
+        Failure::Sql(_) | Failure::Late | Failure::Waited(_) => false,
     }
 }
 

@@ -134,8 +134,9 @@ async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
             outcome: DutyOutcome::Done,
             ..
         }) => HostView::ServerAnswers,
+        // A host that obeyed a moment ago and is slow now is tried again by whoever has to make it obey.
         Ok(_) | Err(_) => match processes(fleet, suspect).await {
-            None => HostView::NotReached,
+            None => HostView::ServerHangs,
             Some(second) if second.is_empty() => HostView::ServerChanging,
             Some(second) if second != first => HostView::ServerNew,
             Some(_) => HostView::ServerHangs,

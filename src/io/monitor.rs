@@ -360,7 +360,10 @@ async fn carry_out(
             .await
             .map(drop)
             .err(),
-        Effect::Reopen(_) => performer.perform(&Request::Reopen).await.map(drop).err(),
+        Effect::Reopen(writer) => {
+            let request = Request::Reopen { writer: Some(writer) };
+            performer.perform(&request).await.map(drop).err()
+        }
         Effect::Rejoin(host) => match performer.take_back(&host).await {
             Ok(performed) => not_rejoined(&host, &performed.report.ending),
             Err(trouble) => Some(trouble),

@@ -71,7 +71,10 @@ pub enum Request {
         automatic: bool,
     },
     /// Let the writer, found read-only, take writes again.
-    Reopen,
+    Reopen {
+        /// Who was found so; whoever is on record otherwise.
+        writer: Option<HostName>,
+    },
     /// Let a replaced writer, found without surplus, follow again.
     Rejoin {
         /// The replaced writer.
@@ -92,7 +95,7 @@ impl Request {
         match self {
             Request::Switchover { .. } => "switchover",
             Request::Failover { .. } => "failover",
-            Request::Reopen => "reopen",
+            Request::Reopen { .. } => "reopen",
             Request::Rejoin { .. } => "rejoin",
             Request::MoveAddress { .. } => "move-address",
         }
@@ -124,7 +127,7 @@ impl Request {
         match self {
             Request::Switchover { .. } => Deed::FailBack,
             Request::Failover { .. } => Deed::FailOver,
-            Request::Reopen => Deed::Reopen,
+            Request::Reopen { .. } => Deed::Reopen,
             Request::Rejoin { .. } => Deed::Rejoin,
             Request::MoveAddress { .. } => Deed::Repair,
         }
@@ -291,9 +294,12 @@ impl Performer<'_> {
     fn require_lock_of_opened(&self, request: &Request, seats: &Seats) -> Result<(), Trouble> {
         let opens = matches!(
             request,
-            Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen
+            Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen { .. }
         );
-        let strays = seats.replicas.iter().filter(|_| *request == Request::Reopen);
+        let strays = seats
+            .replicas
+            .iter()
+            .filter(|_| matches!(request, Request::Reopen { .. }));
         let mut needed = seats.incoming.iter().chain(strays).filter(|_| opens);
         match needed.find(|host| !self.fleet.holds_lock_of(host)) {
             Some(host) => Err(Trouble::refused(

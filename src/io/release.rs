@@ -103,7 +103,7 @@ impl Performer<'_> {
             let performed = self
                 .perform_held(
                     &Request::Switchover {
-                        to: None,
+                        to: self.planned_successor(),
                         write_refused_max: None,
                     },
                     &[],

@@ -166,24 +166,28 @@ fn every_step_of_a_switchover(flavour: Flavour) {
 }
 
 #[test]
+#[ignore = "it takes a quarter of an hour; `cargo lab test --long` tells it"]
 fn killed_at_every_step_of_a_switchover() {
-    if long() {
-        every_step_of_a_switchover(Flavour::default());
-    }
+    every_step_of_a_switchover(Flavour::default());
 }
 
 #[test]
+#[ignore = "it takes a quarter of an hour; `cargo lab test --long` tells it"]
+fn killed_at_every_step_of_a_switchover_of_mariadb_11_8() {
+    every_step_of_a_switchover(Flavour::of(Server::Mariadb11_8));
+}
+
+#[test]
+#[ignore = "it takes a quarter of an hour; `cargo lab test --long` tells it"]
 fn killed_at_every_step_of_a_switchover_of_mysql() {
-    if long() {
-        every_step_of_a_switchover(Flavour::of(Server::Mysql9_7));
-        every_step_of_a_switchover(Flavour::of(Server::Mysql5_6));
-    }
+    every_step_of_a_switchover(Flavour::of(Server::Mysql9_7));
+    every_step_of_a_switchover(Flavour::of(Server::Mysql5_6));
 }
 
 /// The failover is cut off there; going on leads to the new writer. Taken back, nobody takes writes, and a new failover
 /// leads to the new writer too.
-fn a_failover_cut_off(halt: &Halt, wanted: Wanted) {
-    let lab = cluster_of_halts(Flavour::default());
+fn a_failover_cut_off(flavour: Flavour, halt: &Halt, wanted: Wanted) {
+    let lab = cluster_of_halts(flavour);
     lab.db1().set_restart(Restart::Never).unwrap();
     let load = lab.start_load(slow()).unwrap();
     load.until_acknowledged("db1", 2, SOON).unwrap();
@@ -222,16 +226,32 @@ fn a_failover_cut_off(halt: &Halt, wanted: Wanted) {
 
 #[test]
 fn a_failover_that_was_cut_off_goes_on_or_is_taken_back() {
-    a_failover_cut_off(&Halt::Before(step_of("failover", "allow-writes")), Wanted::Resume);
-    a_failover_cut_off(&Halt::Within(step_of("failover", "drain")), Wanted::Undo);
+    let usual = Flavour::default();
+    a_failover_cut_off(
+        usual,
+        &Halt::Before(step_of("failover", "allow-writes")),
+        Wanted::Resume,
+    );
+    a_failover_cut_off(usual, &Halt::Within(step_of("failover", "drain")), Wanted::Undo);
+}
+
+fn every_step_of_a_failover(flavour: Flavour) {
+    for step in steps_of("failover") {
+        a_failover_cut_off(flavour, &Halt::Before(step.clone()), Wanted::Resume);
+        a_failover_cut_off(flavour, &Halt::Before(step), Wanted::Undo);
+    }
 }
 
 #[test]
+#[ignore = "it takes a quarter of an hour; `cargo lab test --long` tells it"]
 fn killed_at_every_step_of_a_failover() {
-    for step in steps_of("failover").into_iter().filter(|_| long()) {
-        a_failover_cut_off(&Halt::Before(step.clone()), Wanted::Resume);
-        a_failover_cut_off(&Halt::Before(step), Wanted::Undo);
-    }
+    every_step_of_a_failover(Flavour::default());
+}
+
+#[test]
+#[ignore = "it takes a quarter of an hour; `cargo lab test --long` tells it"]
+fn killed_at_every_step_of_a_failover_of_mysql() {
+    every_step_of_a_failover(Flavour::of(Server::Mysql9_7));
 }
 
 /// Another box brings the cluster to another writer while the run is cut off.

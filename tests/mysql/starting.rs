@@ -175,7 +175,10 @@ async fn two_writable_servers_make_a_careful_start_passive_and_then_nothing_is_t
     monitor.adopt().await.unwrap();
     monitor.activate("somebody came").await.unwrap();
     for refused in [
-        monitor.perform(&Request::Reopen).await.unwrap_err(),
+        monitor
+            .perform(&Request::Reopen { writer: None })
+            .await
+            .unwrap_err(),
         monitor
             .perform(&Request::Switchover {
                 to: Some("db2".into()),
@@ -284,7 +287,7 @@ async fn nothing_is_begun_while_no_ping_address_answers() {
             to: Some("db2".into()),
             write_refused_max: None,
         },
-        Request::Reopen,
+        Request::Reopen { writer: None },
         Request::Rejoin { host: "db2".into() },
     ];
     for request in requests {

@@ -340,6 +340,7 @@ fn troubles_and_duties_are_what_their_schemas_say() {
         failed(Failure::Sql("e".into())),
         failed(Failure::Unexpected("e".into())),
         failed(Failure::Late),
+        failed(Failure::Waited("e".into())),
         DutyOutcome::Expired { step: "s".into() },
         DutyOutcome::Unknown { why: "w".into() },
     ] {

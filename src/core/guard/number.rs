@@ -114,7 +114,7 @@ guards! {
     G38 "somebody wrote on the host what the writer never had"
         => "save what you need of that, then rebuild HOST from the writer; where the writer is dead, `mmm failover --to HOST --allow-loss` takes it for true";
     G39 "the writer applies what comes over another replication channel, which `read_only` does not stop"
-        => "stop that channel on HOST by hand, and let a host follow that source that is never the writer";
+        => "stop that channel on HOST by hand and remove it, and let a host follow that source that is never the writer";
 
     // Hosts that leave and come back.
     G40 "nobody waits for the host to return: it was not replaced as writer, or it has come back already"

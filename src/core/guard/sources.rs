@@ -2,6 +2,7 @@
 
 use super::{Facts, Guard, another_writable, possible_writers};
 use crate::core::cluster::{Cluster, HostName};
+use crate::core::losses;
 use crate::core::trouble::Trouble;
 
 /// The host of the writer role other than `outgoing` that `incoming` follows, unless it was seen to refuse writes: whoever
@@ -43,11 +44,32 @@ pub fn could_not_have_been_replaced(
     if let Some(other) = another_writable(facts, writer) {
         return refuse(Guard::G08, format!("`{other}` accepts writes"));
     }
-    match possible_writers(cluster, facts, writer).first() {
-        None => Ok(()),
-        Some(other) => refuse(
+    if let Some(other) = possible_writers(cluster, facts, writer).first() {
+        return refuse(
             Guard::G63,
             format!("`{other}` does not say that it refuses writes"),
+        );
+    }
+    let server = |host: &HostName| facts.get(host).and_then(|facts| facts.mysql.up());
+    let Some(leading) = server(writer) else {
+        return Ok(());
+    };
+    let roles = cluster
+        .writer()
+        .map(|role| role.hosts.as_slice())
+        .unwrap_or_default();
+    let mut others = roles.iter().filter(|host| *host != writer);
+    let wrote = others.find_map(|host| {
+        let seen = server(host)?;
+        Some((host, losses::strayed(seen, &leading.history(seen))?))
+    });
+    match wrote {
+        None => Ok(()),
+        Some((host, last)) => refuse(
+            Guard::G63,
+            format!(
+                "`{host}` made transactions that `{writer}` has not, {last}: it may have been the writer since"
+            ),
         ),
     }
 }
@@ -55,6 +77,8 @@ pub fn could_not_have_been_replaced(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::facts::{GtidFacts, Reach};
+    use crate::core::gtid::MariaPosition;
     use crate::core::guard::{self, Guard};
     use crate::core::samples;
     use crate::core::standing::Standing;
@@ -96,6 +120,29 @@ mod tests {
         assert!(refused.hint.contains("--to db1"), "{}", refused.hint);
         facts.insert("db2".into(), samples::facts(false, &[]));
         asked(&facts).unwrap();
+        // It refuses writes now, and has made what the one on record never had.
+        let with = |state: &str, server_id| {
+            let mut facts = samples::facts(false, &[]);
+            if let Reach::Up(mysql) = &mut facts.mysql {
+                mysql.server_id = server_id;
+                mysql.gtid = GtidFacts::Mariadb {
+                    binlog_pos: MariaPosition::default(),
+                    slave_pos: MariaPosition::default(),
+                    current_pos: MariaPosition::default(),
+                    binlog_state: state.parse().unwrap(),
+                    domain_id: 0,
+                    strict: false,
+                };
+            }
+            facts
+        };
+        facts.insert("db1".into(), with("0-1-10", 1));
+        facts.insert("db2".into(), with("0-1-10", 2));
+        asked(&facts).unwrap();
+        facts.insert("db2".into(), with("0-1-10,0-2-12", 2));
+        let refused = asked(&facts).unwrap_err();
+        assert_eq!(refused.guard, Some(Guard::G63));
+        assert!(refused.because.contains("up to 0-2-12"), "{}", refused.because);
         facts.insert("db2".into(), samples::facts(true, &[]));
         assert_eq!(asked(&facts).unwrap_err().guard, Some(Guard::G08));
     }

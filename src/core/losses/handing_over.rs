@@ -46,6 +46,9 @@ pub(super) fn cannot_hand_over(
         "it replicates by file and position"
     } else if !has_shell {
         "it cannot be reached over SSH"
+    } else if !mysql.foreign.is_empty() {
+        // By GTID a host hands over all that it logged and the other lacks.
+        "it also replicates from outside of the cluster, and would hand that over too"
     } else if !mysql.log_bin || !mysql.log_slave_updates {
         "it does not log what it replicates"
     } else if mysql.replicas.iter().any(|channel| channel.sql == SqlThread::No) {

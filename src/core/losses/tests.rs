@@ -101,6 +101,14 @@ fn who_cannot_hand_over_stays_apart_and_is_named_with_the_reason() {
     let mut silent = db3();
     silent.log_slave_updates = false;
     assert!(why(world(db2(), silent)).contains("does not log"));
+    let mut elsewhere = db3();
+    let outside = ReplicationFacts {
+        channel: "reports".into(),
+        source_server_id: Some(90),
+        ..elsewhere.replicas[0].clone()
+    };
+    elsewhere.foreign.push(outside);
+    assert!(why(world(db2(), elsewhere)).contains("from outside of the cluster"));
     let mut stopped = db3();
     stopped.replicas[0].sql = SqlThread::No;
     assert!(why(world(db2(), stopped)).contains("SQL thread"));

@@ -15,8 +15,28 @@ fn claim(host: &str, writable: Option<bool>, address: Option<bool>) -> Claim {
         address,
         stored: false,
         replaced: false,
+        left_over: (writable, address) == (Some(false), Some(true)),
         followed_by: Vec::new(),
     }
+}
+
+/// A box died after the commit, and the new writer came back read-only: what it alone has must not be left behind.
+#[test]
+fn an_address_of_somebody_who_may_have_more_is_not_left_over() {
+    let db1 = || stored(claim("db1", Some(false), Some(true)));
+    let db2 = claim("db2", Some(false), Some(true));
+    assert_eq!(
+        decide(&[db1(), db2.clone()], true),
+        (StartRule::S06, Verdict::Keep)
+    );
+    let has_more = Claim {
+        left_over: false,
+        ..db2
+    };
+    assert_eq!(
+        decide(&[db1(), has_more], true),
+        (StartRule::S02, Verdict::Conflict)
+    );
 }
 
 fn stored(claim: Claim) -> Claim {

@@ -201,7 +201,10 @@ fn ending(words: &str) -> Option<Ending> {
         "sql" => Failure::Sql(detail.to_owned()),
         "answer" => Failure::Unexpected(detail.to_owned()),
         "late" if detail.is_empty() => Failure::Late,
-        "late" => Failure::Sql(detail.to_owned()),
+        "late" => match detail.strip_prefix(": ") {
+            Some(last_seen) => Failure::Waited(last_seen.to_owned()),
+            None => Failure::Sql(detail.to_owned()),
+        },
         _ => return None,
     }))
 }

@@ -172,7 +172,7 @@ m_fresh() {
 m_begin() {
   [ "$m_state" = ok ] || return 1
   if [ "$m_skip" -gt 0 ]; then m_skip=$((m_skip - 1)); m_say skip "$1"; return 1; fi
-  m_i=$1 m_err='' m_try=0
+  m_i=$1 m_err='' m_row='' m_try=0
   m_fresh || return 1
   m_until=$((m_n + $2))
   m_say begin "$1"
@@ -189,7 +189,11 @@ m_unexpected() {
 # Before doing it again. A look that failed says more than that it is late.
 m_pause() {
   m_now
-  if [ "$m_n" -ge "$m_until" ]; then m_fail late "$m_err"; return 1; fi
+  if [ "$m_n" -ge "$m_until" ]; then
+    # Where the last answer is words, they say what was waited for.
+    case $m_err$m_row in *' '*) m_fail late "${m_err:-: $m_row}" ;; *) m_fail late "$m_err" ;; esac
+    return 1
+  fi
   # Most of what is waited for comes within milliseconds, and clients are waiting too.
   m_try=$((m_try + 1))
   if [ "$m_try" -le 20 ]; then sleep 0.001; else sleep 0.01; fi

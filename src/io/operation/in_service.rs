@@ -117,6 +117,12 @@ impl Planner<'_> {
 }
 
 impl Performer<'_> {
+    /// Whom a kept plan gives the role to; none leaves it to the election.
+    pub(in crate::io) fn planned_successor(&self) -> Option<String> {
+        let incoming = self.expects.as_ref()?.incoming.as_ref()?;
+        Some(incoming.to_string())
+    }
+
     /// That a kept plan of a host's way out of service, or back in, would be made just so now.
     ///
     /// # Errors

@@ -399,9 +399,9 @@ fn wish(request: &Request, incoming: Option<&HostName>) -> Wish {
         Request::Failover { allow_loss, .. } => Wish::Failover {
             to,
             allow_loss: *allow_loss,
-            allow_unfenced: false,
+            allow_unfenced: None,
         },
-        Request::Reopen => Wish::Reopen,
+        Request::Reopen { .. } => Wish::Reopen,
         Request::Rejoin { host } => Wish::Rejoin { host: host.clone() },
         Request::MoveAddress { address, to } => Wish::MoveAddress {
             address: *address,

@@ -90,7 +90,7 @@ impl Planner<'_> {
                 seats.donor = outlook.donor.as_ref().map(|donor| donor.host.clone());
                 Ok((seats, Some(*rung)))
             }
-            Request::Reopen => {
+            Request::Reopen { .. } => {
                 let writer = standing.writer.clone().ok_or_else(no_writer)?;
                 let mut seats = pair(None, writer.clone());
                 seats.replicas = guard::strays(cluster, standing, facts, &writer);
@@ -149,12 +149,15 @@ impl Planner<'_> {
                     None => Ok(()),
                 }
             }
-            (Request::Reopen, _, Some(writer)) => guard::reopen(cluster, standing, facts, writer),
+            // Somebody may have moved the role since it was found closed.
+            (Request::Reopen { writer: found }, _, Some(writer)) => {
+                guard::reopen(cluster, standing, facts, found.as_ref().unwrap_or(writer))
+            }
             (Request::Rejoin { host }, _, _) => guard::rejoin(cluster, standing, host),
             (Request::MoveAddress { address, to }, _, _) => {
                 relocation::allowed(cluster, standing, facts, *address, to).map(drop)
             }
-            (Request::Switchover { .. } | Request::Reopen, _, _) => Err(Trouble::refused(
+            (Request::Switchover { .. } | Request::Reopen { .. }, _, _) => Err(Trouble::refused(
                 Guard::G06,
                 format!("nothing was done to `{}`", cluster.name),
                 "no host is known to be the writer",

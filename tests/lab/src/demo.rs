@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lab::command::wait_for_exit;
 use lab::judge::{Expect, Report, Violation};
+use lab::place::Disks;
 use lab::progress::Progress;
 use lab::roster::WRITER_ADDRESS;
 use lab::writer::Writers;
@@ -37,6 +38,7 @@ pub fn run() -> Result<ExitCode> {
         progress: Progress::shown(),
         second_pair: false,
         flavour: Flavour::default(),
+        disks: Disks::OnDisk,
     })?;
     lab.install_on_box(&mmm)?;
     lab.write_inventory(&lab.inventory_yaml())?;

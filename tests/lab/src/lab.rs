@@ -16,7 +16,7 @@ use crate::inventory;
 use crate::leftovers;
 use crate::machine;
 use crate::network::Network;
-use crate::place::{MachineLock, Place};
+use crate::place::{Disks, MachineLock, Place};
 use crate::power;
 use crate::process::{Group, Identity};
 use crate::progress::Progress;
@@ -42,6 +42,8 @@ pub struct Options {
     pub second_pair: bool,
     /// What its database hosts run.
     pub flavour: Flavour,
+    /// Where its hosts' disks are.
+    pub disks: Disks,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             progress: Progress::Silent,
             second_pair: false,
             flavour: Flavour::default(),
+            disks: Disks::Usual,
         }
     }
 
@@ -70,6 +73,7 @@ impl Options {
             progress: Progress::shown(),
             second_pair: false,
             flavour: Flavour::default(),
+            disks: Disks::Usual,
         }
     }
 }
@@ -99,7 +103,7 @@ impl Lab {
         {
             // Not while another lab goes down, which removes the directories that labs share when they are empty.
             let _alone = one_at_a_time()?;
-            place.create()?;
+            place.create(options.disks)?;
             place.write_flavour(options.flavour)?;
             if options.second_pair {
                 place.add_second_pair()?;

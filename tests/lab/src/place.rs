@@ -28,6 +28,15 @@ pub const NAMESPACE_PREFIX: &str = "mmm-lab.";
 /// The switch's part in the names of namespaces.
 pub const SWITCH: &str = "switch";
 
+/// Where the disks of a lab are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disks {
+    /// Where [`DISKS_VARIABLE`] says.
+    Usual,
+    /// On the machine's disk, where `fsync` takes its time.
+    OnDisk,
+}
+
 /// The places of one lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -108,13 +117,15 @@ impl Place {
     }
 
     /// Makes the directories; refuses when a lab of this name is there already.
-    pub fn create(&self) -> Result<()> {
+    pub fn create(&self, disks: Disks) -> Result<()> {
         private_directory(Path::new(STATE_ROOT))?;
         let [on_disk, in_memory] = self.disk_directories();
-        let disks = match std::env::var(DISKS_VARIABLE).as_deref() {
-            Ok("memory") => in_memory,
-            Ok(other) => bail!("`{DISKS_VARIABLE}` is `{other}`: only `memory` means something"),
-            Err(_) => on_disk,
+        let disks = match (disks, std::env::var(DISKS_VARIABLE).as_deref()) {
+            (Disks::OnDisk, _) | (Disks::Usual, Err(_)) => on_disk,
+            (Disks::Usual, Ok("memory")) => in_memory,
+            (Disks::Usual, Ok(other)) => {
+                bail!("`{DISKS_VARIABLE}` is `{other}`: only `memory` means something")
+            }
         };
         let state = self.state();
         fs::DirBuilder::new()

@@ -260,6 +260,8 @@ fn a_standby_that_a_cut_off_failover_stopped_is_fit_where_it_stands_level_with_a
     assert_eq!(stopped(level, ("0-1-8", "0-1-10"), &|_| {}), Ok(()));
     let more = ("0-1-8", "0-1-11");
     blocks(stopped(level, more, &|_| {}), Guard::G26);
+    // It was cut off earlier, and says nothing of what the writer did since.
+    blocks(stopped(level, ("0-1-8", "0-1-9"), &|_| {}), Guard::G26);
     blocks(stopped(("0-1-9", "0-1-10"), level, &|_| {}), Guard::G26);
     blocks(stopped(level, level, &|facts| stop(facts, "db3")), Guard::G26);
     let nobody_else = |facts: &mut Facts| drop(facts.remove("db3"));
