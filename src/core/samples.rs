@@ -10,6 +10,7 @@ use super::facts::{
     AddressFact, EventScheduler, Flavour, GtidFacts, HostFacts, IoThread, MysqlFacts, Reach, ReceivedGtid,
     ReplicationFacts, ShellFacts, SqlThread, UsingGtid, Version,
 };
+use super::gtid::MariaPosition;
 
 /// The writer's floating address.
 pub(crate) const WRITER_ADDRESS: &str = "10.0.0.100";
@@ -120,5 +121,17 @@ pub(crate) fn facts(writable: bool, addresses: &[&str]) -> HostFacts {
             uptime: Duration::from_secs(1000),
             signs: Vec::new(),
         }),
+    }
+}
+
+/// The GTIDs of a MariaDB server whose log has come to `state`.
+pub(crate) fn logged(state: &str) -> GtidFacts {
+    GtidFacts::Mariadb {
+        binlog_pos: MariaPosition::default(),
+        slave_pos: MariaPosition::default(),
+        current_pos: MariaPosition::default(),
+        binlog_state: state.parse().unwrap(),
+        domain_id: 0,
+        strict: false,
     }
 }

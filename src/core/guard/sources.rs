@@ -77,8 +77,7 @@ pub fn could_not_have_been_replaced(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::facts::{GtidFacts, Reach};
-    use crate::core::gtid::MariaPosition;
+    use crate::core::facts::Reach;
     use crate::core::guard::{self, Guard};
     use crate::core::samples;
     use crate::core::standing::Standing;
@@ -125,14 +124,7 @@ mod tests {
             let mut facts = samples::facts(false, &[]);
             if let Reach::Up(mysql) = &mut facts.mysql {
                 mysql.server_id = server_id;
-                mysql.gtid = GtidFacts::Mariadb {
-                    binlog_pos: MariaPosition::default(),
-                    slave_pos: MariaPosition::default(),
-                    current_pos: MariaPosition::default(),
-                    binlog_state: state.parse().unwrap(),
-                    domain_id: 0,
-                    strict: false,
-                };
+                mysql.gtid = samples::logged(state);
             }
             facts
         };

@@ -69,8 +69,7 @@ pub fn held_by_a_stranger(
 mod tests {
     use super::*;
     use crate::core::evidence::Rung;
-    use crate::core::facts::{GtidFacts, MysqlFacts, Reach};
-    use crate::core::gtid::MariaPosition;
+    use crate::core::facts::{MysqlFacts, Reach};
     use crate::core::guard::{Guard, reopen};
     use crate::core::moment::Moment;
     use crate::core::samples::{self, WRITER_ADDRESS, cluster};
@@ -102,14 +101,7 @@ mod tests {
     }
 
     fn state(mysql: &mut MysqlFacts, state: &str) {
-        mysql.gtid = GtidFacts::Mariadb {
-            binlog_pos: MariaPosition::default(),
-            slave_pos: MariaPosition::default(),
-            current_pos: MariaPosition::default(),
-            binlog_state: state.parse().unwrap(),
-            domain_id: 0,
-            strict: false,
-        };
+        mysql.gtid = samples::logged(state);
     }
 
     #[test]

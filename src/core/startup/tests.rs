@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::core::evidence::Rung;
-use crate::core::facts::{GtidFacts, HostFacts, Reach, SqlThread};
-use crate::core::gtid::{MariaPosition, MariaState};
+use crate::core::facts::{HostFacts, Reach, SqlThread};
 use crate::core::moment::Moment;
-use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
+use crate::core::samples::{WRITER_ADDRESS, cluster, facts, logged};
 use crate::core::standing::Owed;
 
 fn claim(host: &str, writable: Option<bool>, address: Option<bool>) -> Claim {
@@ -168,14 +167,7 @@ fn votes_decide_only_where_care_is_switched_off_and_never_elect_a_closed_host() 
 fn with_state(mut facts: HostFacts, server_id: u32, state: &str) -> HostFacts {
     if let Reach::Up(mysql) = &mut facts.mysql {
         mysql.server_id = server_id;
-        mysql.gtid = GtidFacts::Mariadb {
-            binlog_pos: MariaPosition::default(),
-            slave_pos: MariaPosition::default(),
-            current_pos: MariaPosition::default(),
-            binlog_state: state.parse::<MariaState>().unwrap(),
-            domain_id: 0,
-            strict: false,
-        };
+        mysql.gtid = logged(state);
     }
     facts
 }

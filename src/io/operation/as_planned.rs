@@ -3,7 +3,7 @@
 use super::{Performer, Request};
 use crate::core::basis::Basis;
 use crate::core::guard::{Facts, Guard};
-use crate::core::proposal::Wish;
+use crate::core::proposal::{Proposal, Wish};
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
 
@@ -45,13 +45,21 @@ impl Performer<'_> {
                 differences
             }
         };
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(Trouble::refused(
-            Guard::G90,
-            format!("the plan for `{}` was not carried out", plan.cluster),
-            differences.join("; "),
-        ))
+        unchanged(plan, &differences)
     }
+}
+
+/// Whether a plan is carried out.
+///
+/// # Errors
+/// Refused: what it rests on has changed, and how.
+pub(super) fn unchanged(plan: &Proposal, differences: &[String]) -> Result<(), Trouble> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Trouble::refused(
+        Guard::G90,
+        format!("the plan for `{}` was not carried out", plan.cluster),
+        differences.join("; "),
+    ))
 }

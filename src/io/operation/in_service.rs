@@ -1,11 +1,12 @@
 //! Plans of taking a host out of service and of letting it back in: several operations and duties in a row, shown and held
 //! against what is found as one.
 
+use super::as_planned::unchanged;
 use super::{Performer, Planner, Request, SingleDuty, uses_gtid};
 use crate::core::basis::Basis;
 use crate::core::clearing;
 use crate::core::cluster::HostName;
-use crate::core::guard::{Facts, Guard};
+use crate::core::guard::Facts;
 use crate::core::hosts::HostState;
 use crate::core::mending::Call;
 use crate::core::proposal::{PlannedStage, Proposal, Wish};
@@ -132,14 +133,6 @@ impl Performer<'_> {
         let mut now = now?;
         // Read from the same files as the plan; `mmm apply` has compared these.
         now.inventory_hash.clone_from(&plan.inventory_hash);
-        let differences = plan.differences(&now);
-        if differences.is_empty() {
-            return Ok(());
-        }
-        Err(Trouble::refused(
-            Guard::G90,
-            format!("the plan for `{}` was not carried out", plan.cluster),
-            differences.join("; "),
-        ))
+        unchanged(plan, &plan.differences(&now))
     }
 }

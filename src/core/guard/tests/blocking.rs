@@ -194,14 +194,7 @@ fn what_keeps_a_replaced_writer_from_following() {
     let at = |state: &str| {
         let mut facts = facts(false, &[]);
         if let Reach::Up(mysql) = &mut facts.mysql {
-            mysql.gtid = GtidFacts::Mariadb {
-                binlog_pos: MariaPosition::default(),
-                slave_pos: MariaPosition::default(),
-                current_pos: MariaPosition::default(),
-                binlog_state: state.parse().unwrap(),
-                domain_id: 0,
-                strict: false,
-            };
+            mysql.gtid = crate::core::samples::logged(state);
         }
         facts
     };
