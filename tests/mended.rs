@@ -24,6 +24,7 @@ const DANGERS: &[(&str, &[&str])] = &[
             "story failover-power-cut-needs-a-fence",
             "story failover-disobedient-host-is-fenced",
             "lab silence::a_host_without_power_is_fenced_and_replaced",
+            "lab silence::a_fence_that_lies_opens_nobody",
             "lab silence::a_silent_writer_that_nobody_can_fence_stays_when_the_policy_says_never",
         ],
     ),

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::config::playbook::no_fence;
 use crate::core::cluster::HostName;
 use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
@@ -82,8 +83,24 @@ pub fn playbook(entry: &ClusterEntry) -> Result<Arc<Playbook>, Trouble> {
             ),
         )
     })?;
+    fence_duties(entry, &playbook)?;
     site_duties(entry, &playbook)?;
     Ok(Arc::new(playbook))
+}
+
+/// The duties that the inventory names as fences are there, and prove what they have done.
+fn fence_duties(entry: &ClusterEntry, playbook: &Playbook) -> Result<(), Trouble> {
+    for (host, settings) in &entry.hosts {
+        let named = settings.fence.as_ref();
+        let Some(because) = named.and_then(|fence| no_fence(playbook, &fence.duty)) else {
+            continue;
+        };
+        let what = format!("`{host}` of `{}` cannot be fenced", entry.cluster.name);
+        let hint = "`fence` in the inventory names it; put it into the directory that `playbooks` names, with an `until` \
+                    or a `verify` that asks whoever cut the host off, as `mmm playbook show fence-ipmi` has it";
+        return Err(Trouble::new(Kind::Usage, what, because).hint(hint));
+    }
+    Ok(())
 }
 
 /// The duties that the inventory names for its own steps around operations are there, and need nothing that only a stage

@@ -38,6 +38,26 @@ pub async fn inquire(fleet: &Fleet, suspect: &HostName) -> (Evidence, Circumstan
     (evidence, Circumstances { signs, testimonies })
 }
 
+/// What a fenced host still answers to this box: by MySQL, by ping, or over SSH; none when nothing comes back.
+pub async fn still_answers(fleet: &Fleet, fenced: &HostName) -> Option<String> {
+    let (mysql, ping, ssh) = tokio::join!(
+        fleet.answers(fenced),
+        ping_view(fleet, fenced),
+        processes(fleet, fenced)
+    );
+    let what = match mysql {
+        Reach::Up(()) => "its server still answers",
+        Reach::Refusing { .. } => "its server still refuses us",
+        Reach::Hung(_) => "its server's port still takes connections",
+        Reach::Down(_) => "its kernel still refuses connections to its server's port",
+        Reach::Silent(_) | Reach::Unasked(_) if ping == PingView::Answers => "it still answers ping",
+        Reach::Silent(_) | Reach::Unasked(_) if ssh.is_some() => "it still obeys over SSH",
+        Reach::Silent(_) => return None,
+        Reach::Unasked(why) => return Some(format!("its server could not be asked: {why}")),
+    };
+    Some(what.to_owned())
+}
+
 async fn look(fleet: &Fleet, suspect: &HostName) -> (Evidence, Vec<Testimony>) {
     let (mysql, ping, host, testimonies) = tokio::join!(
         mysql_view(fleet, suspect),

@@ -31,6 +31,7 @@ shipped![
     "duties/drain.yaml",
     "duties/drop-address.yaml",
     "duties/facts.yaml",
+    "duties/fallen-silent.yaml",
     "duties/fence-ipmi.yaml",
     "duties/follow-by-position.yaml",
     "duties/follow-demoted.yaml",
