@@ -16,6 +16,8 @@ const DANGERS: &[(&str, &[&str])] = &[
         &[
             "story check-ping-alone-moves-nothing",
             "lab silence::a_writer_cut_off_from_the_box_alone_stays",
+            "story network-cut-off-from-a-port",
+            "lab faults::a_writer_whose_ports_are_filtered_from_the_box_alone_is_not_fenced",
         ],
     ),
     (

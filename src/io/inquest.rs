@@ -13,7 +13,7 @@ use crate::core::evidence::{Evidence, HostView, MysqlView, PingView};
 use crate::core::facts::{MysqlFacts, Reach};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::sign::Sign;
-use crate::core::testimony::{self, Circumstances, Hearing, Testimony};
+use crate::core::testimony::{self, Circumstances, Contact, Hearing, Testimony};
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::ping::ping;
@@ -200,8 +200,8 @@ async fn is_left_alone(fleet: &Fleet, suspect: &HostName) -> bool {
     }
 }
 
-/// Asks every other host whether it still sees the suspect: by ARP, by ping, or by a connection to its server; and
-/// whether its replication hears from it meanwhile.
+/// Asks every other host whether it still sees the suspect: by ARP, by ping, or by a connection to its server, which may
+/// greet it; and whether its replication hears from it meanwhile.
 async fn testimonies(fleet: &Fleet, suspect: &HostName) -> Vec<Testimony> {
     let cluster = &fleet.entry().cluster;
     let others = cluster.hosts.iter().filter(|host| host.name != *suspect);
@@ -236,8 +236,8 @@ async fn server_of(fleet: &Fleet, host: &HostName) -> Option<MysqlFacts> {
     fleet.ask(host).await.up().cloned()
 }
 
-/// Whether a host reaches the suspect; none when it could not be asked.
-async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<bool> {
+/// How far a host comes that tries to reach the suspect; none when it could not be asked.
+async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<Contact> {
     let errand = Errands {
         source: Some(suspect),
         ..Errands::default()
@@ -248,8 +248,17 @@ async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<b
             registered,
             ..
         }) => {
-            let said = |name: &str, word| registered.get(name).is_some_and(|text| text.trim() == word);
-            Some(said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open"))
+            let said = |name: &str, word| {
+                let text = registered.get(name);
+                text.is_some_and(|text| text.lines().any(|line| line.trim() == word))
+            };
+            let is_reached =
+                said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open");
+            Some(match (said("witness_port", "greeted"), is_reached) {
+                (true, _) => Contact::Greeted,
+                (false, true) => Contact::Reached,
+                (false, false) => Contact::Nothing,
+            })
         }
         Ok(_) | Err(_) => None,
     }

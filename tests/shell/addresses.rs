@@ -193,6 +193,32 @@ async fn a_fenced_host_that_answers_ping_alone_is_not_silent() {
     );
 }
 
+/// A server says something to whoever connects; where one is frozen, the kernel takes the connection and nothing comes.
+#[tokio::test]
+async fn a_server_that_greets_is_told_from_a_port_that_is_open() {
+    if !is_root() {
+        return;
+    }
+    let (mut shell, _child) = host("dash", "a7").await;
+    let script = tempfile::NamedTempFile::new().unwrap();
+    let listener = "import socket, sys\nlistening = socket.create_server(('10.9.9.2', 3306))\nlistening.settimeout(20)\n\
+                    while True:\n    taken = listening.accept()[0]\n    taken.sendall(sys.argv[1].encode()) if sys.argv[1:] else \
+                    taken.settimeout(20) or taken.recv(1)\n";
+    std::fs::write(script.path(), listener).unwrap();
+    answer(&mut shell, "ip address add 10.9.9.2/32 dev lo").await;
+    for (greeting, expected) in [("", "open"), ("'[greeting'", "open\ngreeted")] {
+        let listen = format!(
+            "python3 {} {greeting} >/dev/null 2>&1 & until timeout 1 bash -c '</dev/tcp/10.9.9.2/3306' 2>/dev/null; \
+             do sleep 0.05; done; echo $!",
+            script.path().display()
+        );
+        let listener = answer(&mut shell, &listen).await;
+        let report = done(&mut shell, "witness").await;
+        assert_eq!(report.registered["witness_port"], expected, "{report:?}");
+        answer(&mut shell, &format!("kill -9 {listener}")).await;
+    }
+}
+
 /// Takes the other end of the wire into a network of its own, a neighbour that believes an address to be elsewhere.
 const NEIGHBOUR: &str = "unshare --net sleep 60 >/dev/null 2>&1 & pid=$!; other=\"nsenter -t $pid -n ip\"
     while [ \"$(readlink /proc/$pid/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.01; done
