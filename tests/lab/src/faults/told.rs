@@ -174,7 +174,7 @@ pub fn runs(lab: &Lab) -> Result<Vec<Told>> {
                 began: began.and_then(|stage| usize::try_from(stage).ok()),
                 ending,
                 lost_at_least: losses(false).next().and_then(|loss| lost(&loss)),
-                lost_exactly: losses(true).last().and_then(|loss| lost(&loss)),
+                lost_exactly: losses(true).next_back().and_then(|loss| lost(&loss)),
             },
         ));
     }
