@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
-use crate::config::playbook::no_fence;
+use crate::config::playbook::{no_fence, opening_step, step_that_brings_up};
 use crate::core::cluster::HostName;
 use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
@@ -118,7 +118,10 @@ fn site_duties(entry: &ClusterEntry, playbook: &Playbook) -> Result<(), Trouble>
                 .find(|need| *need != "address" && *need != "with")
             {
                 Some(need) => format!("the duty `{name}` needs `{need}`, which no step of the site can give"),
-                None => continue,
+                None => match second_writer(playbook, name) {
+                    Some(because) => because,
+                    None => continue,
+                },
             },
         };
         let what = format!(
@@ -130,6 +133,18 @@ fn site_duties(entry: &ClusterEntry, playbook: &Playbook) -> Result<(), Trouble>
         return Err(Trouble::new(Kind::Usage, what, because).hint(hint));
     }
     Ok(())
+}
+
+/// How a duty beside the operation's own steps could make a second writer.
+fn second_writer(playbook: &Playbook, duty: &str) -> Option<String> {
+    let opens = opening_step(playbook, duty)
+        .map(|step| format!("its step `{step}` would let a server take writes, or events run"));
+    let brings = step_that_brings_up(playbook, duty)
+        .map(|step| format!("its step `{step}` would bring the writer's address up"));
+    let because = opens.or(brings)?;
+    Some(format!(
+        "{because}: that is left to the operation's own steps, behind its guards"
+    ))
 }
 
 /// The cluster meant: the one named, or the only one.
@@ -338,6 +353,49 @@ pub fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::inventory::{Surroundings, parse};
+
+    #[test]
+    fn what_could_make_a_second_writer_is_no_step_of_the_site() {
+        let playbook = crate::config::playbook::load(None).unwrap();
+        for (duty, why) in [
+            ("allow-writes", "let a server take writes"),
+            ("restore-events", "or events run"),
+            ("add-address", "bring the writer's address up"),
+            ("announce", "bring the writer's address up"),
+        ] {
+            let because = second_writer(&playbook, duty).unwrap_or_default();
+            assert!(because.contains(why), "{duty}: {because}");
+        }
+        for duty in ["facts", "stop-replication", "drop-address"] {
+            assert_eq!(second_writer(&playbook, duty), None);
+        }
+    }
+
+    #[test]
+    fn a_fence_that_is_not_there_or_proves_nothing_is_refused_before_it_is_needed() {
+        let surroundings = Surroundings {
+            mode: Some(0o600),
+            home: Some("/root".into()),
+        };
+        let text = include_str!("../../inventory.example.yaml");
+        let inventory = parse(text, std::path::Path::new("inventory.yaml"), &surroundings).unwrap();
+        let entry = inventory.cluster("test_mmm").unwrap();
+        let mut playbook = crate::config::playbook::load(None).unwrap();
+        let refused = |playbook: &Playbook| fence_duties(entry, playbook).unwrap_err();
+        assert!(refused(&playbook).because.contains("no duty `fence-switch-port`"));
+        let mut fence = playbook.duties["fence-ipmi"].clone();
+        fence.name = "fence-switch-port".to_owned();
+        playbook.duties.insert(fence.name.clone(), fence.clone());
+        fence_duties(entry, &playbook).unwrap();
+        fence.steps.iter_mut().for_each(|step| step.until = None);
+        playbook.duties.insert(fence.name.clone(), fence);
+        let refused = refused(&playbook);
+        assert!(
+            refused.because.contains("never looks") && refused.hint.contains("`until`"),
+            "{refused:?}"
+        );
+    }
 
     #[test]
     fn only_yes_is_yes() {
