@@ -22,6 +22,8 @@ use crate::io::ping::ping;
 const HOST_WITHIN: Duration = Duration::from_secs(2);
 /// One look by another host; its own probes take a second each.
 const WITNESS_WITHIN: Duration = Duration::from_secs(3);
+/// One look at a host that was fenced, which the others have found silent already.
+const ONCE_MORE_WITHIN: Duration = Duration::from_secs(1);
 /// One echo.
 const ECHO_WITHIN: Duration = Duration::from_millis(800);
 
@@ -40,17 +42,19 @@ pub async fn inquire(fleet: &Fleet, suspect: &HostName) -> (Evidence, Circumstan
 
 /// What a fenced host still answers to this box: by MySQL, by ping, or over SSH; none when nothing comes back.
 pub async fn still_answers(fleet: &Fleet, fenced: &HostName) -> Option<String> {
-    let (mysql, ping, ssh) = tokio::join!(
-        fleet.answers(fenced),
-        ping_view(fleet, fenced),
-        processes(fleet, fenced)
+    let (mysql, one, another, ssh) = tokio::join!(
+        fleet.answers_within(fenced, ONCE_MORE_WITHIN),
+        echo_view(fleet, fenced),
+        echo_view(fleet, fenced),
+        processes_within(fleet, fenced, ONCE_MORE_WITHIN)
     );
+    let is_pinged = [one, another].contains(&PingView::Answers);
     let what = match mysql {
         Reach::Up(()) => "its server still answers",
         Reach::Refusing { .. } => "its server still refuses us",
         Reach::Hung(_) => "its server's port still takes connections",
         Reach::Down(_) => "its kernel still refuses connections to its server's port",
-        Reach::Silent(_) | Reach::Unasked(_) if ping == PingView::Answers => "it still answers ping",
+        Reach::Silent(_) | Reach::Unasked(_) if is_pinged => "it still answers ping",
         Reach::Silent(_) | Reach::Unasked(_) if ssh.is_some() => "it still obeys over SSH",
         Reach::Silent(_) => return None,
         Reach::Unasked(why) => return Some(format!("its server could not be asked: {why}")),
@@ -117,17 +121,25 @@ async fn mysql_view(fleet: &Fleet, suspect: &HostName) -> MysqlView {
 }
 
 async fn ping_view(fleet: &Fleet, suspect: &HostName) -> PingView {
-    let Some(host) = fleet.entry().hosts.get(suspect) else {
-        return PingView::CannotTell;
-    };
     for _ in 0..3 {
-        match ping(host.address, ECHO_WITHIN).await {
-            Echo::Answered(_) => return PingView::Answers,
-            Echo::CannotPing { .. } => return PingView::CannotTell,
-            Echo::NoAnswer(_) => {}
+        let view = echo_view(fleet, suspect).await;
+        if view != PingView::Silent {
+            return view;
         }
     }
     PingView::Silent
+}
+
+/// One echo.
+async fn echo_view(fleet: &Fleet, suspect: &HostName) -> PingView {
+    let Some(host) = fleet.entry().hosts.get(suspect) else {
+        return PingView::CannotTell;
+    };
+    match ping(host.address, ECHO_WITHIN).await {
+        Echo::Answered(_) => PingView::Answers,
+        Echo::CannotPing { .. } => PingView::CannotTell,
+        Echo::NoAnswer(_) => PingView::Silent,
+    }
 }
 
 /// What the host says of itself. Between two looks a server may die, or come anew: only what both show alike is gone, or
@@ -166,11 +178,12 @@ async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
 
 /// The server's processes, each with the moment of its start; none when the host cannot be asked.
 async fn processes(fleet: &Fleet, suspect: &HostName) -> Option<BTreeSet<String>> {
+    processes_within(fleet, suspect, HOST_WITHIN).await
+}
+
+async fn processes_within(fleet: &Fleet, suspect: &HostName, within: Duration) -> Option<BTreeSet<String>> {
     let nothing = Errands::default();
-    match fleet
-        .glance(suspect, "server-process", &nothing, HOST_WITHIN)
-        .await
-    {
+    match fleet.glance(suspect, "server-process", &nothing, within).await {
         Ok(DutyReport {
             outcome: DutyOutcome::Done,
             registered,
