@@ -28,7 +28,7 @@ use crate::core::run::{Ending, Run};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::{self, Past, RunReport};
+use crate::io::conductor::{self, Hands as _, Past, RunReport};
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
@@ -387,7 +387,7 @@ impl Performer<'_> {
             born: Instant::now(),
         };
         let report = conductor::conduct(&hands, &prepared.opening, run, past).await;
-        if let Some(trouble) = hands.journal_trouble() {
+        if let Some(trouble) = hands.unwritten() {
             self.alarm(&Trouble::new(
                 Kind::Wrong,
                 "not everything could be written to the run's journal",

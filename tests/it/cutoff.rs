@@ -164,6 +164,12 @@ fn journal(lab: &Lab) -> String {
     files[0].to_owned()
 }
 
+/// The run that was cut off has come to its end by its record, and nobody finds it open again.
+fn is_closed(lab: &Lab) {
+    let told = mmm(lab, &["history"], 0).stdout;
+    assert!(told.contains(" undone ") && !told.contains(" OPEN "), "{told}");
+}
+
 #[test]
 fn a_tail_that_was_never_written_whole_is_left_out() {
     let lab = cut_off(&Halt::Within(step("catch-up")));
@@ -174,9 +180,25 @@ fn a_tail_that_was_never_written_whole_is_left_out() {
         .ok()
         .unwrap();
     mmm(&lab, &["switchover", "--to", "db2"], 0);
+    is_closed(&lab);
     order::is_the_writer(&lab, "db2");
-    mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let again = mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let said = format!("{}{}", again.stdout, again.stderr);
+    assert!(!said.contains("was cut off"), "{said}");
     order::is_the_writer(&lab, "db1");
+    // So ends a journal whose disk was full from then on: the record of the writer knows better.
+    let shorten = "cd /var/lib/mmm/test_mmm/runs && last=$(ls -t | head -n 1) && sed -i 9q \"$last\"";
+    lab.box_().sh(shorten).unwrap().ok().unwrap();
+    let told = mmm(&lab, &["history"], 0).stdout;
+    assert!(told.contains(" OPEN "), "{told}");
+    let again = mmm(&lab, &["switchover", "--to", "db2"], 0);
+    let said = format!("{}{}", again.stdout, again.stderr);
+    assert!(
+        !said.contains("was cut off") && !said.contains("is closed"),
+        "{said}"
+    );
+    is_closed(&lab);
+    order::is_the_writer(&lab, "db2");
 }
 
 #[test]
@@ -189,9 +211,25 @@ fn a_tail_of_zeros_as_a_crashed_disk_leaves_is_left_out() {
         .ok()
         .unwrap();
     mmm(&lab, &["switchover", "--to", "db2"], 0);
+    is_closed(&lab);
     order::is_the_writer(&lab, "db2");
-    mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let again = mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let said = format!("{}{}", again.stdout, again.stderr);
+    assert!(!said.contains("was cut off"), "{said}");
     order::is_the_writer(&lab, "db1");
+    // So ends a journal whose disk was full from then on: the record of the writer knows better.
+    let shorten = "cd /var/lib/mmm/test_mmm/runs && last=$(ls -t | head -n 1) && sed -i 9q \"$last\"";
+    lab.box_().sh(shorten).unwrap().ok().unwrap();
+    let told = mmm(&lab, &["history"], 0).stdout;
+    assert!(told.contains(" OPEN "), "{told}");
+    let again = mmm(&lab, &["switchover", "--to", "db2"], 0);
+    let said = format!("{}{}", again.stdout, again.stderr);
+    assert!(
+        !said.contains("was cut off") && !said.contains("is closed"),
+        "{said}"
+    );
+    is_closed(&lab);
+    order::is_the_writer(&lab, "db2");
 }
 
 #[test]
