@@ -86,7 +86,11 @@ pub enum Verdict {
 /// refuse writes or was never told to take them.
 pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
     if !cut.moves_writer {
-        return Verdict::GoOn(giving_up(cut.run));
+        return Verdict::GoOn(if cut.run.is_committed() {
+            going_on(cut)
+        } else {
+            giving_up(cut.run)
+        });
     }
     let writable: Vec<&HostName> = sights
         .iter()

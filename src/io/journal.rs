@@ -24,6 +24,9 @@ use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
 use lines::Lines;
 
+/// The operation by which a replaced writer comes back.
+pub const REJOIN: &str = "rejoin";
+
 /// What a run is: written before anything is touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
@@ -53,7 +56,7 @@ pub struct Opening {
 impl Opening {
     /// Whether it decides who takes writes.
     pub fn moves_writer(&self) -> bool {
-        self.operation != "rejoin" && self.address.is_none()
+        self.operation != REJOIN && self.address.is_none()
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod ending;
 mod left_over;
+mod openless;
 
 use std::collections::BTreeSet;
 
@@ -23,8 +24,8 @@ use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::{Past, RunReport};
-use crate::io::journal::{self, Entry, Journal, OpenRun};
-use crate::io::operation::{Performer, Prepared, uses_gtid};
+use crate::io::journal::{self, Entry, Journal, OpenRun, REJOIN};
+use crate::io::operation::{Performer, Prepared, goes_by_gtid};
 use ending::{close_untouched, closed, end, get_stuck, known_better, untouched_now};
 use left_over::{bury, wait_for_expiry};
 
@@ -101,10 +102,8 @@ pub(super) async fn settle(
             error,
         )
     })?;
-    if open.opening.address.is_some() {
-        // Wherever the address stands now, repairs put it where it belongs, and no host waits for that.
-        let because = "it was cut off; repairs go on from what they find".to_owned();
-        return Ok(closed(performer, &open, &mut journal, because).await);
+    if let Some(settled) = openless::settled(performer, &open, &run, &mut journal, facts, wish).await? {
+        return Ok(settled);
     }
     let mut happenings = Vec::new();
     let is_over = open.stuck && run.is_committed();
@@ -236,7 +235,7 @@ async fn go_on(
     let prepared = Prepared {
         opening: open.opening.clone(),
         address: performer.fleet.entry().cluster.writer_address(),
-        gtid: uses_gtid(facts),
+        gtid: goes_by_gtid(&open.opening.operation, open.opening.rung, facts),
         given: open.registered.clone(),
         shells,
     };
@@ -352,7 +351,7 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
             standing.owed.remove(outgoing);
         }
     }
-    if opening.operation == "rejoin"
+    if opening.operation == REJOIN
         && committed
         && matches!(ending, Ending::Done { .. })
         && let Some(host) = &opening.outgoing

@@ -232,6 +232,8 @@ fn servers_that_died_meanwhile_leave_it_to_a_person_and_hold_him_up_no_more() {
     let says = |word: &str| assert!(stuck.contains(word), "{word}: {stuck}");
     says("`db2` does not say that it refuses writes");
     says("`mmm undo switchover-");
+    let late = mmm(&lab, &["--timeout", "1ms", "undo"], 4);
+    assert!(late.stderr.contains("G64"), "{late:?}");
     assert_eq!(lab.writable_hosts(), [""; 0]);
     mmm(&lab, &["undo"], 0);
     assert_eq!(lab.writable_hosts(), ["db1"]);
