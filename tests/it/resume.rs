@@ -276,13 +276,14 @@ fn runs_that_open_nobody_are_begun_anew_and_not_taken_back_behind_their_commit()
     );
     mmm(&lab, &["resume"], 0);
     assert_eq!(lab.who_has(reader).unwrap(), ["db2"]);
+    mmm(&lab, &to("db1"), 0);
     cut_off(
         &lab,
         &Halt::Before(step_of("move-address", "add-address")),
-        &to("db1"),
+        &to("db2"),
     );
     mmm(&lab, &["undo"], 0);
-    assert_eq!(lab.who_has(reader).unwrap(), ["db2"]);
+    assert_eq!(lab.who_has(reader).unwrap(), ["db1"]);
 
     lab.db1().set_restart(Restart::Never).unwrap();
     lab.db1().kill_mysqld().unwrap();
