@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::HostName;
 use super::evidence::Rung;
 use super::playbook::{Operation, OperationStep, Playbook, Seat, Section, Undo};
-use super::run::{REFUSES_WRITES, Stage};
+use super::run::{KEEPS_STOPPED, REFUSES_WRITES, Stage};
 
 /// Who plays which part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,8 +64,8 @@ const FENCE_WITHIN: Duration = Duration::from_secs(30);
 
 /// The stages of `operation` with its seats filled.
 ///
-/// With a rung (a failover), what is taken from the outgoing host is never given back, and steps that a fence may
-/// stand in for are left out when the host does not obey. `keep` says whether a step's `when` holds.
+/// With a rung (a failover), what is taken from the outgoing host is never given back, but for its server's leave to start,
+/// and steps that a fence may stand in for are left out when the host does not obey. `keep` says whether a step's `when` holds.
 pub fn stages(
     playbook: &Playbook,
     operation: &Operation,
@@ -87,6 +87,7 @@ pub fn stages(
             with: fence.with.clone(),
             within: FENCE_WITHIN,
             undo: None,
+            undo_if_possible: false,
             only_asks: false,
             if_possible: false,
         });
@@ -96,7 +97,9 @@ pub fn stages(
         if skipped || !keep(step) {
             continue;
         }
-        let taken_for_good = rung.is_some() && step.at == Seat::Outgoing;
+        let is_dead = rung.is_some() && step.at == Seat::Outgoing;
+        // While nobody was opened in its place it is the writer, and whoever starts it must be able to.
+        let taken_for_good = is_dead && step.duty != KEEPS_STOPPED;
         let duty = playbook.duties.get(&step.duty);
         let undo = match duty.and_then(|duty| duty.undo.as_ref()) {
             Some(Undo::Duty(undo)) if section == Section::Prepare && !taken_for_good => Some(undo.clone()),
@@ -112,6 +115,7 @@ pub fn stages(
             with: step.with.clone(),
             within: step.within,
             undo,
+            undo_if_possible: is_dead,
             only_asks: duty.is_some_and(|duty| duty.only_asks),
             if_possible: step.if_possible,
         });
@@ -151,6 +155,7 @@ mod tests {
             with: BTreeMap::new(),
             within: Duration::from_secs(within_s),
             undo: None,
+            undo_if_possible: false,
             only_asks: false,
             if_possible: false,
         }

@@ -61,6 +61,7 @@ impl Run {
             .filter(|stage| is_superseded(*stage))
             .collect();
         self.failure = None;
+        self.kept.clear();
         self.next = self.advance_to(0);
     }
 }

@@ -12,7 +12,7 @@ use crate::core::guard::Facts;
 use crate::core::losses;
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
-use crate::core::run::Stage;
+use crate::core::run::{KEEPS_STOPPED, Stage};
 use crate::core::semi_sync::SemiSyncUse;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
@@ -21,9 +21,7 @@ use crate::io::conductor::Registered;
 use crate::io::journal::Opening;
 use crate::io::shell::Trace;
 
-/// The duty that keeps a dead writer's server stopped.
-const KEEPS_STOPPED: &str = "keep-stopped";
-/// What stands in for it where nothing would start the server again.
+/// What stands in for keeping a server stopped where nothing would start the server again.
 const SERVER_IS_GONE: &str = "server-is-gone";
 
 /// The return of a replaced writer.
@@ -233,8 +231,17 @@ impl Planner<'_> {
         };
         for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
             match service(stage) {
-                Some(Service::Duties { keep_stopped, .. }) => stage.duty.clone_from(keep_stopped),
-                Some(Service::None) => stage.duty = SERVER_IS_GONE.to_owned(),
+                Some(Service::Duties {
+                    keep_stopped,
+                    allow_start,
+                }) => {
+                    stage.duty.clone_from(keep_stopped);
+                    stage.undo = Some(allow_start.clone());
+                }
+                Some(Service::None) => {
+                    stage.duty = SERVER_IS_GONE.to_owned();
+                    stage.undo = None;
+                }
                 Some(Service::Systemd { .. }) | None => {}
             }
         }
