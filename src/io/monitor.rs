@@ -238,6 +238,7 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
         by_itself: true,
         expects: None,
         begin_by: None,
+        monitor_at: None,
     }
 }
 

@@ -97,6 +97,7 @@ impl Stage {
             network,
             by_itself,
             begin_by: None,
+            monitor_at: None,
             expects: None,
         };
         (performer, Told(events))

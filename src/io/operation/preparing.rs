@@ -91,7 +91,7 @@ pub(super) fn known_before(
     let events = if events == Some(true) { "ON" } else { "OFF" };
     let obeyed = match rung {
         None | Some(Rung::Demote) => "yes",
-        Some(Rung::Fence | Rung::Silence) => "no",
+        Some(Rung::Fence | Rung::Silence | Rung::Word(_)) => "no",
     };
     Registered::from([
         ("event_scheduler".to_owned(), events.to_owned()),
