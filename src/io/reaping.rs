@@ -32,7 +32,6 @@ mod tests {
             reap(&mut tasks);
             tokio::task::yield_now().await;
         }
-        #[expect(clippy::panic, reason = "that is what is tried")]
         tasks.spawn(async { panic!("a bug") });
         let watching = tokio::spawn(async move {
             while !tasks.is_empty() {
