@@ -14,7 +14,7 @@ use mmm::core::cluster::HostName;
 use mmm::core::event::Event;
 use mmm::core::evidence::Rung;
 use mmm::core::plan::{self, Seats};
-use mmm::core::playbook::{Action, Playbook, Seat, Sql};
+use mmm::core::playbook::{Action, Playbook, Sql};
 use mmm::core::run::{Ending, Happening, Run, Settled, Stage};
 use mmm::core::script::{DutyOutcome, DutyReport, Failure};
 use mmm::core::settlement::{self, CutOff, Sight, Verdict, Wish};
@@ -478,22 +478,6 @@ proptest! {
         let _how_it_ended_is_judged_elsewhere = live_through(&world, &opening);
         prop_assert!(!undone_after_commit(&opening.stages, &world.model.borrow().journal));
     }
-}
-
-#[test]
-fn of_what_is_taken_from_a_dead_writer_only_its_leave_to_start_is_given_back() {
-    let opening = opening("failover", Some(Rung::Demote), true);
-    let outgoing = opening.stages.iter().filter(|stage| stage.seat == Seat::Outgoing);
-    let given_back: Vec<_> = outgoing
-        .filter_map(|stage| {
-            Some((
-                stage.duty.as_str(),
-                stage.undo.as_deref()?,
-                stage.undo_if_possible,
-            ))
-        })
-        .collect();
-    assert_eq!(given_back, [("keep-stopped", "allow-start", true)]);
 }
 
 #[test]

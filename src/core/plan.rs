@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::HostName;
 use super::evidence::Rung;
 use super::playbook::{Operation, OperationStep, Playbook, Seat, Section, Undo};
-use super::run::{KEEPS_STOPPED, REFUSES_WRITES, Stage};
+use super::run::{REFUSES_WRITES, Stage};
 
 /// Who plays which part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,6 +59,8 @@ pub struct FenceDuty {
     pub with: BTreeMap<String, String>,
 }
 
+/// The duty that lets a server start again that was kept stopped.
+const LETS_START: &str = "allow-start";
 /// How long a fence may take: power switches are slow.
 const FENCE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -98,11 +100,11 @@ pub fn stages(
             continue;
         }
         let is_dead = rung.is_some() && step.at == Seat::Outgoing;
-        // While nobody was opened in its place it is the writer, and whoever starts it must be able to.
-        let taken_for_good = is_dead && step.duty != KEEPS_STOPPED;
         let duty = playbook.duties.get(&step.duty);
         let undo = match duty.and_then(|duty| duty.undo.as_ref()) {
-            Some(Undo::Duty(undo)) if section == Section::Prepare && !taken_for_good => Some(undo.clone()),
+            // While nobody was opened in its place it is the writer, and whoever starts it must be able to.
+            Some(Undo::Duty(undo)) if is_dead && undo != LETS_START => None,
+            Some(Undo::Duty(undo)) if section == Section::Prepare => Some(undo.clone()),
             _ => None,
         };
         stages.push(Stage {

@@ -137,8 +137,6 @@ pub enum Ending {
     },
 }
 
-/// The duty that keeps a dead writer's server stopped.
-pub const KEEPS_STOPPED: &str = "keep-stopped";
 /// The duty with which the time begins in which nobody can write.
 pub const REFUSES_WRITES: &str = "deny-writes";
 

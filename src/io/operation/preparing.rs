@@ -12,7 +12,7 @@ use crate::core::guard::Facts;
 use crate::core::losses;
 use crate::core::plan::{self, FenceDuty, Seats};
 use crate::core::playbook::{Operation, OperationStep};
-use crate::core::run::{KEEPS_STOPPED, Stage};
+use crate::core::run::Stage;
 use crate::core::semi_sync::SemiSyncUse;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
@@ -21,7 +21,9 @@ use crate::io::conductor::Registered;
 use crate::io::journal::Opening;
 use crate::io::shell::Trace;
 
-/// What stands in for keeping a server stopped where nothing would start the server again.
+/// The duty that keeps a dead writer's server stopped.
+const KEEPS_STOPPED: &str = "keep-stopped";
+/// What stands in for it where nothing would start the server again.
 const SERVER_IS_GONE: &str = "server-is-gone";
 
 /// The return of a replaced writer.
