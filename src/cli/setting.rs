@@ -228,6 +228,7 @@ pub fn performer<'f>(
         lock_wait,
         network: network(inventory),
         by_itself: false,
+        whatever_state: false,
         expects: None,
         begin_by: settings.timeout.and_then(|span| Instant::now().checked_add(span)),
     }

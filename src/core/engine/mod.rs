@@ -114,8 +114,8 @@ pub enum Effect {
         rung: Rung,
         /// Whether events ran on it when it last answered.
         events: Option<bool>,
-        /// What it had when it last answered.
-        seen: Option<Box<Seen>>,
+        /// What is remembered of the time when it last answered.
+        memory: Box<Memory>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -179,8 +179,6 @@ pub struct Engine {
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
-    /// What the writer had when it last answered.
-    seen: Option<Seen>,
     /// The writer that this monitor itself saw take writes since it began.
     met: Option<HostName>,
     /// The last trouble that was alarmed about.
@@ -231,7 +229,6 @@ impl Engine {
             told_rule: Rule::R09,
             guard: None,
             events: None,
-            seen: None,
             met: None,
             complaint: None,
             has_failed: false,
@@ -265,7 +262,7 @@ impl Engine {
                     && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
                 {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
-                    self.seen = Some(Seen::of(&host, now, mysql));
+                    self.memory.seen = Some(Seen::of(&host, now, mysql));
                     self.met = Some(host.clone());
                 }
                 self.remember_addresses(&host, &facts);

@@ -74,18 +74,14 @@ impl Engine {
                     sentence: format!("{}{circumstances}", rule.sentence()),
                 }));
                 let events = self.events;
-                let seen = self
-                    .seen
-                    .clone()
-                    .filter(|seen| seen.host == suspect)
-                    .map(Box::new);
+                let memory = Box::new(self.memory.clone());
                 self.start(
                     Effect::FailOver {
                         outgoing: suspect,
                         incoming,
                         rung,
                         events,
-                        seen,
+                        memory,
                     },
                     effects,
                 );

@@ -1,13 +1,22 @@
 //! Whether a plan that was kept still is the plan: what it rests on is held against what is found now.
 
-use super::{Performer, Request};
+use super::{Performer, Planner, Request};
 use crate::core::basis::Basis;
 use crate::core::guard::{Facts, Guard};
 use crate::core::proposal::{Proposal, Wish};
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
+use crate::io::sights::Sights;
 
 impl Performer<'_> {
+    /// What plans are made through: the same code, and no way to touch anything.
+    pub fn planner(&self) -> Planner<'_> {
+        Planner {
+            whatever_state: self.whatever_state,
+            ..Planner::of(Sights::of(self.fleet, &self.dir))
+        }
+    }
+
     /// That a plan that is carried out would be made just so now.
     ///
     /// # Errors
