@@ -183,6 +183,8 @@ pub struct Engine {
     met: Option<HostName>,
     /// The last trouble that was alarmed about.
     complaint: Option<Trouble>,
+    /// Whether what is under way is a failover.
+    fails_over: bool,
     /// Whether what is under way has failed already.
     has_failed: bool,
     ask_again_at: Moment,
@@ -231,6 +233,7 @@ impl Engine {
             events: None,
             met: None,
             complaint: None,
+            fails_over: false,
             has_failed: false,
             ask_again_at: Moment(0),
             prove_again_at: Moment(0),
@@ -316,6 +319,10 @@ impl Engine {
                 }
                 self.busy = false;
                 self.settled_at = now;
+                if std::mem::take(&mut self.fails_over) {
+                    // What made it come to nothing may be mended until then.
+                    self.ask_again_at = self.ask_again_at.max(now.after(ASK_AGAIN_AFTER));
+                }
             }
             Input::Network { answers } => self.hear_network(now, answers, &mut effects),
             Input::Tick => {}
@@ -449,6 +456,9 @@ impl Engine {
                 };
                 if let Some(writer) = self.standing.writer.clone().filter(|_| now >= ask_at) {
                     self.start(Effect::AskEvidence(writer), effects);
+                } else if rule == Rule::R06 {
+                    // The evidence holds a failover back, or the last one came to nothing.
+                    self.tend(now, effects);
                 }
             }
             Verb::Reopen => {

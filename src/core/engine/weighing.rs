@@ -73,6 +73,7 @@ impl Engine {
                     rule: rule.to_string(),
                     sentence: format!("{}{circumstances}", rule.sentence()),
                 }));
+                self.fails_over = true;
                 let events = self.events;
                 let memory = Box::new(self.memory.clone());
                 self.start(
