@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{ApplyArguments, Settings};
+use super::args::{ApplyArguments, DutyArguments, Settings};
 use super::plan::{Allows, failover_request};
-use super::{failover, known, set_offline, set_online, setting};
+use super::{failover, known, playbook, rejoin, set_offline, set_online, setting};
 use crate::core::event::Event;
 use crate::core::evidence::EvidenceRule;
 use crate::core::guard::Guard;
@@ -38,6 +38,17 @@ pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Troub
     ) {
         failover::confirm_unfenced(settings)?;
     }
+    if let Wish::Rejoin {
+        host,
+        discards: Some(_),
+    } = &plan.wish
+    {
+        rejoin::confirm_discarding(settings, host)?;
+    }
+    if let Some(asked) = asked_duty(&plan.wish) {
+        let expects = Some(Box::new(plan));
+        return playbook::perform(settings, &inventory, entry, &asked, what.lock_wait, expects).await;
+    }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let mut performer = setting::performer(settings, &inventory, &fleet, teller, what.lock_wait);
@@ -64,6 +75,26 @@ pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Troub
     setting::concluded(&inventory, entry, performed).await
 }
 
+/// The single duty that a plan is about, as it was asked for.
+fn asked_duty(wish: &Wish) -> Option<DutyArguments> {
+    match wish {
+        Wish::Duty {
+            duty,
+            at,
+            on_box,
+            set,
+            within_ms,
+        } => Some(DutyArguments {
+            duty: duty.clone(),
+            at: at.to_string(),
+            on_box: *on_box,
+            set: set.clone().into_iter().collect(),
+            within: Duration::from_millis(*within_ms),
+        }),
+        _ => None,
+    }
+}
+
 fn not_carried_out(plan: &Proposal) -> String {
     format!("the plan for `{}` was not carried out", plan.cluster)
 }
@@ -73,16 +104,23 @@ async fn carry_out(performer: &Performer<'_>, plan: &Proposal) -> Result<Perform
         Wish::Switchover {
             to,
             write_refused_max_ms,
-        } => Request::Switchover {
-            to: Some(to.to_string()),
-            write_refused_max: write_refused_max_ms.map(Duration::from_millis),
-        },
+            catch_up_first,
+        } => {
+            if *catch_up_first {
+                performer.let_catch_up(to).await?;
+            }
+            Request::Switchover {
+                to: Some(to.to_string()),
+                write_refused_max: write_refused_max_ms.map(Duration::from_millis),
+            }
+        }
         Wish::MoveAddress { address, to } => Request::MoveAddress {
             address: *address,
             to: to.clone(),
         },
         Wish::Reopen => Request::Reopen { writer: None },
-        Wish::Rejoin { host } => return performer.take_back(host).await,
+        Wish::Rejoin { host, discards: None } => return performer.take_back(host).await,
+        Wish::Rejoin { host, .. } => return performer.discard(host).await,
         Wish::Failover {
             to,
             allow_loss,
@@ -111,20 +149,12 @@ async fn carry_out(performer: &Performer<'_>, plan: &Proposal) -> Result<Perform
             asked.request
         }
         // These are no operations of the playbooks; `run` has seen to them.
-        Wish::SetOffline { .. } | Wish::SetOnline { .. } => {
+        Wish::SetOffline { .. } | Wish::SetOnline { .. } | Wish::Duty { .. } => {
             return Err(Trouble::new(
                 Kind::Bug,
                 not_carried_out(plan),
                 "it is no single operation",
             ));
-        }
-        Wish::Duty { duty, at } => {
-            return Err(Trouble::new(
-                Kind::Usage,
-                not_carried_out(plan),
-                "it is the plan of a single duty",
-            )
-            .hint(format!("`mmm playbook run {duty} --at {at}` performs it")));
         }
     };
     performer.perform(&request).await

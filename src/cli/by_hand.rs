@@ -12,7 +12,7 @@ use crate::core::by_hand::{self, Asked};
 use crate::core::cluster::HostName;
 use crate::core::guard::Facts;
 use crate::core::playbook::Playbook;
-use crate::core::proposal::{Proposal, Refused};
+use crate::core::proposal::{Proposal, Refused, Wish};
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::context::Errands;
@@ -152,6 +152,9 @@ pub async fn plan(
     let wanted = Wanted::read(entry, planner.sights().playbook(), asked)?;
     let single = wanted.single(uses_gtid(facts));
     let mut plan = planner.propose_duty(&single, standing, facts).await?;
+    if let Wish::Duty { set, .. } = &mut plan.wish {
+        set.extend(asked.set.iter().cloned());
+    }
     plan.refused = wanted
         .allowed(entry, standing)
         .err()

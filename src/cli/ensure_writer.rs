@@ -7,7 +7,7 @@ use crate::core::cluster::{Cluster, HostName};
 use crate::core::electorate::Memory;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::standing::Standing;
-use crate::core::trouble::Trouble;
+use crate::core::trouble::{Kind, Trouble};
 use crate::io::journal;
 use crate::io::operation::Request;
 use crate::io::standing::StateDir;
@@ -33,7 +33,7 @@ pub async fn run(settings: &Settings, what: &EnsureWriterArguments) -> Result<u8
         &Memory::default(),
     )?;
     let is_settled = journal::open_runs(&dir).is_ok_and(|open| open.is_empty());
-    if is_settled && holds(cluster, &standing, &facts, &host) {
+    if is_settled && lacks(cluster, &standing, &facts, &host).is_empty() {
         say(settings, cluster, &host);
         return Ok(0);
     }
@@ -41,7 +41,13 @@ pub async fn run(settings: &Settings, what: &EnsureWriterArguments) -> Result<u8
         .get(&host)
         .and_then(|seen| seen.mysql.up())
         .is_some_and(|mysql| !mysql.is_writable());
-    let request = if standing.writer.as_ref() == Some(&host) && is_closed {
+    // With another one that takes writes, the record is old, and that one hands over.
+    let is_to_be_opened = standing.writer.as_ref() == Some(&host)
+        && is_closed
+        && guard::another_writable(&facts, &host).is_none();
+    let request = if is_to_be_opened {
+        // Whom a script wants as the writer need not have stayed the writer.
+        guard::could_not_have_been_replaced(cluster, &facts, &host)?;
         Request::Reopen {
             writer: Some(host.clone()),
         }
@@ -57,18 +63,28 @@ pub async fn run(settings: &Settings, what: &EnsureWriterArguments) -> Result<u8
     drop(performer);
     setting::all_told(reporting).await;
     match performed {
-        // Another command made it so while this one waited.
+        // Another command made it so while this one waited; or it is the writer, and not in every respect.
         Err(trouble) if trouble.guard == Some(Guard::G14) => {
-            say(settings, cluster, &host);
-            Ok(0)
+            let (standing, facts) = (dir.load()?, fleet.look_everywhere().await);
+            let lacks = lacks(cluster, &standing, &facts, &host);
+            if lacks.is_empty() {
+                say(settings, cluster, &host);
+                return Ok(0);
+            }
+            let what = format!(
+                "`{host}` is the writer of `{}`, and not in every respect",
+                cluster.name
+            );
+            Err(Trouble::new(Kind::Wrong, what, lacks.join("; "))
+                .hint("`mmm show` says what is wrong; a running monitor puts it in order"))
         }
         performed => setting::concluded(&inventory, entry, performed).await,
     }
 }
 
-/// Whether the host is the writer in every respect: on record if there is one, by what it and the others accept, and by
-/// the address.
-fn holds(cluster: &Cluster, standing: &Standing, facts: &Facts, host: &HostName) -> bool {
+/// What the host lacks to be the writer in every respect: on record if there is one, by what it and the others accept, and
+/// by the address. Nothing where it is.
+fn lacks(cluster: &Cluster, standing: &Standing, facts: &Facts, host: &HostName) -> Vec<String> {
     let seen = facts.get(host);
     let takes_writes = seen
         .and_then(|seen| seen.mysql.up())
@@ -77,11 +93,23 @@ fn holds(cluster: &Cluster, standing: &Standing, facts: &Facts, host: &HostName)
         seen.and_then(|seen| seen.ssh.up())
             .is_some_and(|shell| shell.holds(address))
     });
-    standing.hands_off.is_none()
-        && standing.writer.as_ref().is_none_or(|writer| writer == host)
-        && takes_writes
-        && has_address
-        && guard::another_writable(facts, host).is_none()
+    let mut lacks = Vec::new();
+    if let Some(why) = &standing.hands_off {
+        lacks.push(format!("a run is stuck: {why}"));
+    }
+    if let Some(writer) = standing.writer.as_ref().filter(|writer| *writer != host) {
+        lacks.push(format!("`{writer}` is on record as the writer"));
+    }
+    if !takes_writes {
+        lacks.push("it was not seen to accept writes".to_owned());
+    }
+    if !has_address {
+        lacks.push("it was not seen to hold the writer's address".to_owned());
+    }
+    if let Some(other) = guard::another_writable(facts, host) {
+        lacks.push(format!("`{other}` accepts writes as well"));
+    }
+    lacks
 }
 
 fn say(settings: &Settings, cluster: &Cluster, host: &HostName) {
@@ -110,7 +138,8 @@ mod tests {
         let mut facts = Facts::new();
         facts.insert("db1".into(), samples::facts(true, &[&address]));
         facts.insert("db2".into(), samples::facts(false, &[]));
-        let holds = |standing: &Standing, facts: &Facts| holds(&cluster, standing, facts, &"db1".into());
+        let holds =
+            |standing: &Standing, facts: &Facts| lacks(&cluster, standing, facts, &"db1".into()).is_empty();
         assert!(holds(&standing, &facts));
         assert!(
             holds(&Standing::default(), &facts),

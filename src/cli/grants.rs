@@ -77,7 +77,7 @@ async fn versions(
 
 fn statements(entry: &ClusterEntry, host: &HostName, version: Version) -> String {
     let credentials = entry.hosts.get(host).map(|host| &host.credentials);
-    grants::text(version, |kind| {
+    grants::text(version, entry.cluster.switchover.read_lock, |kind| {
         let account = credentials.map(|credentials| match kind {
             AccountKind::Monitor => &credentials.monitor,
             AccountKind::Agent => &credentials.agent,

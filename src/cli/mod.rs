@@ -121,7 +121,7 @@ async fn perform_in_time(arguments: Arguments) -> Result<u8, Trouble> {
 async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
     let settings = arguments.settings;
     let reports = match &arguments.verb {
-        Verb::Check(what) => !what.readiness,
+        Verb::Check(what) => !what.nagios,
         Verb::Plan(_) => true,
         _ => false,
     };

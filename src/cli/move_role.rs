@@ -15,8 +15,6 @@ use crate::report::reporter::{Output, talk};
 
 /// How long another operation is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// How long a forced move waits for the host to catch up; clients go on writing meanwhile.
-const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// Moves the role, or one address of it; the exit code says how it ended.
 pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Trouble> {
@@ -28,20 +26,17 @@ pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Tr
     let role = role(cluster, &what.role, &refused)?;
     let address = relocation::meant(role, what.address, &refused)?;
     relocation::role_of(cluster, address, &host, &refused)?;
+    if what.force {
+        may_be_forced(cluster, role, &refused)?;
+    }
     if role.name != cluster.writer_role {
-        if what.force {
-            return Err(
-                Trouble::new(Kind::Usage, refused, "`--force` is for the writer role")
-                    .hint("any other address goes to healthy hosts only"),
-            );
-        }
         return move_address(settings, &inventory, entry, address, host).await;
     }
     if what.force {
         let fleet = setting::fleet(entry).await?;
         let (teller, reporting) = setting::telling(settings, &cluster.name);
         let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
-        let caught_up = performer.let_catch_up(&host, CATCH_UP_WITHIN).await;
+        let caught_up = performer.let_catch_up(&host).await;
         drop(performer);
         setting::all_told(reporting).await;
         caught_up?;
@@ -65,6 +60,20 @@ pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Tr
         ));
     }
     Ok(code)
+}
+
+/// That the role is the writer's.
+///
+/// # Errors
+/// Usage: any other address goes to healthy hosts only.
+pub(super) fn may_be_forced(cluster: &Cluster, role: &Role, refused: &str) -> Result<(), Trouble> {
+    if role.name == cluster.writer_role {
+        return Ok(());
+    }
+    Err(
+        Trouble::new(Kind::Usage, refused, "`--force` is for the writer role")
+            .hint("any other address goes to healthy hosts only"),
+    )
 }
 
 pub(super) fn role<'c>(cluster: &'c Cluster, name: &str, what: &str) -> Result<&'c Role, Trouble> {

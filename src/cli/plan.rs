@@ -55,12 +55,9 @@ pub async fn run(settings: &Settings, what: &PlanArguments) -> Result<u8, Troubl
     if let Some(file) = &what.save {
         keep(file, &plan)?;
         let file = file.display();
-        talk(&match what.what {
-            Planned::Duty(_) => {
-                format!("the plan is in `{file}`, to be read; `mmm playbook run` performs a single duty")
-            }
-            _ => format!("the plan is in `{file}`; `mmm apply {file}` carries it out"),
-        });
+        talk(&format!(
+            "the plan is in `{file}`; `mmm apply {file}` carries it out"
+        ));
     }
     Ok(0)
 }
@@ -103,19 +100,31 @@ async fn made(planner: Planner<'_>, inventory: &Inventory, what: &Planned) -> Re
             }
             Ok(plan)
         }
-        Planned::Rejoin { host } => {
+        Planned::Rejoin { host, discard } => {
             let host = HostName::from(host.as_str());
             setting::host(sights.entry(), &host)?;
+            if *discard {
+                return planner.propose_discarding(&host, &standing(false)?, &facts).await;
+            }
             planner
                 .propose(&Request::Rejoin { host }, &standing(false)?, &facts)
                 .await
         }
-        Planned::MoveRole { role, host, address } => {
+        Planned::MoveRole {
+            role,
+            host,
+            address,
+            force,
+        } => {
             let to = HostName::from(host.as_str());
             let refused = format!("the move of `{role}` to `{to}` was not planned");
             let role = super::move_role::role(cluster, role, &refused)?;
             let address = relocation::meant(role, *address, &refused)?;
             relocation::role_of(cluster, address, &to, &refused)?;
+            if *force {
+                super::move_role::may_be_forced(cluster, role, &refused)?;
+                return planner.propose_catching_up(&to, &standing(true)?, &facts).await;
+            }
             let request = if role.name == cluster.writer_role {
                 Request::Switchover {
                     to: Some(host.clone()),
@@ -186,9 +195,14 @@ pub async fn failover_request(
         standing.writer = guard::holder_of_writer_address(cluster, facts);
     }
     if failover::is_to_be_opened(standing, facts, to) {
+        // Who names the host knows that it is the writer; the record alone may be old.
+        let refusal = match (to, &standing.writer) {
+            (None, Some(writer)) => guard::could_not_have_been_replaced(cluster, facts, writer).err(),
+            _ => None,
+        };
         return Ok(AskedFailover {
             request: Request::Reopen { writer: None },
-            refusal: None,
+            refusal,
             rule: None,
         });
     }

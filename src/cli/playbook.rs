@@ -8,8 +8,9 @@ use super::args::{DutyArguments, PlanArguments, Planned, PlaybookArguments, Play
 use super::by_hand::Wanted;
 use super::{plan, setting};
 use crate::config::diagnostic::{Diagnostic, closest, render_all};
-use crate::config::inventory::{ClusterEntry, HostEntry, Service};
+use crate::config::inventory::{ClusterEntry, HostEntry, Inventory, Service};
 use crate::config::playbook::{Listed, is_wrong, lint, listed};
+use crate::core::proposal::Proposal;
 use crate::core::script::{DutyOutcome, DutyReport, StepOutcome};
 use crate::core::site::SiteAct;
 use crate::core::trouble::{Kind, Trouble};
@@ -30,7 +31,11 @@ pub async fn run(settings: &Settings, what: &PlaybookArguments) -> Result<u8, Tr
             };
             plan::run(settings, &planned).await
         }
-        PlaybookVerb::Run { duty, lock_wait, .. } => perform(settings, duty, *lock_wait).await,
+        PlaybookVerb::Run { duty, lock_wait, .. } => {
+            let inventory = setting::inventory(settings)?;
+            let entry = setting::cluster(settings, &inventory, None)?;
+            perform(settings, &inventory, entry, duty, *lock_wait, None).await
+        }
     }
 }
 
@@ -183,14 +188,21 @@ fn say_all(settings: &Settings, directory: Option<&Path>) -> Result<u8, Trouble>
     })
 }
 
-async fn perform(settings: &Settings, asked: &DutyArguments, lock_wait: Duration) -> Result<u8, Trouble> {
-    let inventory = setting::inventory(settings)?;
-    let entry = setting::cluster(settings, &inventory, None)?;
+/// Performs a single duty, by a kept plan where there is one; the exit code says how it ended.
+pub(super) async fn perform(
+    settings: &Settings,
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+    asked: &DutyArguments,
+    lock_wait: Duration,
+    expects: Option<Box<Proposal>>,
+) -> Result<u8, Trouble> {
     let fleet = setting::fleet(entry).await?;
     let wanted = Wanted::read(entry, fleet.playbook(), asked)?;
     let facts = fleet.look_everywhere().await;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
-    let performer = setting::performer(settings, &inventory, &fleet, teller, lock_wait);
+    let mut performer = setting::performer(settings, inventory, &fleet, teller, lock_wait);
+    performer.expects = expects;
     let single = wanted.single(uses_gtid(&facts));
     let performed = performer
         .by_hand(&single, |standing| wanted.allowed(entry, standing))

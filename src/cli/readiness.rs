@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use super::args::Settings;
+use super::args::{Form, Settings};
 use super::known::LOOK_WITHIN;
 use super::setting;
 use super::show::look_with;
@@ -16,6 +16,7 @@ use crate::core::standing::Mode;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::socket::{Ask, ask};
 use crate::io::{clock, inquest};
+use crate::report::junit;
 use crate::report::readiness as words;
 use crate::report::reporter::{Output, out};
 
@@ -32,6 +33,7 @@ pub async fn run(settings: &Settings, named: Option<&str>, nagios: bool) -> Resu
     }
     let looked = wanted(settings, named).await?;
     match settings.output {
+        _ if settings.form == Form::Junit => out(&junit::readiness(&looked)),
         Output::Text => {
             let text: Vec<String> = looked.iter().map(text).collect();
             out(text.join("\n").trim_end());

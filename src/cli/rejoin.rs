@@ -23,10 +23,7 @@ pub async fn run(settings: &Settings, host: &str, discard: bool) -> Result<u8, T
         ));
     }
     if discard {
-        setting::confirm(
-            settings,
-            &format!("What only `{host}` has will be lost for good when it is rebuilt"),
-        )?;
+        confirm_discarding(settings, &name)?;
     }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
@@ -39,4 +36,15 @@ pub async fn run(settings: &Settings, host: &str, discard: bool) -> Result<u8, T
     drop(performer);
     setting::all_told(reporting).await;
     setting::concluded(&inventory, entry, performed).await
+}
+
+/// A person says that what only the host has may go.
+///
+/// # Errors
+/// Refused: he does not, or nobody is there to say so.
+pub(super) fn confirm_discarding(settings: &Settings, host: &HostName) -> Result<(), Trouble> {
+    setting::confirm(
+        settings,
+        &format!("What only `{host}` has will be lost for good when it is rebuilt"),
+    )
 }

@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::config::playbook::{opening_step, step_that_brings_up};
 use crate::core::cluster::HostName;
 use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
@@ -101,7 +102,10 @@ fn site_duties(entry: &ClusterEntry, playbook: &Playbook) -> Result<(), Trouble>
                 .find(|need| *need != "address" && *need != "with")
             {
                 Some(need) => format!("the duty `{name}` needs `{need}`, which no step of the site can give"),
-                None => continue,
+                None => match second_writer(playbook, name) {
+                    Some(because) => because,
+                    None => continue,
+                },
             },
         };
         let what = format!(
@@ -113,6 +117,18 @@ fn site_duties(entry: &ClusterEntry, playbook: &Playbook) -> Result<(), Trouble>
         return Err(Trouble::new(Kind::Usage, what, because).hint(hint));
     }
     Ok(())
+}
+
+/// How a duty beside the operation's own steps could make a second writer.
+fn second_writer(playbook: &Playbook, duty: &str) -> Option<String> {
+    let opens = opening_step(playbook, duty)
+        .map(|step| format!("its step `{step}` would let a server take writes, or events run"));
+    let brings = step_that_brings_up(playbook, duty)
+        .map(|step| format!("its step `{step}` would bring the writer's address up"));
+    let because = opens.or(brings)?;
+    Some(format!(
+        "{because}: that is left to the operation's own steps, behind its guards"
+    ))
 }
 
 /// The cluster meant: the one named, or the only one.
@@ -322,6 +338,23 @@ pub fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_make_a_second_writer_is_no_step_of_the_site() {
+        let playbook = crate::config::playbook::load(None).unwrap();
+        for (duty, why) in [
+            ("allow-writes", "let a server take writes"),
+            ("restore-events", "or events run"),
+            ("add-address", "bring the writer's address up"),
+            ("announce", "bring the writer's address up"),
+        ] {
+            let because = second_writer(&playbook, duty).unwrap_or_default();
+            assert!(because.contains(why), "{duty}: {because}");
+        }
+        for duty in ["facts", "stop-replication", "drop-address"] {
+            assert_eq!(second_writer(&playbook, duty), None);
+        }
+    }
 
     #[test]
     fn only_yes_is_yes() {

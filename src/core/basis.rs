@@ -65,6 +65,14 @@ impl Basis {
         basis
     }
 
+    /// The same without what is known of one host: for what it was let change.
+    #[must_use]
+    pub fn without(mut self, host: &HostName) -> Basis {
+        self.exact.remove(host.as_str());
+        self.bounds.remove(host);
+        self
+    }
+
     /// In which ways `now` is not what the plan rests on; none when it can be carried out.
     pub fn differences(&self, now: &Basis) -> Vec<String> {
         let mut found = Vec::new();

@@ -7,6 +7,8 @@
 mod comparing;
 mod handing_over;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use comparing::more;
@@ -212,6 +214,19 @@ pub fn as_if_applied(facts: &Facts, incoming: &HostName) -> Facts {
             if channel.io == IoThread::No {
                 channel.io = IoThread::Connecting;
             }
+        }
+    }
+    facts
+}
+
+/// The facts as they would be if the host had caught up: for whoever waits for that first.
+pub fn as_if_caught_up(facts: &Facts, host: &HostName) -> Facts {
+    let mut facts = facts.clone();
+    if let Some(Reach::Up(mysql)) = facts.get_mut(host).map(|facts| &mut facts.mysql) {
+        for channel in &mut mysql.replicas {
+            channel.io = IoThread::Yes;
+            channel.sql = SqlThread::Yes;
+            channel.lag = Some(Duration::ZERO);
         }
     }
     facts

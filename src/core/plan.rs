@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::HostName;
 use super::evidence::Rung;
 use super::playbook::{Operation, OperationStep, Playbook, Seat, Section, Undo};
-use super::run::{REFUSES_WRITES, Stage};
+use super::run::{REFUSES_WRITES, Stage, TRIES_TO_UNDO};
 
 /// Who plays which part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -136,6 +136,23 @@ pub fn write_refused_at_most(stages: &[Stage], is_dead: bool, longest: Option<Du
     Some(before.min(longest.unwrap_or(before)) + sum(commit))
 }
 
+/// The same when it comes to nothing right before its commit: until every undo from the first stage that refuses writes on has
+/// been tried as often as it is. What cannot be undone by then is stuck, and told.
+pub fn write_refused_if_undone(stages: &[Stage], longest: Option<Duration>) -> Option<Duration> {
+    let window = stages
+        .iter()
+        .skip_while(|stage| stage.duty != REFUSES_WRITES)
+        .take_while(|stage| stage.section < Section::Commit);
+    let window: Vec<&Stage> = window.collect();
+    if window.is_empty() {
+        return None;
+    }
+    let before: Duration = window.iter().map(|stage| stage.within).sum();
+    let undone = window.iter().filter(|stage| stage.undo.is_some());
+    let back: Duration = undone.map(|stage| stage.within * TRIES_TO_UNDO).sum();
+    Some(before.min(longest.unwrap_or(before)) + back)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +171,22 @@ mod tests {
             only_asks: false,
             if_possible: false,
         }
+    }
+
+    #[test]
+    fn the_way_back_takes_as_long_as_its_tries() {
+        let s = Duration::from_secs;
+        let mut stages = [
+            stage(Section::Prepare, "look", 3),
+            stage(Section::Prepare, REFUSES_WRITES, 2),
+            stage(Section::Prepare, "wait", 7),
+            stage(Section::Commit, "open", 5),
+        ];
+        stages[0].undo = Some("unlook".to_owned());
+        stages[1].undo = Some("reopen".to_owned());
+        assert_eq!(write_refused_if_undone(&stages, None), Some(s(9 + 3 * 2)));
+        assert_eq!(write_refused_if_undone(&stages, Some(s(1))), Some(s(1 + 3 * 2)));
+        assert_eq!(write_refused_if_undone(&stages[..1], None), None);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub enum Wish {
         /// For how long writes may be refused, when that is not what the inventory says.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         write_refused_max_ms: Option<u64>,
+        /// First it is let catch up, while clients go on writing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        catch_up_first: bool,
     },
     /// Replace a dead writer.
     Failover {
@@ -47,6 +50,9 @@ pub enum Wish {
     Rejoin {
         /// Which.
         host: HostName,
+        /// It is rebuilt first, and loses just these transactions, which only it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        discards: Option<String>,
     },
     /// Move an address other than the writer's.
     MoveAddress {
@@ -71,6 +77,14 @@ pub enum Wish {
         duty: String,
         /// Where, or about which host when it is performed on the box.
         at: HostName,
+        /// It is performed on the box.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        on_box: bool,
+        /// The values given for it, as they were said.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        set: BTreeMap<String, String>,
+        /// It has ended after so long.
+        within_ms: u64,
     },
 }
 
@@ -102,6 +116,10 @@ pub struct Proposal {
     pub rung: Option<Rung>,
     /// Nobody can write for so long at most, in a failover from its beginning; none where nothing refuses writes.
     pub write_refused_at_most_ms: Option<u64>,
+    /// The same when it is undone right before its commit, its tries to undo included; none in a failover, which has
+    /// refused nothing.
+    #[serde(default)]
+    pub write_refused_if_undone_ms: Option<u64>,
     /// Every stage, in order.
     pub stages: Vec<PlannedStage>,
     /// The site's own steps around it.

@@ -139,7 +139,7 @@ pub const REFUSES_WRITES: &str = "deny-writes";
 /// How often a stage that must come true is tried.
 const TRIES_TO_SECURE: u32 = 5;
 /// How often an undo is tried.
-const TRIES_TO_UNDO: u32 = 3;
+pub const TRIES_TO_UNDO: u32 = 3;
 
 /// A run as a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! A single duty on a person's word. A question is put at once; what changes something waits for the cluster's lock and for
 //! runs that were cut off. No journal is kept: nobody goes on with a duty that was cut off.
 
+use crate::core::guard::Facts;
 use crate::core::script::DutyReport;
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
@@ -18,6 +19,10 @@ impl Performer<'_> {
     ) -> Result<DutyReport, Trouble> {
         let duty = self.fleet.playbook().duties.get(single.duty);
         if duty.is_some_and(|duty| duty.only_asks) {
+            if self.expects.is_some() {
+                let (standing, facts) = (self.dir.load()?, self.fleet.look_everywhere().await);
+                self.require_same_duty(single, &standing, &facts).await?;
+            }
             let report = self.send(single).await;
             self.fleet.cool().await;
             return report;
@@ -27,11 +32,25 @@ impl Performer<'_> {
         let purpose = format!("duty {} at {}", single.duty, single.at);
         self.network.require(&purpose).await?;
         self.under_lock(&purpose, async {
-            let (standing, _) = self.settled().await?;
+            let (standing, facts) = self.settled().await?;
             allowed(&standing)?;
+            self.require_same_duty(single, &standing, &facts).await?;
             self.send(single).await
         })
         .await
+    }
+
+    /// That a kept plan of it would be made just so now.
+    async fn require_same_duty(
+        &self,
+        single: &SingleDuty<'_>,
+        standing: &Standing,
+        facts: &Facts,
+    ) -> Result<(), Trouble> {
+        if self.expects.is_none() {
+            return Ok(());
+        }
+        self.require_same_way(self.planner().propose_duty(single, standing, facts).await)
     }
 
     async fn send(&self, single: &SingleDuty<'_>) -> Result<DutyReport, Trouble> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::core::clearing::REPLICATION_WITHIN;
 use crate::core::cluster::HostName;
 use crate::core::election::{self, Barred};
 use crate::core::facts::MysqlFacts;
@@ -16,8 +17,8 @@ use crate::io::hold::Hold;
 use crate::io::operation::Performer;
 use crate::io::settle;
 
-/// Starting replication may take so long.
-const START_WITHIN: Duration = Duration::from_secs(10);
+/// How long a host is waited for; clients go on writing meanwhile.
+pub(crate) const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 /// Pause between two looks at how far behind it is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -27,22 +28,24 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Refused, with what it lacks: it could not follow, or not catch up within the time.
-    pub async fn let_catch_up(&self, host: &HostName, within: Duration) -> Result<(), Trouble> {
+    pub async fn let_catch_up(&self, host: &HostName) -> Result<(), Trouble> {
         self.dir.prepare()?;
         let purpose = format!("catching up of {host}");
         let hold = Hold::take(self.fleet, &self.dir, &purpose, self.lock_wait).await?;
-        let caught_up = self.let_catch_up_held(host, within).await;
+        let caught_up = self.let_catch_up_held(host).await;
         self.fleet.cool().await;
         hold.release().await;
         caught_up
     }
 
-    async fn let_catch_up_held(&self, host: &HostName, within: Duration) -> Result<(), Trouble> {
+    async fn let_catch_up_held(&self, host: &HostName) -> Result<(), Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         guard::hands_off(cluster, &standing)?;
+        let planner = self.planner();
+        self.require_same_way(planner.propose_catching_up(host, &standing, &facts).await)?;
         let what = format!("switchover of `{}` to `{host}` was not begun", cluster.name);
         let refuse = |because: String| Trouble::refused(Guard::G37, what.clone(), because);
         let writer = standing.writer.clone();
@@ -54,14 +57,14 @@ impl Performer<'_> {
             Some(barred) => return Err(barred.refusal(what.clone(), host)),
         }
         if !replica(&facts, host).is_some_and(is_running) {
-            self.duty(host, "start-replication", &Errands::default(), START_WITHIN)
+            self.duty(host, "start-replication", &Errands::default(), REPLICATION_WITHIN)
                 .await
                 .map_err(|why| {
                     let lacks = lacks(&facts, &writer, host);
                     refuse(format!("replication on `{host}` cannot be started: {why}{lacks}"))
                 })?;
         }
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + CATCH_UP_WITHIN;
         loop {
             let facts = self.fleet.look_everywhere().await;
             let seen = replica(&facts, host);
@@ -81,7 +84,7 @@ impl Performer<'_> {
                 let lacks = lacks(&facts, &writer, host);
                 return Err(refuse(format!(
                     "`{host}` has not caught up within {} s{lacks}",
-                    within.as_secs()
+                    CATCH_UP_WITHIN.as_secs()
                 )));
             }
             tokio::time::sleep(LOOK_EVERY.min(left)).await;
@@ -93,7 +96,8 @@ fn replica<'f>(facts: &'f Facts, host: &HostName) -> Option<&'f MysqlFacts> {
     facts.get(host).and_then(|facts| facts.mysql.up())
 }
 
-fn is_running(mysql: &MysqlFacts) -> bool {
+/// Whether it replicates at all, and nothing of that stands still.
+pub(crate) fn is_running(mysql: &MysqlFacts) -> bool {
     !mysql.replicas.is_empty() && mysql.replicas.iter().all(|channel| channel.is_running())
 }
 

@@ -2,6 +2,7 @@
 
 mod again;
 mod as_planned;
+mod beforehand;
 mod hands;
 pub(crate) mod harmless;
 mod in_service;

@@ -6,12 +6,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::inventory::{ClusterEntry, Fence};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::facts::MysqlFacts;
 use crate::core::gtid::{MariaPosition, MariaRange, Surplus};
 use crate::core::guard::Guard;
 use crate::core::losses;
+use crate::core::proposal::Wish;
 use crate::core::script::DutyOutcome;
 use crate::core::standing::{Owed, Return};
 use crate::core::trouble::{Kind, Trouble};
@@ -28,7 +30,7 @@ const DECODE_WITHIN: Duration = Duration::from_secs(10);
 /// So much is kept of what was decoded.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// A rebuild may take so long; each of its steps has its own deadline.
-const REBUILD_WITHIN: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const REBUILD_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 impl Performer<'_> {
     /// The file with the rows of a surplus, written now unless it was before. Nothing is left on the host.
@@ -139,20 +141,12 @@ impl Performer<'_> {
     /// Usage: no rebuild is declared. Refused: it is not due, or has something extra even so. Wrong: the rebuild failed,
     /// and the host stays out.
     pub async fn discard(&self, host: &HostName) -> Result<Performed, Trouble> {
-        let rebuild = self
-            .fleet
-            .entry()
-            .hosts
-            .get(host)
-            .and_then(|entry| entry.rebuild.clone());
-        let rebuild = rebuild.ok_or_else(|| {
-            Trouble::new(
-                Kind::Usage,
-                format!("nothing of `{host}` is discarded"),
-                "the inventory declares no `rebuild` duty for it",
-            )
-            .hint("declare `rebuild: { duty: … }`, or rebuild it by hand and `mmm rejoin` it")
-        })?;
+        let rebuild = rebuild_of(self.fleet.entry(), host)?;
+        if self.expects.is_some() {
+            let (standing, facts) = (self.dir.load()?, self.fleet.look_everywhere().await);
+            let planner = self.planner();
+            self.require_same_way(planner.propose_discarding(host, &standing, &facts).await)?;
+        }
         // First of all it is harmless and compared: one without surplus needs no rebuild.
         let found = match self.take_back(host).await {
             Ok(performed) => return Ok(performed),
@@ -167,6 +161,7 @@ impl Performer<'_> {
         let (Some(Return::KeptOut { surplus, rows }), Some(writer)) = (kept_out, &standing.writer) else {
             return Err(found);
         };
+        self.require_same_surplus(host, surplus)?;
         let saved = rows
             .as_ref()
             .map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
@@ -197,6 +192,41 @@ impl Performer<'_> {
         }
         self.take_back(host).await
     }
+
+    /// That a kept plan discards just this.
+    ///
+    /// # Errors
+    /// Refused: something else would be lost by now.
+    fn require_same_surplus(&self, host: &HostName, surplus: &str) -> Result<(), Trouble> {
+        let planned = self.expects.as_ref().and_then(|plan| match &plan.wish {
+            Wish::Rejoin { discards, .. } => discards.as_deref(),
+            _ => None,
+        });
+        match planned {
+            Some(planned) if planned != surplus => Err(Trouble::refused(
+                Guard::G90,
+                format!("nothing of `{host}` is discarded"),
+                format!("what only it has was `{planned}` and is `{surplus}`"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What rebuilds the host.
+///
+/// # Errors
+/// Usage: nothing is declared.
+pub(crate) fn rebuild_of<'e>(entry: &'e ClusterEntry, host: &HostName) -> Result<&'e Fence, Trouble> {
+    let declared = entry.hosts.get(host).and_then(|entry| entry.rebuild.as_ref());
+    declared.ok_or_else(|| {
+        Trouble::new(
+            Kind::Usage,
+            format!("nothing of `{host}` is discarded"),
+            "the inventory declares no `rebuild` duty for it",
+        )
+        .hint("declare `rebuild: { duty: … }`, or rebuild it by hand and `mmm rejoin` it")
+    })
 }
 
 /// From where to decode on MariaDB, and of which servers.

@@ -1,13 +1,14 @@
 //! The statements that make `mmm`'s accounts, as `mmm grants` prints them. `mmm` itself never sends them.
 
 use crate::core::facts::Version;
-use crate::core::preflight::{AccountKind, needs};
+use crate::core::preflight::{AccountKind, for_the_read_lock, needs};
 
 /// The three accounts, in the order in which they are explained.
 const KINDS: [AccountKind; 3] = [AccountKind::Monitor, AccountKind::Agent, AccountKind::Replication];
 
-/// Statements for a server of that version. `user` gives each account's name. Passwords are left to whoever runs them.
-pub fn text(version: Version, user: impl Fn(AccountKind) -> String) -> String {
+/// Statements for a server of that version. `user` gives each account's name; with `read_lock` a switchover takes the read
+/// lock. Passwords are left to whoever runs them.
+pub fn text(version: Version, read_lock: bool, user: impl Fn(AccountKind) -> String) -> String {
     // Each server gets its accounts by itself, so they must not come from another one as well.
     let mut text = "SET SESSION sql_log_bin = 0;\n".to_owned();
     for kind in KINDS {
@@ -19,9 +20,8 @@ pub fn text(version: Version, user: impl Fn(AccountKind) -> String) -> String {
                 privileges.push(least);
             }
         }
-        // For `switchover.read_lock` alone, so its absence is nothing that `check` warns of.
-        if kind == AccountKind::Agent {
-            privileges.push("RELOAD");
+        if kind == AccountKind::Agent && read_lock {
+            privileges.extend(for_the_read_lock().any_of.first());
         }
         text.push_str(&format!(
             "CREATE USER {account} IDENTIFIED BY '<password of {kind}>';\nGRANT {} ON *.* TO {account};\n",
@@ -53,8 +53,11 @@ mod tests {
                 AccountKind::Agent => "mmm_agent".to_owned(),
                 AccountKind::Replication => "mmm_repl".to_owned(),
             };
-            let text = text(Version { flavour, numbers }, user);
-            golden::check(&format!("tests/golden/grants/{name}.sql"), &text);
+            let version = Version { flavour, numbers };
+            let with_lock = text(version, true, user);
+            golden::check(&format!("tests/golden/grants/{name}.sql"), &with_lock);
+            let without = text(version, false, user);
+            assert_eq!(without, with_lock.replace(", RELOAD ON", " ON"));
         }
     }
 
@@ -64,6 +67,6 @@ mod tests {
             flavour: Flavour::Mysql,
             numbers: (5, 6, 24),
         };
-        assert!(text(version, |_| "o'h\\".to_owned()).contains("'o''h\\\\'@'%'"));
+        assert!(text(version, true, |_| "o'h\\".to_owned()).contains("'o''h\\\\'@'%'"));
     }
 }

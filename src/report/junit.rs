@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::core::preflight::{Checked, Severity};
 use crate::core::proposal::Proposal;
+use crate::report::readiness::{Looked, text as readiness_words};
 
 /// One test case.
 struct Case {
@@ -85,6 +86,44 @@ pub fn plan(plan: &Proposal) -> String {
     let cases = [begin].into_iter().chain(steps).collect();
     let name = format!("mmm plan {} {}", plan.operation, plan.cluster);
     document(vec![suite(&name, Duration::ZERO, cases)])
+}
+
+/// Whether a failover would work now: a suite a cluster, with one case, and one for each host that could not take over.
+pub fn readiness(looked: &[Looked]) -> String {
+    let suites = looked.iter().map(|(cluster, found)| {
+        let case = Case::passed(cluster.clone(), "a failover would work now");
+        let cases = match found {
+            Err(trouble) => vec![Case {
+                failure: Some((trouble.what.clone(), format!("because: {}", trouble.because))),
+                ..case
+            }],
+            Ok(readiness) => {
+                let blocked = readiness.blocked.iter().map(|obstacle| {
+                    format!(
+                        "{} {} (hint: {})",
+                        obstacle.guard, obstacle.what, obstacle.lifted_by
+                    )
+                });
+                let blocked: Vec<String> = blocked.collect();
+                let why = (!readiness.ready).then(|| {
+                    let first = blocked.first().cloned().unwrap_or_default();
+                    (first, blocked.join("\n"))
+                });
+                let answer = Case {
+                    failure: why,
+                    said: Some(readiness_words(readiness)),
+                    ..case
+                };
+                let barred = readiness.barred.iter().map(|obstacle| Case {
+                    said: Some(format!("hint: {}", obstacle.lifted_by)),
+                    ..Case::passed(cluster.clone(), format!("not: {}", obstacle.what))
+                });
+                [answer].into_iter().chain(barred).collect()
+            }
+        };
+        suite(&format!("mmm check --readiness {cluster}"), Duration::ZERO, cases)
+    });
+    document(suites.collect())
 }
 
 /// A suite, and how many of its cases there are and failed.

@@ -24,6 +24,9 @@ pub fn text(plan: &Proposal) -> String {
                 None if number > 0 => {
                     "\n  then      what else it holds leaves it, and its replication stops\n".to_owned()
                 }
+                None if matches!(plan.wish, Wish::Switchover { .. }) => {
+                    "\n  first     what lets it catch up, while clients go on writing\n".to_owned()
+                }
                 None if plan.incoming.is_some() => {
                     "\n  first     what makes it harmless, before it is compared\n".to_owned()
                 }
@@ -42,6 +45,12 @@ pub fn text(plan: &Proposal) -> String {
             None => format!("\nwrites are refused for at most {longest}\n"),
             Some(_) => format!("\nwrites stay refused for at most {longest} from its beginning\n"),
         });
+        if let Some(undone) = plan.write_refused_if_undone_ms {
+            let undone = span(undone);
+            text.push_str(&format!(
+                "if a step fails and it is undone, for at most {undone}, with every try to undo\n"
+            ));
+        }
     }
     if !plan.transactions.is_empty() {
         text.push_str(&format!(
@@ -158,7 +167,14 @@ fn step_text(step: &PlannedStep, margin: &str) -> String {
                 &format!("{}   (leaves out {steps})", with(&step.command, &step.expect)),
             );
         }
-        Deed::Wait => {}
+        Deed::Wait => {
+            if let Some(expect) = &step.expect {
+                line(
+                    "wait",
+                    &format!("until {expect}, for at most {}", span(step.within_ms)),
+                );
+            }
+        }
     }
     if let Some(until) = &step.until {
         line(
@@ -297,6 +313,7 @@ mod tests {
             incoming: Some("db2".into()),
             rung: None,
             write_refused_at_most_ms: Some(13_000),
+            write_refused_if_undone_ms: Some(19_000),
             stages: vec![stage],
             site_steps: vec![PlannedSiteStep {
                 occasion: Occasion::Before,
@@ -326,6 +343,7 @@ mod tests {
             "            until   SELECT 1   (expects `1`), for at most 3s",
             "            then    known only at that moment: position",
             "            undo    duty `reopen-writes`",
+            "if a step fails and it is undone, for at most 19s, with every try to undo",
             "              do      SET y",
             "  before    the site's own, with nothing touched yet; then everything is looked at again",
             "       box        Tell                                         within 10s; its failure stops the operation",

@@ -8,7 +8,7 @@ use lab::Lab;
 use super::cluster::{cluster, mmm};
 
 /// Commands that must change nothing, with their exit codes.
-const DRY: [(&[&str], i32); 18] = [
+const DRY: [(&[&str], i32); 24] = [
     (&["validate"], 0),
     (&["check"], 0),
     (&["check", "--output", "junit"], 0),
@@ -26,6 +26,12 @@ const DRY: [(&[&str], i32); 18] = [
         &["plan", "move-role", "reader", "db3", "--address", "10.77.0.101"],
         0,
     ),
+    (&["plan", "move-role", "writer", "db2", "--force"], 0),
+    (&["plan", "set-offline", "db1"], 0),
+    (&["plan", "set-online", "db3"], 0),
+    (&["sudoers"], 0),
+    (&["history"], 0),
+    (&["check", "--readiness", "--output", "junit"], 0),
     (&["plan", "duty", "stop-replication", "--at", "db3"], 0),
     (&["plan", "duty", "allow-writes", "--at", "db2"], 4),
     (&["playbook", "run", "demote-server", "--at", "db1", "--plan"], 0),

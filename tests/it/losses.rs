@@ -221,6 +221,8 @@ fn what_was_received_and_cannot_be_applied_needs_a_persons_word() {
     assert_eq!((loss(&lab).exact, loss(&lab).count), (true, Some(10)));
 }
 
+/// Where a plan is kept.
+const PLAN: &str = "/root/plan.json";
 /// Where the box keeps what only replaced writers have.
 const SURPLUS: &str = "/var/lib/mmm/test_mmm/surplus";
 
@@ -283,6 +285,18 @@ fn what_only_the_old_writer_has_is_saved_as_rows_and_discarded_by_a_rebuild() {
         "{refused:?}"
     );
     declare_rebuild(&lab);
+    let planned = mmm(&lab, &["plan", "rejoin", "db1", "--discard", "--save", PLAN], 0);
+    for words in [
+        "db1 loses what only it has: 0-1-",
+        "copy the writer",
+        "Follow the new writer",
+    ] {
+        assert!(
+            planned.stdout.contains(words),
+            "no `{words}` in {}",
+            planned.stdout
+        );
+    }
     // One that fails leaves the host out.
     let failed = mmm(&lab, &["rejoin", "db1", "--discard"], 3);
     assert!(
@@ -299,7 +313,29 @@ fn what_only_the_old_writer_has_is_saved_as_rows_and_discarded_by_a_rebuild() {
     lab.db2()
         .sql("SET SESSION sql_log_bin = 0; CREATE USER copier@'%'; GRANT ALL ON *.* TO copier@'%'")
         .unwrap();
-    let done = mmm(&lab, &["rejoin", "db1", "--discard"], 0);
+    // Just what was planned is lost: with one row more it is another plan.
+    lab.db1().sql("SET GLOBAL read_only = OFF").unwrap();
+    write(&lab, 4..=4);
+    lab.db1().sql("SET GLOBAL read_only = ON").unwrap();
+    let refused = mmm(&lab, &["apply", PLAN], 4);
+    assert!(
+        refused.stderr.contains("guard: G90") && refused.stderr.contains("surplus was"),
+        "{refused:?}"
+    );
+    mmm(&lab, &["rejoin", "db1"], 4);
+    mmm(
+        &lab,
+        &[
+            "plan",
+            "rejoin",
+            "db1",
+            "--discard",
+            "--save",
+            &format!("{PLAN}2"),
+        ],
+        0,
+    );
+    let done = mmm(&lab, &["apply", &format!("{PLAN}2")], 0);
     assert!(done.stderr.contains("as told by --discard"), "{}", said(&done));
     assert!(!done.stdout.contains("nothing was lost"), "{}", said(&done));
     lab.db3().sql("START SLAVE").unwrap();

@@ -170,7 +170,15 @@ fn single_duties_by_hand_never_open_a_server() {
     );
     assert!(planned.stdout.contains("STOP SLAVE"), "{}", planned.stdout);
     assert!(lab.replication_runs(), "a plan stops nothing");
-    mmm(&lab, &["playbook", "run", "stop-replication", "--at", "db3"], 0);
+    keep(
+        &lab,
+        &["duty", "stop-replication", "--at", "db3", "--within", "20s"],
+    );
+    mmm(&lab, &["apply", PLAN], 0);
+    refused(
+        &lab,
+        "`db3`: threads was `io Yes, sql Yes` and is `io No, sql No`",
+    );
     let stopped = lab.db3().replication().unwrap().unwrap();
     assert_eq!(
         (stopped.io_running.as_str(), stopped.sql_running.as_str()),

@@ -235,8 +235,33 @@ fn a_forced_move_of_the_writer_lets_the_host_catch_up_first_or_says_what_would_b
     lab.db2().sql("STOP SLAVE SQL_THREAD").unwrap();
     lab.db1().sql("CREATE DATABASE meanwhile").unwrap();
     mmm(&lab, &["move-role", "writer", "db2"], 4);
-    mmm(&lab, &["move-role", "writer", "db2", "--force"], 0);
+    let planned = mmm(
+        &lab,
+        &[
+            "plan",
+            "move-role",
+            "writer",
+            "db2",
+            "--force",
+            "--save",
+            "/root/forced.json",
+        ],
+        0,
+    );
+    for words in [
+        "START SLAVE",
+        "wait    until it replicates and lags 1 s at most, for at most 1m",
+    ] {
+        assert!(
+            planned.stdout.contains(words),
+            "no `{words}` in {}",
+            planned.stdout
+        );
+    }
+    mmm(&lab, &["apply", "/root/forced.json"], 0);
     assert_eq!(lab.writable_hosts(), ["db2"]);
+    let again = mmm(&lab, &["apply", "/root/forced.json"], 4);
+    assert!(again.stderr.contains("guard: G90"), "{}", again.stderr);
     lab.db2()
         .sql("CREATE TABLE meanwhile.rows_kept (id INT PRIMARY KEY)")
         .unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use lab::load::Load;
+use lab::roster::INTERFACE;
 use lab::wait::until;
 use lab::writer::Writers;
 use lab::{Lab, Restart};
@@ -57,6 +58,15 @@ fn a_writer_is_ensured_once_and_left_alone_afterwards() {
         assert_eq!(output.code, 0, "{output:?}");
     }
     assert_eq!(lab.writable_hosts(), ["db1"]);
+    // The writer without its address is not the writer in every respect.
+    let take = |words: &str| {
+        let command = format!("ip address {words} {WRITER}/32 dev {INTERFACE}");
+        lab.db1().sh(&command).unwrap().ok().unwrap();
+    };
+    take("del");
+    let half = mmm(&lab, &["ensure-writer", "db1"], 3);
+    assert!(half.stderr.contains("hold the writer's address"), "{half:?}");
+    take("add");
     let quiet = mmm(&lab, &["--quiet", "ensure-writer", "db1"], 0);
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     // A slave, a host that is none, and no time at all.
@@ -159,6 +169,12 @@ fn cron_opens_a_writer_that_came_back_only_when_nobody_else_can_have_become_it()
     assert!(refused.stderr.contains("G63"), "{refused:?}");
     let shown = lab.box_().mmm(["show"]).unwrap().stdout;
     assert!(shown.contains(" failover --if-dead: G63 "), "{shown}");
+    // Neither does a script, nor a plan that was made by the record alone.
+    let refused = mmm(&lab, &["ensure-writer", "db1"], 4);
+    assert!(refused.stderr.contains("G63"), "{refused:?}");
+    let planned = mmm(&lab, &["plan", "failover", "--save", "/root/opens.json"], 4);
+    assert!(planned.stdout.contains("(G63)"), "{planned:?}");
+    assert!(!lab.box_().path("/root/opens.json").unwrap().exists());
     let unit = lab.db2().unit();
     lab.db2()
         .sh(&format!("systemctl start {unit}"))

@@ -157,6 +157,12 @@ fn on_mariadb_it_moves_with_the_writer() {
     moves_with_the_writer(Flavour::default());
 }
 
+/// Where `SUPER` no longer stands for the right to switch it.
+#[test]
+fn on_mariadb_11_8_it_moves_with_the_writer() {
+    moves_with_the_writer(Flavour::of(Server::Mariadb11_8));
+}
+
 #[test]
 fn on_mysql_9_7_it_moves_with_the_writer() {
     moves_with_the_writer(Flavour::of(Server::Mysql9_7));

@@ -51,6 +51,9 @@ pub enum Planned {
     Rejoin {
         /// The replaced writer.
         host: String,
+        /// As with `rejoin --discard`.
+        #[arg(long)]
+        discard: bool,
     },
     /// The move of a role's address to a host.
     #[command(name = "move-role", alias = "move_role")]
@@ -62,6 +65,9 @@ pub enum Planned {
         /// Which address moves, of a balanced role.
         #[arg(long, value_name = "IP")]
         address: Option<IpAddr>,
+        /// As with `move-role --force`.
+        #[arg(long)]
+        force: bool,
     },
     /// A host's way out of service: the writer's by a switchover first.
     #[command(name = "set-offline", alias = "set_offline")]

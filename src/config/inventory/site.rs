@@ -149,6 +149,9 @@ fn act(r: &mut Reader<'_>, section: &mut Section<'_>) -> Result<Option<SiteAct>,
         (Some(_), Some(_), _) => Err("both `run` and `duty` stand there"),
         (None, None, _) => Err("neither `run` nor `duty` stands there"),
         (Some(_), None, Some(_)) => Err("a command runs on this box, so `at` has no effect on it"),
+        (Some(_), None, None) if !with.is_empty() => {
+            Err("`with` is for duties; a command is told everything by its environment")
+        }
         (Some(node), None, None) => Ok(r.script(node).map(|given| SiteAct::Run(given.value))),
         (None, Some(_), None) => Err("where the duty is to be performed is not said"),
         (None, Some(node), Some(at)) => Ok(r.name(node).zip(at).map(|(name, at)| SiteAct::Duty {

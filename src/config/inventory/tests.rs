@@ -393,6 +393,20 @@ fn a_file_saved_on_windows_is_read_and_its_carets_stand_right() {
 }
 
 #[test]
+fn a_command_of_the_site_is_given_no_values_by_with() {
+    let near = "    site_steps:
+      switchover:
+        after: [{ name: Near, run: 'near', with: { a: b } }]
+";
+    let found = read(&format!("{}{near}", valid_text())).unwrap_err();
+    let told = render_all(&found);
+    assert!(
+        found.len() == 1 && told.contains("`with` is for duties"),
+        "{told}"
+    );
+}
+
+#[test]
 fn steps_of_the_site_are_replaced_and_commands_that_tell_people_are_added() {
     let far = "defaults:
   site_steps:

@@ -25,7 +25,7 @@ use crate::core::playbook::Playbook;
 pub use called::BY_THE_PROGRAM;
 pub use keys::Form;
 pub use lint::{is_wrong, lint};
-pub use opens::opening_step;
+pub use opens::{opening_step, step_that_brings_up, step_that_lets_write, takes_addresses_away};
 pub use render::{RenderError, Speaks, render, session};
 pub use rights::root_commands;
 pub use rules::missing_words;

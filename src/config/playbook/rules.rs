@@ -6,9 +6,11 @@ use serde_yaml::Spanned;
 
 use super::called;
 use super::grammar::{CheckText, DutyFile, OneOrColumns, OperationFile, OperationStepText, Text};
+use super::opens::step_that_lets_write;
 use super::page::Page;
 use crate::config::template;
 use crate::core::playbook::{Dialect, Duty, Playbook, Section, Undo};
+use crate::core::run::REFUSES_WRITES;
 
 /// What every template can name.
 pub const ALWAYS: [&str; 19] = [
@@ -103,6 +105,17 @@ pub fn check_duty(page: &mut Page<'_>, file: &DutyFile, duty: &Duty, playbook: &
     }
     if let (Some(Undo::Duty(name)), Some(text)) = (&duty.undo, &file.undo) {
         check_undo(page, text, name, duty, playbook);
+        if duty.name != REFUSES_WRITES && step_that_lets_write(playbook, name).is_some() {
+            page.error(
+                text,
+                format!("duty `{}` is undone by letting a server take writes again", duty.name),
+                format!(
+                    "the time in which nobody can write is counted from `{REFUSES_WRITES}` on, and before it is undone \
+                     another writer is looked for; of a duty with another name neither is known"
+                ),
+                format!("put it into `duties/{REFUSES_WRITES}.yaml`, which stands for the shipped one"),
+            );
+        }
     }
     if let Some(cycle) = cycle_from(&duty.name, playbook) {
         let what = format!("duty `{}` contains itself", duty.name);

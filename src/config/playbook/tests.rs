@@ -4,12 +4,39 @@ mod mutated;
 
 use super::*;
 use crate::config::diagnostic::render_all;
+use crate::core::playbook::Release;
 
 #[test]
 fn shipped_playbooks_keep_the_rules() {
     if let Err(findings) = load(None) {
         panic!("{}", render_all(&findings));
     }
+}
+
+#[test]
+fn what_mariadb_12_calls_its_degrees_of_read_only_is_asked_in_words() {
+    let playbook = load(None).unwrap();
+    let mariadb = &playbook.dialects["mariadb"];
+    let sql = |word: &str, release| mariadb.wording(word, release).map(|wording| wording.sql.as_str());
+    let (before, since) = (Release(11, 8, 9), Release(12, 0, 1));
+    assert_eq!(sql("is_writable", before), Some("SELECT @@global.read_only = 0"));
+    assert_eq!(
+        sql("is_writable", since),
+        Some("SELECT @@global.read_only = 'OFF'")
+    );
+    assert_eq!(
+        sql("is_read_only", since),
+        Some("SELECT @@global.read_only <> 'OFF'")
+    );
+}
+
+#[test]
+fn what_lets_a_server_write_again_undoes_nothing_but_what_refused_writes() {
+    let own = "duty: my-deny-writes\nsays: s\nundo: reopen-writes\nneeds: [event_scheduler]\nwithin: 1s\nsteps:\n  - name: n\n    sql: deny_writes\n";
+    assert_eq!(
+        findings("duties/my-deny-writes.yaml", own),
+        ["3:7 duty `my-deny-writes` is undone by letting a server take writes again"]
+    );
 }
 
 #[test]

@@ -64,18 +64,32 @@ const SEE_SESSIONS: &str = "see other sessions";
 const SET_READ_ONLY: &str = "set `read_only`";
 const REPOINT: &str = "stop, repoint and start replication";
 const KILL: &str = "end other sessions";
+const SEMI_SYNC: &str = "move the source's side of semi-synchronous replication";
+const LOCK: &str = "take the read lock of `switchover.read_lock`";
 const EVENTS: &str = "turn events off and on";
 
 /// What an account needs on a server of that version.
 pub fn needs(account: AccountKind, version: Version) -> Vec<Need> {
     let fine = version.is_since(Flavour::Mariadb, (10, 5, 2));
+    // From MariaDB 11.0.1 on `SUPER` no longer stands for the privileges that were taken out of it (MDEV-29668).
+    let is_super_bare = version.is_since(Flavour::Mariadb, (11, 0, 1));
+    let with_super = |names: &'static [&'static str]| match names {
+        [others @ .., "SUPER"] if is_super_bare => others,
+        names => names,
+    };
     match account {
         AccountKind::Replication => {
             vec![must(&["REPLICATION SLAVE", "REPLICATION REPLICA"], "replicate")]
         }
         AccountKind::Monitor if fine => vec![
-            must(&["SLAVE MONITOR", "REPLICA MONITOR", "SUPER"], SEE_REPLICATION),
-            should(&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"], SEE_LOG),
+            must(
+                with_super(&["SLAVE MONITOR", "REPLICA MONITOR", "SUPER"]),
+                SEE_REPLICATION,
+            ),
+            should(
+                with_super(&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"]),
+                SEE_LOG,
+            ),
         ],
         AccountKind::Monitor if version.flavour == Flavour::Mysql => vec![
             must(&["REPLICATION CLIENT", "SUPER"], SEE_REPLICATION),
@@ -91,13 +105,20 @@ pub fn needs(account: AccountKind, version: Version) -> Vec<Need> {
             vec![
                 must(read_only, SET_READ_ONLY),
                 must(
-                    &["REPLICATION SLAVE ADMIN", "REPLICATION REPLICA ADMIN", "SUPER"],
+                    with_super(&["REPLICATION SLAVE ADMIN", "REPLICATION REPLICA ADMIN", "SUPER"]),
                     REPOINT,
                 ),
-                must(&["SLAVE MONITOR", "REPLICA MONITOR", "SUPER"], SEE_REPLICATION),
-                must(&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"], SEE_LOG),
-                must(&["CONNECTION ADMIN", "SUPER"], KILL),
+                must(
+                    with_super(&["SLAVE MONITOR", "REPLICA MONITOR", "SUPER"]),
+                    SEE_REPLICATION,
+                ),
+                must(
+                    with_super(&["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"]),
+                    SEE_LOG,
+                ),
+                must(with_super(&["CONNECTION ADMIN", "SUPER"]), KILL),
                 must(&["PROCESS"], SEE_SESSIONS),
+                must(with_super(&["REPLICATION MASTER ADMIN", "SUPER"]), SEMI_SYNC),
                 should(&["SUPER"], EVENTS),
             ]
         }
@@ -121,6 +142,11 @@ pub fn needs(account: AccountKind, version: Version) -> Vec<Need> {
     }
 }
 
+/// What the agent's account needs besides where a switchover takes the read lock.
+pub fn for_the_read_lock() -> Need {
+    must(&["RELOAD"], LOCK)
+}
+
 pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
     let Some(version) = subject
         .facts()
@@ -142,7 +168,17 @@ pub(super) fn check(subject: &Subject, findings: &mut Vec<Finding>) {
             held.iter()
                 .any(|have| need.any_of.iter().any(|one| one.eq_ignore_ascii_case(have)))
         };
-        for need in needs(*account, version).iter().filter(|need| !has(need)) {
+        let mut wanted = needs(*account, version);
+        if *account == AccountKind::Agent && subject.read_lock {
+            wanted.push(for_the_read_lock());
+        }
+        // Where nobody waits for anybody, that is not moved.
+        let uses_semi_sync = subject
+            .facts()
+            .and_then(|facts| facts.semi_sync)
+            .is_some_and(|sides| sides.source_enabled || sides.replica_enabled);
+        wanted.retain(|need| need.to != SEMI_SYNC || uses_semi_sync);
+        for need in wanted.iter().filter(|need| !has(need)) {
             let least = need.any_of.first().copied().unwrap_or_default();
             findings.push(subject.finding(
                 Name::PrivilegeMissing,

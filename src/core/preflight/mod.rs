@@ -18,7 +18,7 @@ use super::cluster::{Cluster, Host, HostName};
 use super::facts::{MysqlFacts, Reach, Refusal, Version};
 use super::latch::CheckResult;
 
-pub use grants::{AccountKind, Need, needs};
+pub use grants::{AccountKind, Need, for_the_read_lock, needs};
 pub use passed::{Passed, Topic, passed};
 pub use shell::{NoShell, ShellSeen, Tmp, programs};
 pub use sudo::SudoAnswer;
@@ -217,7 +217,11 @@ pub fn evaluate(cluster: &Cluster, inspected: &[Inspected]) -> Vec<Finding> {
             inspected
                 .iter()
                 .find(|one| one.host == host.name)
-                .map(|seen| Subject { host, seen })
+                .map(|seen| Subject {
+                    host,
+                    seen,
+                    read_lock: cluster.switchover.read_lock,
+                })
         })
         .collect();
     let mut findings = Vec::new();
@@ -246,6 +250,8 @@ pub fn evaluate(cluster: &Cluster, inspected: &[Inspected]) -> Vec<Finding> {
 struct Subject<'a> {
     host: &'a Host,
     seen: &'a Inspected,
+    /// A switchover takes the read lock of the outgoing host.
+    read_lock: bool,
 }
 
 impl Subject<'_> {

@@ -28,9 +28,23 @@ impl Performer<'_> {
         facts: &Facts,
     ) -> Result<(), Trouble> {
         let Some(plan) = &self.expects else { return Ok(()) };
-        // The whole way out of service was held against it before its switchover.
-        if matches!(plan.wish, Wish::SetOffline { .. }) {
-            return Ok(());
+        let mut plan = (**plan).clone();
+        match &plan.wish {
+            // The whole way was held against it before its first act.
+            Wish::SetOffline { .. }
+            | Wish::Rejoin {
+                discards: Some(_), ..
+            } => return Ok(()),
+            // So was this, and what has caught up since is not as it was.
+            Wish::Switchover {
+                to,
+                catch_up_first: true,
+                ..
+            } => {
+                plan.rests_on = plan.rests_on.without(to);
+                plan.stages.retain(|stage| stage.section.is_some());
+            }
+            _ => {}
         }
         let mut standing = standing.clone();
         if let Request::Failover { outgoing, .. } = request {
@@ -41,6 +55,14 @@ impl Performer<'_> {
             Ok(mut now) => {
                 // Read from the same files as the plan; `mmm apply` has compared these.
                 now.inventory_hash.clone_from(&plan.inventory_hash);
+                if let Wish::Switchover {
+                    to,
+                    catch_up_first: true,
+                    ..
+                } = &plan.wish
+                {
+                    now.rests_on = now.rests_on.without(to);
+                }
                 plan.differences(&now)
             }
             // Not even the parts can be given out any more: what has changed says why.
@@ -54,7 +76,7 @@ impl Performer<'_> {
                 differences
             }
         };
-        unchanged(plan, &differences)
+        unchanged(&plan, &differences)
     }
 }
 

@@ -97,7 +97,12 @@ impl Planner<'_> {
         }
     }
 
-    async fn stages_of(&self, calls: &[Call<'_>], facts: &Facts) -> Result<Vec<PlannedStage>, Trouble> {
+    /// Those calls as stages, in order.
+    pub(super) async fn stages_of(
+        &self,
+        calls: &[Call<'_>],
+        facts: &Facts,
+    ) -> Result<Vec<PlannedStage>, Trouble> {
         let mut stages = Vec::new();
         for call in calls {
             let errand = Errands::of(call);

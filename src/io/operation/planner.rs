@@ -11,11 +11,13 @@ use crate::core::cluster::HostName;
 use crate::core::evidence::Rung;
 use crate::core::gtid::{self, Compared, Surplus};
 use crate::core::guard::{self, Facts};
+use crate::core::mending::Call;
 use crate::core::plan::{self, Seats};
 use crate::core::playbook::{Operation, Seat};
 use crate::core::proposal::{
     self, PLAN_VERSION, PlannedScript, PlannedStage, PlannedUndo, Proposal, Refused, Wish,
 };
+use crate::core::repair::{self, Fix};
 use crate::core::run::Stage;
 use crate::core::standing::Standing;
 use crate::core::startup::{self, StartRule, Verdict};
@@ -175,6 +177,12 @@ impl<'f> Planner<'f> {
                 prepared.opening.write_refused_max,
             )
             .map(ms),
+            write_refused_if_undone_ms: plan::write_refused_if_undone(
+                &prepared.opening.stages,
+                prepared.opening.write_refused_max,
+            )
+            .filter(|_| rung.is_none())
+            .map(ms),
             stages,
             site_steps: proposal::around(&self.sights.entry().site, &prepared.opening.operation),
             transactions,
@@ -199,6 +207,9 @@ impl<'f> Planner<'f> {
             wish: Wish::Duty {
                 duty: single.duty.to_owned(),
                 at: single.at.clone(),
+                on_box: single.on_box,
+                set: BTreeMap::new(),
+                within_ms: ms(single.within),
             },
             operation: single.duty.to_owned(),
             stages: vec![self.stage_of_duty(single).await?],
@@ -268,6 +279,7 @@ impl<'f> Planner<'f> {
             incoming: None,
             rung: None,
             write_refused_at_most_ms: None,
+            write_refused_if_undone_ms: None,
             stages: Vec::new(),
             site_steps: Vec::new(),
             transactions: Vec::new(),
@@ -331,6 +343,24 @@ impl<'f> Planner<'f> {
                 undo: None,
             });
         }
+        // What is taken from it and held by others too, they announce, or clients would go on asking it.
+        let cluster = &self.sights.entry().cluster;
+        let held = repair::held(cluster, facts).into_iter();
+        let shared = held.filter(|(_, holders)| holders.contains(host));
+        let fixes: Vec<Fix> = shared
+            .flat_map(|(ip, holders)| {
+                let others = holders.into_iter().filter(|holder| holder != host);
+                others
+                    .map(move |holder| Fix::Announce(holder, ip))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let calls: Vec<Call<'_>> = fixes.iter().flat_map(|fix| fix.calls(cluster)).collect();
+        let announced = self.stages_of(&calls, facts).await?.into_iter();
+        stages.extend(announced.map(|stage| PlannedStage {
+            if_possible: true,
+            ..stage
+        }));
         Ok(stages)
     }
 
@@ -387,7 +417,7 @@ impl<'f> Planner<'f> {
     }
 }
 
-fn ms(span: Duration) -> u64 {
+pub(super) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -400,6 +430,7 @@ fn wish(request: &Request, incoming: Option<&HostName>) -> Wish {
         } => Wish::Switchover {
             to,
             write_refused_max_ms: write_refused_max.map(ms),
+            catch_up_first: false,
         },
         Request::Failover { allow_loss, .. } => Wish::Failover {
             to,
@@ -407,7 +438,10 @@ fn wish(request: &Request, incoming: Option<&HostName>) -> Wish {
             allow_unfenced: None,
         },
         Request::Reopen { .. } => Wish::Reopen,
-        Request::Rejoin { host } => Wish::Rejoin { host: host.clone() },
+        Request::Rejoin { host } => Wish::Rejoin {
+            host: host.clone(),
+            discards: None,
+        },
         Request::MoveAddress { address, to } => Wish::MoveAddress {
             address: *address,
             to: to.clone(),

@@ -6,6 +6,7 @@ use crate::config::inventory::{HostEntry, Service};
 use crate::config::playbook;
 use crate::core::playbook::Duty;
 use crate::core::script::Command;
+use crate::core::site::SiteAct;
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 
@@ -19,16 +20,16 @@ pub(super) fn root_commands(fleet: &Fleet, entry: &HostEntry) -> (BTreeSet<Strin
         .values()
         .filter(|duty| concerns(fleet, entry, duty))
     {
-        let with = said_with(fleet, &duty.name);
-        for errand in errands(fleet, entry, duty, &with) {
-            match as_root(fleet, entry, duty, &errand) {
-                Ok(found) => commands.extend(found.iter().map(ToString::to_string)),
-                Err(why) => {
-                    unready.push((duty.name.clone(), why));
-                    break;
-                }
+        let all_said = said_with(fleet, entry, &duty.name);
+        let mut all = all_said.iter().flat_map(|with| errands(fleet, entry, duty, with));
+        let failed = all.find_map(|errand| match as_root(fleet, entry, duty, &errand) {
+            Ok(found) => {
+                commands.extend(found.iter().map(ToString::to_string));
+                None
             }
-        }
+            Err(why) => Some((duty.name.clone(), why)),
+        });
+        unready.extend(failed);
     }
     (commands, unready)
 }
@@ -61,17 +62,27 @@ fn concerns(fleet: &Fleet, entry: &HostEntry, duty: &Duty) -> bool {
     !is_fence && !is_elsewhere && (!wants_unit || matches!(entry.service, Service::Systemd { .. }))
 }
 
-/// What operations give a duty besides.
-fn said_with(fleet: &Fleet, duty: &str) -> BTreeMap<String, String> {
-    let steps = fleet
-        .playbook()
-        .operations
-        .values()
-        .flat_map(|operation| operation.steps());
-    steps
+/// What a duty is given besides: by each step of an operation that names it, by the host's own `rebuild`, by each step of
+/// the site. One without anything where nobody gives it something.
+fn said_with(fleet: &Fleet, entry: &HostEntry, duty: &str) -> Vec<BTreeMap<String, String>> {
+    let operations = fleet.playbook().operations.values();
+    let steps = operations.flat_map(|operation| operation.steps());
+    let by_operations = steps
         .filter(|(_, step)| step.duty == duty)
-        .flat_map(|(_, step)| step.with.clone())
-        .collect()
+        .map(|(_, step)| step.with.clone());
+    let by_rebuild = entry.rebuild.iter().filter(|rebuild| rebuild.duty == duty);
+    let by_site = fleet.entry().site.all().filter_map(|step| match &step.act {
+        SiteAct::Duty { name, with, .. } if name == duty => Some(with.clone()),
+        _ => None,
+    });
+    let all = by_operations
+        .chain(by_rebuild.map(|rebuild| rebuild.with.clone()))
+        .chain(by_site);
+    let all: BTreeSet<BTreeMap<String, String>> = all.collect();
+    if all.is_empty() {
+        return vec![BTreeMap::new()];
+    }
+    all.into_iter().collect()
 }
 
 /// The errands on which a duty may be sent to a host: each address it may hold, each host it may be told about.
@@ -89,10 +100,12 @@ fn errands<'a>(
         ..Errands::default()
     }];
     if needs("address") {
+        // Whatever stands where it must not is taken away, also from a host that never holds it.
+        let takes_away = playbook::takes_addresses_away(fleet.playbook(), &duty.name);
         let roles = cluster
             .roles
             .iter()
-            .filter(|role| role.hosts.contains(&entry.name));
+            .filter(|role| takes_away || role.hosts.contains(&entry.name));
         let addresses = roles.flat_map(|role| &role.addresses);
         errands = addresses
             .flat_map(|address| {
