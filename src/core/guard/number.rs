@@ -102,7 +102,7 @@ guards! {
     G32 "the inventory says that the host is never promoted"
         => "`promotion: neutral` or `prefer` for the host in the inventory";
     G33 "the state of the host lets it take no role"
-        => "`mmm checks HOST` says what is wrong; `mmm set-online HOST` lets one in that waits; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it lacks";
+        => "`mmm checks HOST` says what is wrong; `mmm set-online HOST` lets one in that waits; `mmm move-role ROLE HOST --force` hands a living writer's role to it; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it lacks";
     G34 "the host does not replicate from the writer"
         => "`mmm check` compares replication with the inventory";
     G35 "replication on the host does not run"

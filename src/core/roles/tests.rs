@@ -266,7 +266,7 @@ fn any_cluster() -> impl Strategy<Value = Any> {
                 to_keep: which(|state| state.0 || state.1),
                 to_return: which(|state| state.0 && state.2),
                 last_seen: Held::new(),
-        writer_in_doubt: false,
+                writer_in_doubt: false,
             };
             let addresses = || {
                 cluster

@@ -11,8 +11,17 @@ use crate::io::sights::Sights;
 impl Performer<'_> {
     /// What plans are made through: the same code, and no way to touch anything.
     pub fn planner(&self) -> Planner<'_> {
+        let forces = |plan: &Proposal| {
+            matches!(
+                plan.wish,
+                Wish::Switchover {
+                    catch_up_first: true,
+                    ..
+                }
+            )
+        };
         Planner {
-            whatever_state: self.whatever_state,
+            whatever_state: self.whatever_state || self.expects.as_deref().is_some_and(forces),
             ..Planner::of(Sights::of(self.fleet, &self.dir))
         }
     }

@@ -149,7 +149,7 @@ impl Planner<'_> {
             }
             (Request::Rejoin { host }, _, _) => guard::rejoin(cluster, standing, host),
             (Request::MoveAddress { address, to }, _, _) => {
-                relocation::allowed(cluster, standing, facts, *address, to).map(drop)
+                relocation::allowed(cluster, standing, facts, *address, to, &reckoning.memory).map(drop)
             }
             (Request::Switchover { .. } | Request::Reopen { .. }, _, _) => Err(Trouble::refused(
                 Guard::G06,
