@@ -50,7 +50,8 @@ impl Performer<'_> {
         if self.expects.is_none() {
             return Ok(());
         }
-        self.require_same_way(self.planner().propose_duty(single, standing, facts).await)
+        let now = self.planner().propose_duty(single, standing, facts).await;
+        self.require_same_way(now, standing, facts)
     }
 
     async fn send(&self, single: &SingleDuty<'_>) -> Result<DutyReport, Trouble> {

@@ -45,7 +45,11 @@ impl Performer<'_> {
         let cluster = &self.fleet.entry().cluster;
         guard::hands_off(cluster, &standing)?;
         let planner = self.planner();
-        self.require_same_way(planner.propose_catching_up(host, &standing, &facts).await)?;
+        if self.expects.is_some() {
+            let standing = planner.standing(&facts, true)?;
+            let now = planner.propose_catching_up(host, &standing, &facts).await;
+            self.require_same_way(now, &standing, &facts)?;
+        }
         let what = format!("switchover of `{}` to `{host}` was not begun", cluster.name);
         let refuse = |because: String| Trouble::refused(Guard::G37, what.clone(), because);
         let writer = standing.writer.clone();

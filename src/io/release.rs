@@ -94,7 +94,7 @@ impl Performer<'_> {
         if self.expects.is_some() {
             let planner = self.planner();
             let now = planner.propose_leaving(host, state, online, &standing, &facts);
-            self.require_same_way(now.await)?;
+            self.require_same_way(now.await, &standing, &facts)?;
         }
         let leaving = release::leaving(cluster, &standing, host, state)?;
         release::within_reach(host, facts.get(host))?;
@@ -180,7 +180,7 @@ impl Performer<'_> {
                 .planner()
                 .propose_entering(host, state, &standing, &facts)
                 .await;
-            self.require_same_way(now)?;
+            self.require_same_way(now, &standing, &facts)?;
         }
         let entering = release::entering(cluster, &standing, host, state)?;
         let unchanged = |standing| Changed {

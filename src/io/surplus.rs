@@ -145,7 +145,8 @@ impl Performer<'_> {
         if self.expects.is_some() {
             let (standing, facts) = (self.dir.load()?, self.fleet.look_everywhere().await);
             let planner = self.planner();
-            self.require_same_way(planner.propose_discarding(host, &standing, &facts).await)?;
+            let now = planner.propose_discarding(host, &standing, &facts).await;
+            self.require_same_way(now, &standing, &facts)?;
         }
         // First of all it is harmless and compared: one without surplus needs no rebuild.
         let found = match self.take_back(host).await {

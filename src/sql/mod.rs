@@ -5,6 +5,7 @@ pub mod preflight;
 pub mod probe;
 pub mod replication;
 pub mod row;
+mod semi_sync;
 pub mod shell_facts;
 pub mod tail;
 pub mod version;

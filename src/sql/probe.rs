@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::core::facts::{EventScheduler, Flavour, GtidFacts, GtidMode, MysqlFacts, SemiSync, Version};
+use crate::core::facts::{EventScheduler, Flavour, GtidFacts, GtidMode, MysqlFacts, Version};
 use crate::core::gtid::MysqlSet;
 
 use super::filters;
 use super::replication;
 use super::row::{Misread, Row};
+use super::semi_sync;
 use super::version;
 
 /// The variables that facts need, asked for in a way that no version refuses: unknown ones are left out.
@@ -94,7 +95,7 @@ pub fn facts(version: Version, answers: &Answers, channel: &str) -> Result<Mysql
         replicas: channels.managed,
         foreign: channels.foreign,
         event_scheduler: event_scheduler(&variables)?,
-        semi_sync: semi_sync(version, &variables, &status)?,
+        semi_sync: semi_sync::read(version, &variables, &status)?,
         prepared_xa: answers.prepared_xa.as_ref().map(|rows| rows.len() as u64),
         filters: Some(filters::filters(
             version,
@@ -115,7 +116,7 @@ pub fn pivot(rows: &[Row]) -> Row {
 }
 
 /// `None` where the server has no such variable. MariaDB 12's degrees of `read_only` all count as on.
-fn switch(variables: &Row, names: &[&str]) -> Result<Option<bool>, Misread> {
+pub(super) fn switch(variables: &Row, names: &[&str]) -> Result<Option<bool>, Misread> {
     match variables.get(names).map(str::to_ascii_uppercase).as_deref() {
         None => Ok(None),
         Some("ON" | "1" | "NO_LOCK" | "NO_LOCK_NO_ADMIN") => Ok(Some(true)),
@@ -138,42 +139,6 @@ fn event_scheduler(variables: &Row) -> Result<EventScheduler, Misread> {
             format!("`{other}` is unknown"),
         )),
     }
-}
-
-/// The plugins under their old names are not moved where the server knows the new ones: they count as absent there.
-fn semi_sync(version: Version, variables: &Row, status: &Row) -> Result<Option<SemiSync>, Misread> {
-    let renamed = version.is_since(Flavour::Mysql, (8, 0, 26));
-    let side = |new: &'static str, old: &'static str| if renamed { [new] } else { [old] };
-    let source = switch(
-        variables,
-        &side("rpl_semi_sync_source_enabled", "rpl_semi_sync_master_enabled"),
-    )?;
-    let replica = switch(
-        variables,
-        &side("rpl_semi_sync_replica_enabled", "rpl_semi_sync_slave_enabled"),
-    )?;
-    if source.is_none() && replica.is_none() {
-        return Ok(None);
-    }
-    let runs = |names: &[&str]| switch(status, names).map(|value| value.unwrap_or(false));
-    Ok(Some(SemiSync {
-        source_enabled: source.unwrap_or(false),
-        source_active: runs(&side(
-            "Rpl_semi_sync_source_status",
-            "Rpl_semi_sync_master_status",
-        ))?,
-        replica_enabled: replica.unwrap_or(false),
-        replica_active: runs(&side(
-            "Rpl_semi_sync_replica_status",
-            "Rpl_semi_sync_slave_status",
-        ))?,
-        replicas: status
-            .maybe(&side(
-                "Rpl_semi_sync_source_clients",
-                "Rpl_semi_sync_master_clients",
-            ))?
-            .unwrap_or(0),
-    }))
 }
 
 fn gtid(version: Version, row: Option<&Row>) -> Result<GtidFacts, Misread> {
@@ -277,33 +242,6 @@ mod tests {
         assert!(
             matches!(&channel.received_gtid, ReceivedGtid::Mariadb(position) if position.to_string() == "0-1-2")
         );
-    }
-
-    #[test]
-    fn semi_synchronous_replication_goes_by_the_names_of_the_version() {
-        let row = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter();
-            Row(pairs
-                .map(|(name, value)| ((*name).to_owned(), Some((*value).to_owned())))
-                .collect())
-        };
-        let old = row(&[
-            ("rpl_semi_sync_master_enabled", "ON"),
-            ("rpl_semi_sync_slave_enabled", "OFF"),
-        ]);
-        let new = row(&[("rpl_semi_sync_source_enabled", "ON")]);
-        let seen = |flavour, numbers, variables: &Row| {
-            let found = semi_sync(Version { flavour, numbers }, variables, &row(&[])).unwrap();
-            found.map(|sides| sides.source_enabled)
-        };
-        assert_eq!(seen(Flavour::Mariadb, (12, 0, 1), &old), Some(true));
-        assert_eq!(seen(Flavour::Mysql, (8, 0, 25), &old), Some(true));
-        assert_eq!(
-            seen(Flavour::Mysql, (8, 0, 26), &old),
-            None,
-            "that plugin is not moved"
-        );
-        assert_eq!(seen(Flavour::Mysql, (8, 0, 26), &new), Some(true));
     }
 
     #[test]

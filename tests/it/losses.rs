@@ -288,8 +288,8 @@ fn what_only_the_old_writer_has_is_saved_as_rows_and_discarded_by_a_rebuild() {
     let planned = mmm(&lab, &["plan", "rejoin", "db1", "--discard", "--save", PLAN], 0);
     for words in [
         "db1 loses what only it has: 0-1-",
-        "copy the writer",
-        "Follow the new writer",
+        "make db1 a copy of db2",
+        "Follow the writer",
     ] {
         assert!(
             planned.stdout.contains(words),

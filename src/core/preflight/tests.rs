@@ -8,8 +8,8 @@ use crate::core::cluster::{
     SwitchoverPolicy, Unfenced,
 };
 use crate::core::facts::{
-    EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SemiSync,
-    SqlThread, UsingGtid, Version,
+    EventScheduler, Flavour, GtidFacts, IoThread, ReceivedGtid, Refusal, ReplicationFacts, SqlThread,
+    UsingGtid, Version,
 };
 
 pub(super) fn cluster() -> Cluster {
@@ -399,39 +399,6 @@ fn accounts_must_be_able() {
         ),
         only(Name::ReplicationLoginRefused, "db2")
     );
-}
-
-#[test]
-fn from_mariadb_11_on_super_stands_for_nothing_else_and_semi_sync_needs_a_right_of_its_own() {
-    let held = |names: &[&str]| Asked::Told(names.iter().map(|name| (*name).to_owned()).collect());
-    let agent = ["READ_ONLY ADMIN", "PROCESS", "SUPER"];
-    let missing = |numbers: (u16, u16, u16), waits: bool| {
-        let told = found(|all| {
-            for one in all.iter_mut() {
-                one.grants[1].1 = held(&agent);
-                let facts = match &mut one.facts {
-                    Reach::Up(facts) => facts,
-                    other => panic!("{other:?}"),
-                };
-                facts.version.numbers = numbers;
-                facts.semi_sync = waits.then_some(SemiSync {
-                    source_enabled: true,
-                    source_active: true,
-                    replica_enabled: true,
-                    replica_active: true,
-                    replicas: 1,
-                });
-            }
-        });
-        let lacks = told
-            .iter()
-            .filter(|(name, host)| *name == Name::PrivilegeMissing && host == "db1");
-        lacks.count()
-    };
-    assert_eq!(missing((10, 11, 19), true), 0, "there SUPER is enough");
-    // To repoint, to see replication and the log, to end sessions; and where commits wait, to switch that.
-    assert_eq!(missing((11, 8, 9), false), 4);
-    assert_eq!(missing((11, 8, 9), true), 5);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{Performer, Planner, Request};
 use crate::core::basis::Basis;
 use crate::core::guard::{Facts, Guard};
+use crate::core::losses::Outlook;
 use crate::core::proposal::{Proposal, Wish};
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
@@ -74,18 +75,44 @@ impl Performer<'_> {
                 }
                 plan.differences(&now)
             }
-            // Not even the parts can be given out any more: what has changed says why.
             Err(trouble) => {
                 let outlook = planner.reckon(request, &standing, facts).outlook;
-                let now = Basis::of(&self.fleet.entry().cluster, &standing, facts, &outlook);
-                let differences = plan.rests_on.differences(&now);
-                if differences.is_empty() {
-                    return Err(trouble);
-                }
-                differences
+                return Err(self.why_not_planned(&plan, trouble, &standing, facts, &outlook));
             }
         };
         unchanged(&plan, &differences)
+    }
+
+    /// That a kept plan of several operations or duties in a row would be made just so now.
+    ///
+    /// # Errors
+    /// Refused: what it rests on has changed, and how.
+    pub(in crate::io) fn require_same_way(
+        &self,
+        now: Result<Proposal, Trouble>,
+        standing: &Standing,
+        facts: &Facts,
+    ) -> Result<(), Trouble> {
+        let Some(plan) = &self.expects else { return Ok(()) };
+        let mut now =
+            now.map_err(|trouble| self.why_not_planned(plan, trouble, standing, facts, &Outlook::default()))?;
+        // Read from the same files as the plan; `mmm apply` has compared these.
+        now.inventory_hash.clone_from(&plan.inventory_hash);
+        unchanged(plan, &plan.differences(&now))
+    }
+
+    /// Not even the parts can be given out any more: what has changed says why, where anything has.
+    fn why_not_planned(
+        &self,
+        plan: &Proposal,
+        trouble: Trouble,
+        standing: &Standing,
+        facts: &Facts,
+        outlook: &Outlook,
+    ) -> Trouble {
+        let now = Basis::of(&self.fleet.entry().cluster, standing, facts, outlook);
+        let differences = plan.rests_on.differences(&now);
+        unchanged(plan, &differences).err().unwrap_or(trouble)
     }
 }
 
@@ -93,7 +120,7 @@ impl Performer<'_> {
 ///
 /// # Errors
 /// Refused: what it rests on has changed, and how.
-pub(super) fn unchanged(plan: &Proposal, differences: &[String]) -> Result<(), Trouble> {
+fn unchanged(plan: &Proposal, differences: &[String]) -> Result<(), Trouble> {
     if differences.is_empty() {
         return Ok(());
     }

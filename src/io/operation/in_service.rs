@@ -1,7 +1,6 @@
 //! Plans of taking a host out of service and of letting it back in: several operations and duties in a row, shown and held
 //! against what is found as one.
 
-use super::as_planned::unchanged;
 use super::{Performer, Planner, Request, SingleDuty, uses_gtid};
 use crate::core::basis::Basis;
 use crate::core::clearing;
@@ -127,17 +126,5 @@ impl Performer<'_> {
     pub(in crate::io) fn planned_successor(&self) -> Option<String> {
         let incoming = self.expects.as_ref()?.incoming.as_ref()?;
         Some(incoming.to_string())
-    }
-
-    /// That a kept plan of a host's way out of service, or back in, would be made just so now.
-    ///
-    /// # Errors
-    /// Refused: what it rests on has changed, and how.
-    pub(in crate::io) fn require_same_way(&self, now: Result<Proposal, Trouble>) -> Result<(), Trouble> {
-        let Some(plan) = &self.expects else { return Ok(()) };
-        let mut now = now?;
-        // Read from the same files as the plan; `mmm apply` has compared these.
-        now.inventory_hash.clone_from(&plan.inventory_hash);
-        unchanged(plan, &plan.differences(&now))
     }
 }
