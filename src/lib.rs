@@ -35,7 +35,7 @@
 //!   - [`core::rule`] the monitor's table of rules · [`core::evidence`] is the writer dead, and what may be done about it
 //!   - [`core::testimony`] what the other hosts say of a suspect
 //!   - [`core::engine`] one cluster's monitor as a value: inputs in, effects out
-//!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over
+//!   - [`core::guard`] what must hold before an operation touches anything · [`core::election`], [`core::electorate`] who could take over, by what is seen and remembered
 //!   - [`core::foreign`] replication channels that are not managed
 //!   - [`core::readiness`] would a failover work now · [`core::losses`] what it would lose, and what it has lost
 //!   - [`core::site`] the site's own steps around an operation · [`core::notice`] who is told of what

@@ -83,6 +83,9 @@ const DANGERS: &[(&str, &[&str])] = &[
             "story states-an-excused-standby-is-not-made-good-by-a-death",
             "story failover-no-standby",
             "lab undo::a_standby_whose_sql_thread_is_stopped_is_refused",
+            "story election-too-far-behind-across-a-restart",
+            "lab scripting::cron_remembers_a_standby_that_was_broken_while_the_writer_served",
+            "unit core/guard/tests/blocking::a_standby_that_was_broken_before_the_writer_died_replaces_it_only_where_a_person_accepts_the_loss",
         ],
     ),
     (

@@ -4,6 +4,7 @@
 use super::args::{EnsureWriterArguments, Settings};
 use super::setting;
 use crate::core::cluster::{Cluster, HostName};
+use crate::core::electorate::Memory;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
@@ -24,7 +25,13 @@ pub async fn run(settings: &Settings, what: &EnsureWriterArguments) -> Result<u8
     let dir = StateDir::of(&inventory.monitor.state_dir, &cluster.name);
     let standing = dir.load()?;
     let facts = fleet.look_everywhere().await;
-    guard::target(cluster, &standing, &facts, Some(host.as_str()))?;
+    guard::target(
+        cluster,
+        &standing,
+        &facts,
+        Some(host.as_str()),
+        &Memory::default(),
+    )?;
     let is_settled = journal::open_runs(&dir).is_ok_and(|open| open.is_empty());
     if is_settled && lacks(cluster, &standing, &facts, &host).is_empty() {
         say(settings, cluster, &host);

@@ -14,6 +14,7 @@ use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
 use crate::io::operation::Request;
+use crate::io::sights::Sights;
 use crate::io::standing::StateDir;
 use crate::io::{inquest, monitor};
 
@@ -48,7 +49,9 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         }
         return reopen(settings, &inventory, &fleet, standing.writer).await;
     }
-    let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref())?;
+    let memory = Sights::of(&fleet, &dir).memory(standing.writer.as_ref());
+    let memory = memory.weighed(what.allow_loss);
+    let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref(), &memory)?;
     let (teller, reporting) = setting::telling(settings, &cluster.name);
     let outgoing = outgoing(cluster, &standing, &facts, &incoming, what.to.is_some())?;
     let rung = match &outgoing {
@@ -83,7 +86,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         incoming,
         rung,
         events: None,
-        seen: None,
+        memory: None,
         allow_loss: what.allow_loss,
         automatic: false,
     };

@@ -1,6 +1,7 @@
 //! `mmm failover --if-dead`, for cron and scripts: nothing while the writer serves; a failover once it is proven dead, or
 //! has been silent for as long as a monitor would wait.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -16,7 +17,7 @@ use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::operation::{Performed, Performer, Request};
-use crate::io::{clock, inquest, journal, monitor, watch_sign};
+use crate::io::{clock, inquest, journal, monitor, records, watch_sign};
 use crate::report::reporter::{Output, out};
 
 /// How long another operation is waited for.
@@ -44,7 +45,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let mut performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     performer.by_itself = true;
-    let outcome = come_by(&performer).await;
+    let outcome = come_by(&performer, &inventory.monitor.state_dir).await;
     drop(performer);
     setting::all_told(reporting).await;
     match outcome? {
@@ -69,7 +70,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     }
 }
 
-async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
+async fn come_by(performer: &Performer<'_>, state_dir: &Path) -> Result<Outcome, Trouble> {
     let fleet = performer.fleet;
     let cluster = &fleet.entry().cluster;
     let mut standing = performer.dir.load()?;
@@ -77,6 +78,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
     if let Some(writer) = serves(&standing, &facts)
         && is_settled(performer, &standing)?
     {
+        note_look(state_dir, cluster, &writer, &facts);
         can_be_reached(cluster, &facts, &writer)?;
         return Ok(Outcome::Serves(writer));
     }
@@ -91,6 +93,7 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
     facts = fleet.look_everywhere().await;
     guard::hands_off(cluster, &standing)?;
     if let Some(writer) = serves(&standing, &facts) {
+        note_look(state_dir, cluster, &writer, &facts);
         can_be_reached(cluster, &facts, &writer)?;
         return Ok(Outcome::Serves(writer));
     }
@@ -131,17 +134,26 @@ async fn come_by(performer: &Performer<'_>) -> Result<Outcome, Trouble> {
         .hint("`mmm show` and `mmm checks` say what is wrong with it"));
     };
     maintenance::automatic_failover(cluster, &standing, clock::now())?;
-    let incoming = guard::target(cluster, &standing, &facts, None)?;
+    let memory = performer.planner().sights().memory(Some(&writer));
+    let incoming = guard::target(cluster, &standing, &facts, None, &memory)?;
     let request = Request::Failover {
         outgoing: Some(writer),
         incoming,
         rung,
         events: None,
-        seen: None,
+        memory: Some(Box::new(memory)),
         allow_loss: false,
         automatic: true,
     };
     performer.perform(&request).await.map(Outcome::Replaced)
+}
+
+/// Leaves to the next one who comes by what an election would have to know of this moment. That it cannot be kept keeps
+/// nothing from being done.
+fn note_look(state_dir: &Path, cluster: &Cluster, writer: &HostName, facts: &Facts) {
+    if let Err(trouble) = records::note_look(state_dir, cluster, writer, facts) {
+        tracing::warn!("{}: {}", trouble.what, trouble.because);
+    }
 }
 
 /// The writer on record, when it takes writes and nobody else does.

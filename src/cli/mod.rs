@@ -157,6 +157,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
                 what.to.as_deref(),
                 what.lock_wait,
                 what.write_refused_max,
+                false,
             )
             .await
         }

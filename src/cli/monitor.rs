@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -20,11 +21,14 @@ use crate::report::line;
 use crate::report::log::{self, Log, Wanted};
 use crate::report::reporter::{Output, out, talk};
 
+/// Whoever writes a single look down is waited for so long.
+const CLAIM_WITHIN: Duration = Duration::from_secs(1);
+
 /// Watches all clusters until SIGTERM or SIGINT.
 pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
     let inventory = setting::inventory(settings)?;
     let log = start_log(&inventory.monitor.log, settings.verbose);
-    let claim = OnlyMonitor::claim(&inventory.monitor.state_dir)?;
+    let claim = OnlyMonitor::claim(&inventory.monitor.state_dir, CLAIM_WITHIN)?;
     let (teller, events) = crate::io::teller::Teller::new("");
     let mut reporting = tokio::spawn(report_daemon(events, settings.output));
     let network = setting::network(&inventory).watch().await;

@@ -47,6 +47,7 @@ pub async fn run(settings: &Settings, what: &MoveRoleArguments) -> Result<u8, Tr
         Some(host.as_str()),
         LOCK_WAIT,
         None,
+        what.force,
     )
     .await?;
     if let Some(prefer) = role.prefer.as_ref().filter(|prefer| **prefer != host)

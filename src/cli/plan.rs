@@ -9,6 +9,7 @@ use super::args::{Form, PlanArguments, Planned, Settings};
 use super::{by_hand, failover, known, setting};
 use crate::config::inventory::Inventory;
 use crate::core::cluster::HostName;
+use crate::core::electorate::Memory;
 use crate::core::evidence::{self, EvidenceRule, Rung};
 use crate::core::guard::{self, Facts};
 use crate::core::losses::Seen;
@@ -205,14 +206,17 @@ pub async fn failover_request(
             rule: None,
         });
     }
-    let incoming = guard::target(cluster, standing, facts, to)?;
+    let memory = sights.memory(standing.writer.as_ref()).weighed(allows.loss);
+    let incoming = guard::target(cluster, standing, facts, to, &memory)?;
     let outgoing = failover::outgoing(cluster, standing, facts, &incoming, to.is_some())?;
     let answers = outgoing.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());
     // A writer that answers is asked itself; otherwise the last monitor may have seen it.
-    let seen = outgoing
-        .as_ref()
-        .zip(answers)
-        .map(|(writer, mysql)| Box::new(Seen::of(writer, clock::now(), mysql)));
+    let memory = outgoing.as_ref().zip(answers).map(|(writer, mysql)| {
+        Box::new(Memory {
+            seen: Some(Seen::of(writer, clock::now(), mysql)),
+            ..memory
+        })
+    });
     let lives = |writer: &HostName| facts.get(writer).is_some_and(|seen| seen.mysql.is_alive());
     let mut found = None;
     let judged = match &outgoing {
@@ -241,7 +245,7 @@ pub async fn failover_request(
         incoming,
         rung,
         events: None,
-        seen,
+        memory,
         allow_loss: allows.loss,
         automatic: false,
     };

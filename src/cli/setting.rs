@@ -260,6 +260,7 @@ pub fn performer<'f>(
         lock_wait,
         network: network(inventory),
         by_itself: false,
+        whatever_state: false,
         expects: None,
         monitor_at: Some(inventory.monitor.socket.clone()),
         begin_by: settings.timeout.and_then(|span| Instant::now().checked_add(span)),

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::cluster::HostName;
-use super::electorate;
-use super::facts::{HostFacts, IoThread, MysqlFacts, Reach, SqlThread};
+use super::electorate::{self, Received};
+use super::facts::{HostFacts, IoThread, MysqlFacts, Reach, ReplicationError, SqlThread};
 use super::guard::Guard;
 use super::hosts::HostState;
 use super::losses;
@@ -31,6 +31,8 @@ pub enum Barred {
     NotReplicating,
     /// It does not apply what it received.
     SqlThreadStopped(String),
+    /// It had stopped receiving, by no error that a dead source causes, and the writer cannot be asked what it lacks.
+    IoThreadStopped(String),
     /// Its binary log is off, so nobody could follow it.
     NoBinaryLog,
     /// What it applied is not in its binary log, so who follows would miss it.
@@ -65,6 +67,7 @@ impl Barred {
             Barred::Unanswered(_) => Guard::G24,
             Barred::NotReplicating => Guard::G25,
             Barred::SqlThreadStopped(_) => Guard::G26,
+            Barred::IoThreadStopped(_) => Guard::G35,
             Barred::NoBinaryLog => Guard::G27,
             Barred::NoSlaveUpdates => Guard::G28,
             Barred::Filters(_) => Guard::G29,
@@ -99,6 +102,10 @@ impl fmt::Display for Barred {
             Barred::NotReplicating => f.write_str("it replicates from nobody"),
             Barred::SqlThreadStopped(why) if why.is_empty() => f.write_str("its SQL thread is stopped"),
             Barred::SqlThreadStopped(why) => write!(f, "its SQL thread is stopped: {why}"),
+            Barred::IoThreadStopped(why) if why.is_empty() => {
+                f.write_str("its IO thread is stopped, and since when is not known")
+            }
+            Barred::IoThreadStopped(why) => write!(f, "its IO thread had stopped: {why}"),
             Barred::NoBinaryLog => f.write_str("its binary log is off"),
             Barred::NoSlaveUpdates => f.write_str("its `log_slave_updates` is off"),
             Barred::Filters(how) => write!(f, "its filters differ: {how}"),
@@ -116,33 +123,55 @@ impl fmt::Display for Barred {
     }
 }
 
-/// Whether a host whose replication was stopped stands where it would if it had not been, as a failover leaves it that was
-/// cut off: everything received is applied, and whoever's replication was not stopped follows the same source and has
-/// received just as much. Less would mean that it was cut off earlier, and tells nothing of the time since. A writer that
-/// answers may write more.
-fn stands_level(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, mysql: &MysqlFacts) -> bool {
-    let Some(source) = mysql.replicas.first().filter(|_| losses::stands_still(mysql)) else {
-        return false;
-    };
+/// Those who go on receiving from whom this host did, and apply it.
+fn fellows<'f>(
+    facts: &'f BTreeMap<HostName, HostFacts>,
+    host: &HostName,
+    mysql: &MysqlFacts,
+) -> Vec<&'f MysqlFacts> {
+    let source = mysql.replicas.first().map(|channel| &channel.source_host);
     let follows = |other: &&MysqlFacts| {
         let channel = other.replicas.first();
         channel.is_some_and(|channel| {
-            channel.source_host == source.source_host
+            Some(&channel.source_host) == source
                 && channel.io != IoThread::No
                 && channel.sql == SqlThread::Yes
         })
     };
     let others = facts.iter().filter(|(other, _)| *other != host);
-    let mut others = others
+    others
         .filter_map(|(_, facts)| facts.mysql.up())
         .filter(follows)
-        .peekable();
-    let own = electorate::received(mysql);
-    others.peek().is_some()
-        && others.all(|other| {
-            let theirs = electorate::received(other);
-            own.covers(&theirs) && theirs.covers(&own)
-        })
+        .collect()
+}
+
+/// Whether a host whose replication was stopped stands where it would if it had not been, as a failover leaves it that was
+/// cut off: everything received is applied, and its fellows have received just as much. Less would mean that they were cut
+/// off earlier, and tells nothing of the time since. A writer that answers may write more.
+fn stands_level(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, mysql: &MysqlFacts) -> bool {
+    let fellows = fellows(facts, host, mysql);
+    losses::stands_still(mysql)
+        && !fellows.is_empty()
+        && fellows.into_iter().all(|other| is_level(mysql, other))
+}
+
+fn is_level(one: &MysqlFacts, other: &MysqlFacts) -> bool {
+    let (one, other) = (electorate::received(one), electorate::received(other));
+    one.covers(&other) && other.covers(&one)
+}
+
+/// Whether a host that receives nothing lacks nothing for it: it has fellows, and these have received no more, or hand it
+/// over by its GTIDs.
+fn is_made_up_for(facts: &BTreeMap<HostName, HostFacts>, host: &HostName, mysql: &MysqlFacts) -> bool {
+    let by_gtid = |mysql: &MysqlFacts| {
+        matches!(
+            electorate::received(mysql),
+            Received::Mariadb(_) | Received::Mysql(_)
+        )
+    };
+    let fellows = fellows(facts, host, mysql);
+    let is_fine = |other: &MysqlFacts| is_level(mysql, other) || by_gtid(mysql) && by_gtid(other);
+    !fellows.is_empty() && fellows.into_iter().all(is_fine)
 }
 
 /// Why `host` cannot take over from `outgoing`; `None` when it can.
@@ -186,4 +215,24 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
         return Some(Barred::SqlThreadStopped(why.join("; ")));
     }
     None
+}
+
+/// What bars a host that had stopped receiving before the writer died, of which nobody remembers anything: since when, and
+/// so how much it lacks, nobody can tell.
+pub fn had_stopped(
+    facts: &BTreeMap<HostName, HostFacts>,
+    host: &HostName,
+    mysql: &MysqlFacts,
+) -> Option<Barred> {
+    let channel = mysql
+        .replicas
+        .first()
+        .filter(|channel| channel.io == IoThread::No)?;
+    let error = channel.io_error.as_ref();
+    if error.is_some_and(ReplicationError::is_lost_source) || is_made_up_for(facts, host, mysql) {
+        return None;
+    }
+    Some(Barred::IoThreadStopped(
+        error.map(ToString::to_string).unwrap_or_default(),
+    ))
 }

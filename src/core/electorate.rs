@@ -4,27 +4,23 @@
 //! lost whoever takes over, so only a host that lags comes later. Then the inventory decides: `promotion`, the role's
 //! `prefer`, the order of the role's hosts.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cluster::{Cluster, HostName, MixedVersions, Promotion};
 use super::election::{self, Barred};
-use super::facts::{Filters, GtidFacts, HostFacts, MysqlFacts, ReceivedGtid, UsingGtid, Version};
+use super::facts::{GtidFacts, HostFacts, MysqlFacts, ReceivedGtid, UsingGtid, Version};
 use super::gtid::{BinlogPosition, MariaPosition, MysqlSet};
 use super::hosts::HostState;
+use super::losses;
 use super::standing::Standing;
+
+pub use memory::Memory;
 
 /// In a planned move a host counts as caught up when it is not further behind than this.
 const CAUGHT_UP: Duration = Duration::from_secs(1);
-
-/// What is remembered for when a host cannot be asked any more.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// How far behind each host last said it was.
-    pub lags: BTreeMap<HostName, Duration>,
-    /// The writer's version and filters when it last answered.
-    pub writer: Option<(Version, Option<Filters>)>,
-}
 
 /// What an election rests on.
 #[derive(Debug, Clone, Copy)]
@@ -64,25 +60,23 @@ impl Electorate<'_> {
         if !own.log_slave_updates {
             return Some(Barred::NoSlaveUpdates);
         }
-        self.filters(host, own)
+        self.strayed(own)
+            .or_else(|| self.filters(host, own))
             .or_else(|| self.versions(host, own))
             .or_else(|| self.behind(host, own))
+            .or_else(|| self.state(host, own))
     }
 
     /// Everybody who may be the writer, but for the outgoing one: first those who can take over, the best one first, then
-    /// the others, in the role's order. `state_of` says how the monitor holds each to be.
-    pub fn candidates(&self, state_of: impl Fn(&HostName) -> HostState) -> Vec<Candidate> {
+    /// the others, in the role's order.
+    pub fn candidates(&self) -> Vec<Candidate> {
         let Some(role) = self.cluster.writer() else {
             return Vec::new();
         };
         let hosts = role.hosts.iter().filter(|host| Some(*host) != self.outgoing);
-        let judged = hosts.map(|host| {
-            let state = state_of(host);
-            let by_state = || (!may_take_over(state)).then_some(Barred::State(state));
-            Candidate {
-                host: host.clone(),
-                barred: self.barred(host).or_else(by_state),
-            }
+        let judged = hosts.map(|host| Candidate {
+            host: host.clone(),
+            barred: self.barred(host),
         });
         let (able, unable): (Vec<_>, Vec<_>) = judged.partition(|one| one.barred.is_none());
         let mut able: Vec<HostName> = able.into_iter().map(|one| one.host).collect();
@@ -108,8 +102,8 @@ impl Electorate<'_> {
     }
 
     /// Who would take over.
-    pub fn successor(&self, state_of: impl Fn(&HostName) -> HostState) -> Option<HostName> {
-        let first = self.candidates(state_of).into_iter().next();
+    pub fn successor(&self) -> Option<HostName> {
+        let first = self.candidates().into_iter().next();
         first.filter(|one| one.barred.is_none()).map(|one| one.host)
     }
 
@@ -133,6 +127,24 @@ impl Electorate<'_> {
             return caught_up(one) && !caught_up(other);
         }
         received(one).is_past(&received(other))
+    }
+
+    /// What somebody wrote on it while the writer served shows beside a dead writer only by what that was seen to have.
+    fn strayed(&self, own: &MysqlFacts) -> Option<Barred> {
+        let seen = self.memory.seen.as_ref();
+        let seen = seen.filter(|seen| Some(&seen.host) == self.outgoing && self.writer().is_none())?;
+        losses::strayed(own, &seen.history).map(Barred::Strayed)
+    }
+
+    /// What keeps a host from it is more than its facts of this moment: a standby whose replication was broken before does
+    /// not become fit because the writer died.
+    fn state(&self, host: &HostName, own: &MysqlFacts) -> Option<Barred> {
+        match self.memory.states.get(host) {
+            Some(state) => (!may_take_over(*state)).then_some(Barred::State(*state)),
+            // A living writer is asked how far it is ahead.
+            None if self.writer().is_some() => None,
+            None => election::had_stopped(self.facts, host, own),
+        }
     }
 
     /// Filters that differ from the writer's. Where nobody knows those any more, one that leaves nothing out is fine, and

@@ -354,6 +354,17 @@ pub struct ReplicationError {
     pub text: String,
 }
 
+/// Errors by which a thread ends, or goes on trying, when its source is gone: no connection, or one that broke off, or a
+/// source that shuts down or takes no more connections. Everything else was so before.
+const LOST_SOURCE: [u32; 10] = [1040, 1053, 1158, 1159, 1160, 1161, 2002, 2003, 2006, 2013];
+
+impl ReplicationError {
+    /// Whether it is what the death of the source causes.
+    pub fn is_lost_source(&self) -> bool {
+        LOST_SOURCE.contains(&self.number)
+    }
+}
+
 impl fmt::Display for ReplicationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error {}: {}", self.number, self.text)

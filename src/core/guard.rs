@@ -12,7 +12,6 @@ use super::electorate::{Electorate, Memory};
 use super::facts::HostFacts;
 use super::foreign;
 use super::gtid::Compared;
-use super::hosts::HostState;
 use super::losses;
 use super::settlement::Wish;
 use super::standing::{Return, Standing};
@@ -29,7 +28,7 @@ const TOO_FAR_BEHIND: Duration = Duration::from_secs(10);
 /// Facts of every host, by name.
 pub type Facts = BTreeMap<HostName, HostFacts>;
 
-/// Who would take over: the host asked for, or the best one.
+/// Who would take over: the host asked for, or the best one by what is seen and remembered.
 ///
 /// # Errors
 /// Usage, when the host does not exist or may not be the writer; refused, when nothing could take over.
@@ -38,6 +37,7 @@ pub fn target(
     standing: &Standing,
     facts: &Facts,
     asked: Option<&str>,
+    memory: &Memory,
 ) -> Result<HostName, Trouble> {
     if let Some(asked) = asked {
         let name = HostName::from(asked);
@@ -64,9 +64,7 @@ pub fn target(
         }
         return Ok(name);
     }
-    let memory = Memory::default();
-    let candidates = electorate(cluster, standing, facts, standing.writer.as_ref(), &memory)
-        .candidates(|_| HostState::Unknown);
+    let candidates = electorate(cluster, standing, facts, standing.writer.as_ref(), memory).candidates();
     if let Some(best) = candidates.first().filter(|best| best.barred.is_none()) {
         return Ok(best.host.clone());
     }
@@ -156,12 +154,12 @@ pub fn switchover(
     facts: &Facts,
     outgoing: &HostName,
     incoming: &HostName,
+    memory: &Memory,
 ) -> Result<(), Trouble> {
     let what = format!("switchover of `{}` to `{incoming}` was not begun", cluster.name);
     let refuse = |guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
     hands_off(cluster, standing)?;
-    let memory = Memory::default();
-    let electorate = electorate(cluster, standing, facts, Some(outgoing), &memory);
+    let electorate = electorate(cluster, standing, facts, Some(outgoing), memory);
     if let Some(barred) = electorate.barred(incoming) {
         return Err(barred.refusal(what, incoming));
     }
@@ -298,7 +296,7 @@ pub fn held_by_another(
 }
 
 /// Whether a dead writer may be replaced by `incoming`: it is still the writer and still does not answer, and nothing is
-/// wrong with the living hosts.
+/// wrong with the living hosts, nor was before it died.
 ///
 /// # Errors
 /// Refused, with what stands in the way.
@@ -308,6 +306,7 @@ pub fn failover(
     facts: &Facts,
     outgoing: Option<&HostName>,
     incoming: &HostName,
+    memory: &Memory,
 ) -> Result<(), Trouble> {
     let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
     let refuse = |guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
@@ -333,8 +332,7 @@ pub fn failover(
         );
         return refuse(Guard::G13, because);
     }
-    let memory = Memory::default();
-    let electorate = electorate(cluster, standing, facts, outgoing, &memory);
+    let electorate = electorate(cluster, standing, facts, outgoing, memory);
     if let Some(barred) = electorate.barred(incoming) {
         return Err(barred.refusal(what, incoming));
     }

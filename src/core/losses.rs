@@ -209,12 +209,16 @@ impl Outlook {
     }
 }
 
-/// The facts as they would be if the host applied what it received: for whoever goes on although it does not.
+/// The facts as they would be if the host applied what it received, and had gone on receiving until the writer died: for
+/// whoever goes on although it did not.
 pub fn as_if_applied(facts: &Facts, incoming: &HostName) -> Facts {
     let mut facts = facts.clone();
     if let Some(Reach::Up(mysql)) = facts.get_mut(incoming).map(|facts| &mut facts.mysql) {
         for channel in &mut mysql.replicas {
             channel.sql = SqlThread::Yes;
+            if channel.io == IoThread::No {
+                channel.io = IoThread::Connecting;
+            }
         }
     }
     facts

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName, Role, RoleMode};
+use super::electorate::Memory;
 use super::facts::HostFacts;
 use super::guard::{self, Facts, Guard};
+use super::hosts::HostState;
 use super::repair;
 use super::standing::{Mode, Standing};
 use super::trouble::{Kind, Trouble};
@@ -92,6 +94,7 @@ pub fn allowed(
     facts: &Facts,
     address: IpAddr,
     to: &HostName,
+    memory: &Memory,
 ) -> Result<Option<HostName>, Trouble> {
     let what = format!("{address} was not moved to `{to}`");
     let refuse = |guard: Guard, because: String| Err(Trouble::refused(guard, what.clone(), because));
@@ -116,11 +119,20 @@ pub fn allowed(
     if let Some((guard, why)) = unfit(cluster, standing, seen, to) {
         return refuse(guard, format!("`{to}` cannot hold it: {why}"));
     }
+    // A monitor would take it away again at once.
+    if let Some(state) = memory.states.get(to).filter(|state| !may_hold(**state)) {
+        let because = format!("`{to}` cannot hold it: it is {state}");
+        return Err(Trouble::refused(Guard::G33, what, because).hint(Guard::G33.lifted_for(to)));
+    }
     let holders = repair::held(cluster, facts).remove(&address).unwrap_or_default();
     match holders.as_slice() {
         [only] if only == to => refuse(Guard::G54, format!("`{to}` holds it already")),
         holders => Ok(holders.iter().find(|host| *host != to).cloned()),
     }
+}
+
+fn may_hold(state: HostState) -> bool {
+    matches!(state, HostState::Online | HostState::Unknown)
 }
 
 /// The host other than `to` that was seen to hold an address.
@@ -188,7 +200,14 @@ mod tests {
     }
 
     fn asked(standing: &Standing, facts: &Facts, to: &str) -> Result<Option<HostName>, String> {
-        let found = allowed(&cluster(), standing, facts, READER.parse().unwrap(), &to.into());
+        let found = allowed(
+            &cluster(),
+            standing,
+            facts,
+            READER.parse().unwrap(),
+            &to.into(),
+            &Memory::default(),
+        );
         found.map_err(|trouble| trouble.because)
     }
 
@@ -252,9 +271,30 @@ mod tests {
     }
 
     #[test]
+    fn it_does_not_move_to_a_host_that_a_monitor_would_take_it_from() {
+        let (address, to) = (READER.parse().unwrap(), HostName::from("db3"));
+        let asked = |state| {
+            let mut memory = Memory::default();
+            memory.states.insert(to.clone(), state);
+            allowed(&cluster(), &standing(), &seen(), address, &to, &memory)
+        };
+        for state in [HostState::AwaitingRecovery, HostState::ReplicationDelay] {
+            assert_eq!(asked(state).unwrap_err().guard, Some(Guard::G33));
+        }
+        assert_eq!(asked(HostState::Online), Ok(Some("db2".into())));
+    }
+
+    #[test]
     fn each_guard_blocks() {
         let blocks = |standing: &Standing, facts: &Facts, address: &str, to: &str, guard| {
-            let refused = allowed(&cluster(), standing, facts, address.parse().unwrap(), &to.into());
+            let refused = allowed(
+                &cluster(),
+                standing,
+                facts,
+                address.parse().unwrap(),
+                &to.into(),
+                &Memory::default(),
+            );
             assert_eq!(refused.unwrap_err().guard, Some(guard));
         };
         let but = |change: &dyn Fn(&mut HostFacts)| {

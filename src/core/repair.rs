@@ -163,7 +163,21 @@ pub fn fixes(
             fixes.push(Fix::StopReceiving(host.clone(), from));
         }
     }
+    if eligible.writer_in_doubt {
+        fixes.retain(|fix| !is_about_writer_role(cluster, fix));
+    }
     fixes
+}
+
+/// Whether a fix touches the writer's address, or a host that could be the writer because it accepts writes. While the
+/// writer on record is dead, somebody may have opened another one, or have taken the address from the dead one: a failover
+/// sees to that by its own guards, or a person.
+fn is_about_writer_role(cluster: &Cluster, fix: &Fix) -> bool {
+    let could_be = |host: &HostName| cluster.writer().is_some_and(|role| role.hosts.contains(host));
+    match fix {
+        Fix::DenyWrites(host) => could_be(host),
+        fix => fix.address().is_some() && fix.address() == cluster.writer_address(),
+    }
 }
 
 /// The replaced writer that a host still receives from, or tries to; by GTID only once it is `known` that the host cannot

@@ -26,6 +26,8 @@ pub struct Eligible {
     /// What hosts held when they could last be looked at. It counts while such a host cannot be looked at and may keep
     /// what it holds.
     pub last_seen: Held,
+    /// The writer has failed and is to be replaced, which is held back: what has to do with its role is left alone.
+    pub writer_in_doubt: bool,
 }
 
 impl Eligible {

@@ -81,7 +81,7 @@ pub enum Verb {
     Adopt,
     /// Put back what is out of place, and bring replaced writers in.
     Tend,
-    /// Gather evidence about the writer; what it says decides.
+    /// Gather evidence about the writer; what it says decides. While it holds a failover back, tend to the others.
     AskEvidence,
     /// Let the writer take writes again: it restarted read-only.
     Reopen,
@@ -192,11 +192,17 @@ impl Rule {
     /// What it asks for.
     pub fn verb(self) -> Verb {
         match self {
-            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R07 | Rule::R10 | Rule::R13 | Rule::R17 => Verb::Watch,
+            Rule::R01 | Rule::R02 | Rule::R05 | Rule::R10 | Rule::R13 | Rule::R17 => Verb::Watch,
             Rule::R09 => Verb::Adopt,
-            Rule::R03 | Rule::R04 | Rule::R11 | Rule::R12 | Rule::R14 | Rule::R15 | Rule::R18 | Rule::R19 => {
-                Verb::Tend
-            }
+            Rule::R03
+            | Rule::R04
+            | Rule::R07
+            | Rule::R11
+            | Rule::R12
+            | Rule::R14
+            | Rule::R15
+            | Rule::R18
+            | Rule::R19 => Verb::Tend,
             Rule::R06 | Rule::R16 => Verb::AskEvidence,
             Rule::R08 => Verb::Reopen,
         }

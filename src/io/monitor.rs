@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -52,6 +52,8 @@ const READ_STANDING_EVERY: Duration = Duration::from_millis(500);
 const ASK_FOR_DOUBLES_EVERY: Duration = Duration::from_secs(1);
 /// How long an operation of the monitor waits for another to end.
 const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// Between two tries to be the only monitor.
+const CLAIM_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How long a monitor that ends waits for its last records to be on disk.
 const KEEP_WITHIN: Duration = Duration::from_secs(3);
 /// No file takes so long to be written.
@@ -75,11 +77,11 @@ pub struct OnlyMonitor {
 }
 
 impl OnlyMonitor {
-    /// Claims it.
+    /// Claims it; `wait` is for whoever writes a single look down and holds it that long.
     ///
     /// # Errors
     /// Refused: another monitor runs, or the directory cannot be written.
-    pub fn claim(state_dir: &Path) -> Result<OnlyMonitor, Trouble> {
+    pub fn claim(state_dir: &Path, wait: Duration) -> Result<OnlyMonitor, Trouble> {
         let path = state_dir.join("monitor.lock");
         let what = "the monitor was not started";
         let file = fs::create_dir_all(state_dir)
@@ -98,7 +100,13 @@ impl OnlyMonitor {
                 )
                 .hint("make the state directory writable for the user that runs the monitor")
             })?;
-        match file.try_lock() {
+        let until = Instant::now() + wait;
+        let mut claimed = file.try_lock();
+        while claimed.is_err() && Instant::now() < until {
+            std::thread::sleep(CLAIM_AGAIN_AFTER);
+            claimed = file.try_lock();
+        }
+        match claimed {
             Ok(()) => Ok(OnlyMonitor { _file: file }),
             Err(error) => Err(Trouble::refused(
                 Guard::G60,
@@ -236,6 +244,7 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
         lock_wait: LOCK_WAIT,
         network: network.network.clone(),
         by_itself: true,
+        whatever_state: false,
         expects: None,
         begin_by: None,
         monitor_at: None,
@@ -347,14 +356,14 @@ async fn carry_out(
             incoming,
             rung,
             events,
-            seen,
+            memory,
         } => performer
             .perform(&Request::Failover {
                 outgoing: Some(outgoing),
                 incoming,
                 rung,
                 events,
-                seen,
+                memory: Some(memory),
                 allow_loss: false,
                 automatic: true,
             })

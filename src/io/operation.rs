@@ -19,10 +19,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::core::cluster::HostName;
+use crate::core::electorate::Memory;
 use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::guard::{self, Guard};
-use crate::core::losses::Seen;
 use crate::core::maintenance::Automatic;
 use crate::core::mode::Deed;
 use crate::core::plan::Seats;
@@ -39,7 +39,6 @@ use crate::io::journal::{Entry, Journal, Opening};
 use crate::io::network::Network;
 use crate::io::refusals;
 use crate::io::settle;
-use crate::io::sights::Sights;
 use crate::io::standing::StateDir;
 use crate::io::teller::Teller;
 use hands::RealHands;
@@ -67,8 +66,8 @@ pub enum Request {
         rung: Rung,
         /// Whether events ran on it when it last answered; none leaves it to what is on disk.
         events: Option<bool>,
-        /// What it had when it last answered; none leaves it to what the last monitor wrote down.
-        seen: Option<Box<Seen>>,
+        /// What is remembered of the time when it last answered; none leaves it to what was written down.
+        memory: Option<Box<Memory>>,
         /// A person has said to go on without what cannot be applied or handed over.
         allow_loss: bool,
         /// No person asks for it: a monitor does, or cron.
@@ -162,6 +161,8 @@ pub struct Performer<'f> {
     pub network: Network,
     /// Whether a monitor acts, which may do no more than its mode allows. A person may.
     pub by_itself: bool,
+    /// Whether a host may be made the writer in whatever state a monitor holds it to be: a person forces it.
+    pub whatever_state: bool,
     /// The plan that is carried out, where one is: when what it rests on has changed, nothing is done.
     pub expects: Option<Box<Proposal>>,
     /// After this moment nothing is begun any more.
@@ -249,8 +250,8 @@ impl Performer<'_> {
         let planner = self.planner();
         let reckoning = planner.reckon(request, &standing, &facts);
         guard::hands_off(cluster, &standing)?;
-        let (seats, rung) = planner.seated(request, &standing, &facts, &reckoning.outlook)?;
-        planner.guarded(request, &standing, &facts, &reckoning.outlook, &seats)?;
+        let (seats, rung) = planner.seated(request, &standing, &facts, &reckoning)?;
+        planner.guarded(request, &standing, &facts, &reckoning, &seats)?;
         self.tell_price(request, &reckoning.outlook);
         self.require_locks(request, &seats)?;
         let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;
@@ -447,11 +448,6 @@ impl Performer<'_> {
         if let Err(trouble) = self.dir.save(standing) {
             self.alarm(&trouble);
         }
-    }
-
-    /// What plans are made through: the same code, and no way to touch anything.
-    pub fn planner(&self) -> Planner<'_> {
-        Planner::of(Sights::of(self.fleet, &self.dir))
     }
 
     fn load_standing(&self, request: &Request) -> Result<Standing, Trouble> {

@@ -1,13 +1,19 @@
 //! The records of a cluster's hosts on disk: `hosts.json` beside the standing, replaced as a whole. Whoever holds the
 //! monitor's claim writes them, everybody may read them. They are timers, not the truth: without them a monitor starts
-//! anew.
+//! anew. What an election needs to know of the time before stands there too.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::core::cluster::{Cluster, HostName};
+use crate::core::guard::{Facts, Guard};
 use crate::core::hosts::{RECORDS_VERSION, Records};
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
+use crate::io::monitor::OnlyMonitor;
 use crate::io::standing::StateDir;
 
 const FILE: &str = "hosts.json";
@@ -63,6 +69,34 @@ pub fn save(dir: &StateDir, records: &Records) -> Result<(), Trouble> {
         );
         Trouble::new(Kind::Wrong, what, error).hint("free some space, or make the directory writable")
     })
+}
+
+/// Writes down what one look at a writer that serves has shown. A monitor of this box writes more than that by itself, and
+/// is left alone.
+///
+/// # Errors
+/// When they cannot be written, or it cannot be told whether a monitor runs.
+pub fn note_look(
+    state_dir: &Path,
+    cluster: &Cluster,
+    writer: &HostName,
+    facts: &Facts,
+) -> Result<(), Trouble> {
+    let _claim = match OnlyMonitor::claim(state_dir, Duration::ZERO) {
+        Ok(claim) => claim,
+        Err(trouble) if trouble.guard == Some(Guard::G60) => return Ok(()),
+        Err(trouble) => return Err(trouble),
+    };
+    let dir = StateDir::of(state_dir, &cluster.name);
+    let left = load(&dir).unwrap_or_else(|trouble| {
+        tracing::warn!("{}: {}", trouble.what, trouble.because);
+        None
+    });
+    let trap_after = cluster.checks.rep_threads.trap_after;
+    save(
+        &dir,
+        &Records::after_look(left, writer, clock::now(), facts, trap_after),
+    )
 }
 
 /// Writes the newest records whenever there are new ones, on a thread that may wait for the disk: deciding never does.
@@ -123,7 +157,7 @@ mod tests {
             version: RECORDS_VERSION,
             writer: Some(writer.into()),
             writer_since: Some(Moment(3)),
-            seen: None,
+            memory: Default::default(),
             hosts: BTreeMap::from([("db1".into(), memory)]),
         }
     }
@@ -145,6 +179,37 @@ mod tests {
             assert!(trouble.what.contains(FILE), "{trouble}");
             assert!(trouble.because.contains(because), "{trouble}");
         }
+    }
+
+    #[test]
+    fn one_look_leaves_what_it_saw_and_the_timers_of_the_last_monitor_and_nothing_while_one_runs() {
+        use crate::core::samples;
+        let root = tempfile::tempdir().unwrap();
+        let cluster = samples::cluster();
+        let state = StateDir::of(root.path(), &cluster.name);
+        let (db1, db2) = (HostName::from("db1"), HostName::from("db2"));
+        let mut facts = Facts::from([
+            ("db1".into(), samples::facts(true, &[])),
+            ("db2".into(), samples::facts(false, &[])),
+        ]);
+        save(&state, &records("db1")).unwrap();
+        note_look(root.path(), &cluster, &db1, &facts).unwrap();
+        let left = load(&state).unwrap().unwrap();
+        assert_eq!(
+            (left.hosts.clone(), left.writer_since),
+            (records("db1").hosts, Some(Moment(3)))
+        );
+        let seen = left.memory.seen.clone().unwrap();
+        assert_eq!((seen.host, left.memory.lags.len()), (db1.clone(), 2));
+        // Of another's time nothing counts but what that host had.
+        assert_eq!(left.memory_under(Some(&db2)).lags.len(), 0);
+        facts.insert("db2".into(), samples::facts(true, &[]));
+        let claim = OnlyMonitor::claim(root.path(), Duration::ZERO).unwrap();
+        note_look(root.path(), &cluster, &db2, &facts).unwrap();
+        assert_eq!(load(&state).unwrap().unwrap().writer, Some(db1));
+        drop(claim);
+        note_look(root.path(), &cluster, &db2, &facts).unwrap();
+        assert_eq!(load(&state).unwrap().unwrap().writer, Some(db2));
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! command settles it by itself; before the commit the person chooses the direction.
 
 use crate::core::cluster::HostName;
+use crate::core::electorate::Memory;
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
 use crate::core::guard::{self, Facts, Guard};
@@ -181,7 +182,10 @@ impl Performer<'_> {
             (Some(rung), outgoing) => {
                 standing.writer.clone_from(outgoing);
                 let facts = stopped_by_the_run(facts, incoming);
-                guard::failover(cluster, &standing, &facts, outgoing.as_ref(), incoming).map_err(or_undo)?;
+                // What was remembered was weighed when it was begun.
+                let memory = Memory::default();
+                guard::failover(cluster, &standing, &facts, outgoing.as_ref(), incoming, &memory)
+                    .map_err(or_undo)?;
                 match outgoing {
                     Some(outgoing) => self.is_still_dead(opening, outgoing, rung).await,
                     None => Ok(()),

@@ -195,7 +195,8 @@ pub(super) async fn settle(
         standing.to_follow = to_follow;
     }
     if open.opening.rung.is_some() {
-        let seen = performer.planner().sights().seen_by_monitor();
+        let outgoing = open.opening.outgoing.as_ref();
+        let seen = performer.planner().sights().memory(outgoing).seen;
         performer
             .tell_loss(&open.opening, &report, seen.as_ref(), standing)
             .await;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::config::inventory::{ClusterEntry, Inventory};
 use crate::config::template;
 use crate::core::cluster::HostName;
+use crate::core::electorate::Memory;
 use crate::core::evidence::Evidence;
 use crate::core::guard::Facts;
-use crate::core::losses::Seen;
 use crate::core::playbook::Playbook;
 use crate::core::proposal::Runner;
 use crate::core::script::Script;
@@ -81,13 +81,13 @@ impl<'f> Sights<'f> {
         inquest::gather(self.fleet, suspect).await
     }
 
-    /// What the writer had when the last monitor saw it answer.
-    pub fn seen_by_monitor(&self) -> Option<Seen> {
+    /// What is remembered of the time when `writer` served; nothing where that cannot be read, or was of another's.
+    pub fn memory(&self, writer: Option<&HostName>) -> Memory {
         match records::load(self.dir) {
-            Ok(records) => records?.seen,
+            Ok(records) => records.map_or_else(Memory::default, |records| records.memory_under(writer)),
             Err(trouble) => {
                 tracing::warn!("{}: {}", trouble.what, trouble.because);
-                None
+                Memory::default()
             }
         }
     }

@@ -73,7 +73,7 @@ fn nothing_is_lost(flavour: Flavour) {
 
 fn kept_apart_and_named(flavour: Flavour) {
     let lab = db3_ahead(flavour);
-    let done = mmm(&lab, &["failover"], 0);
+    let done = mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
     let told = said(&done);
     assert!(
         told.contains("that db2 has not, and cannot hand them over since it replicates by file and position"),

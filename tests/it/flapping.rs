@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lab::roster::READER_ADDRESSES;
 use lab::wait::until;
 use lab::{Lab, Restart};
 use mmm::core::hosts::HostState;
@@ -92,6 +93,13 @@ fn a_host_that_left_four_times_waits_for_a_person() {
     })
     .unwrap();
 
+    // What the monitor would take away again is not put there.
+    let refused = mmm(
+        &lab,
+        &["move-role", "reader", "db3", "--address", READER_ADDRESSES[0]],
+        4,
+    );
+    assert!(refused.stderr.contains("guard: G33 "), "{refused:?}");
     mmm(&lab, &["set_online", "db3"], 0);
     watch.until("db3 to be ONLINE", |view| {
         host(view, "db3").state == HostState::Online

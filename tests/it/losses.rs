@@ -252,7 +252,10 @@ fn what_only_the_old_writer_has_is_saved_as_rows_and_discarded_by_a_rebuild() {
     write(&lab, 1..=3);
     lab.db1().set_restart(Restart::Never).unwrap();
     lab.db1().kill_mysqld().unwrap();
-    mmm(&lab, &["failover"], 0);
+    // Nobody had looked before, and so nobody knows what db2 lacks.
+    let refused = mmm(&lab, &["failover"], 4);
+    assert!(said(&refused).contains("db2: G35: "), "{}", said(&refused));
+    mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
     let before = lab.db1().sh("ls -A /tmp /var/tmp").unwrap().stdout;
     let refused = mmm(&lab, &["rejoin", "db1"], 4);
     for words in ["db2 lacks 3 transactions of db1: 0-1-", SURPLUS, "--discard"] {
@@ -398,7 +401,11 @@ fn a_standby_that_somebody_wrote_on_is_named_and_never_promoted() {
     }
     lab.db1().set_restart(Restart::Never).unwrap();
     lab.db1().kill_mysqld().unwrap();
-    watch.until("nobody to take over", |view| view.rule == "R07");
+    watch.until("nobody to take over, and why", |view| {
+        view.rule == "R07" && warns(view, "G38 db2: has transactions that the writer never had")
+    });
+    let ready = mmm(&lab, &["check", "--readiness"], 3);
+    assert!(ready.stdout.contains("G38 db2: "), "{}", ready.stdout);
     let refused = mmm(&lab, &["failover", "--to", "db2"], 4);
     assert!(refused.stderr.contains("somebody wrote there"), "{refused:?}");
     assert_eq!(lab.writable_hosts(), [""; 0]);

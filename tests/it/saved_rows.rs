@@ -29,7 +29,7 @@ fn rows_are_saved(flavour: Flavour) {
         .unwrap();
     lab.db1().set_restart(Restart::Never).unwrap();
     lab.db1().kill_mysqld().unwrap();
-    mmm(&lab, &["failover"], 0);
+    mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
     let refused = mmm(&lab, &["rejoin", "db1"], 4);
     let said = format!("{}{}", refused.stdout, refused.stderr);
     assert!(said.contains(SURPLUS), "{said}");

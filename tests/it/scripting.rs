@@ -131,6 +131,48 @@ fn cron_fails_over_when_the_writer_is_dead_and_only_then() {
 }
 
 #[test]
+fn cron_remembers_a_standby_that_was_broken_while_the_writer_served() {
+    let lab = cluster();
+    let status = || lab.db2().table("SHOW SLAVE STATUS").unwrap();
+    lab.db2()
+        .sql("STOP SLAVE; CHANGE MASTER TO MASTER_PASSWORD = 'wrong', MASTER_CONNECT_RETRY = 1; START SLAVE")
+        .unwrap();
+    until(SOON, "db2 to be refused by its source", || {
+        status().first("Last_IO_Errno") == Some("1045")
+    })
+    .unwrap();
+    // Comes by until it was broken at two looks, the trap period apart.
+    until(SOON, "that to be written down", || {
+        mmm(&lab, &["failover", "--if-dead"], 0);
+        let records = lab.box_().read("/var/lib/mmm/test_mmm/hosts.json").unwrap();
+        records.contains("\"REPLICATION_FAIL\"")
+    })
+    .unwrap();
+    kill(&lab, "db1");
+    // From now on it shows nothing but a source that is gone, as that of every sound standby.
+    until(SOON, "db2 to miss its source", || {
+        status().first("Last_IO_Errno") == Some("2003")
+    })
+    .unwrap();
+    for arguments in [
+        &["failover", "--if-dead"][..],
+        &["failover"],
+        &["failover", "--to", "db2"],
+    ] {
+        let refused = mmm(&lab, arguments, 4);
+        let words = ["G33", "it is REPLICATION_FAIL"];
+        assert!(
+            words.iter().all(|words| refused.stderr.contains(words)),
+            "{refused:?}"
+        );
+    }
+    let ready = mmm(&lab, &["check", "--readiness"], 3);
+    assert!(ready.stdout.contains("G33 db2: "), "{}", ready.stdout);
+    mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+}
+
+#[test]
 fn cron_opens_a_writer_that_came_back_only_when_nobody_else_can_have_become_it() {
     let lab = cluster();
     mmm(&lab, &["failover", "--if-dead"], 0);

@@ -96,6 +96,7 @@ impl Stage {
             lock_wait: Duration::from_secs(1),
             network,
             by_itself,
+            whatever_state: false,
             begin_by: None,
             monitor_at: None,
             expects: None,

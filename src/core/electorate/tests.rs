@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::core::cluster::{Host, HostMode};
-use crate::core::facts::{Flavour, Reach};
+use crate::core::facts::{Filters, Flavour, IoThread, Reach, ReplicationError};
 use crate::core::golden;
 use crate::core::guard::Guard;
+use crate::core::losses::Seen;
+use crate::core::moment::Moment;
 use crate::core::samples::{self, WRITER_ADDRESS};
 
 /// Three masters and a slave; db1 writes.
@@ -30,7 +32,6 @@ struct Case {
     standing: Standing,
     facts: BTreeMap<HostName, HostFacts>,
     memory: Memory,
-    states: BTreeMap<HostName, HostState>,
 }
 
 impl Case {
@@ -51,7 +52,6 @@ impl Case {
             },
             facts,
             memory: Memory::default(),
-            states: BTreeMap::new(),
         }
     }
 
@@ -82,6 +82,29 @@ impl Case {
             strict: false,
         };
         mysql.replicas[0].received_gtid = ReceivedGtid::Mariadb(received.parse().unwrap());
+    }
+
+    fn logged(&mut self, host: &str, state: &str) {
+        self.server(host).gtid = samples::logged(state);
+    }
+
+    /// The writer was last seen to have that.
+    fn saw(&mut self, state: &str) {
+        let mut writer = samples::facts(true, &[]);
+        if let Reach::Up(mysql) = &mut writer.mysql {
+            mysql.gtid = samples::logged(state);
+            self.memory.seen = Some(Seen::of(&"db1".into(), Moment(1), mysql));
+        }
+    }
+
+    fn receives_nothing(&mut self, host: &str, error: Option<u32>) {
+        let channel = &mut self.server(host).replicas[0];
+        channel.io = IoThread::No;
+        channel.lag = None;
+        channel.io_error = error.map(|number| ReplicationError {
+            number,
+            text: "words".into(),
+        });
     }
 
     fn by_file(&mut self, host: &str, file: &str, at: u64) {
@@ -120,7 +143,7 @@ impl Case {
             outgoing: Some(&outgoing),
             memory: &self.memory,
         };
-        electorate.candidates(|host| self.states.get(host).copied().unwrap_or(HostState::Online))
+        electorate.candidates()
     }
 
     fn told(&self) -> String {
@@ -257,9 +280,89 @@ const CASES: &[(&str, bool, Change)] = &[
         "db2 has been held to replicate badly since before the writer died",
         false,
         |case| {
-            case.states.insert("db2".into(), HostState::ReplicationFail);
+            case.memory
+                .states
+                .insert("db2".into(), HostState::ReplicationFail);
         },
     ),
+    (
+        "somebody wrote on db2, which shows beside what the writer was seen to have",
+        false,
+        |case| {
+            case.server("db2").server_id = 2;
+            case.logged("db2", "0-1-10,0-2-11");
+            case.saw("0-1-10");
+        },
+    ),
+    (
+        "what db2 wrote the writer was seen to have, and another writer's past is none of its own",
+        false,
+        |case| {
+            case.server("db2").server_id = 2;
+            case.logged("db2", "0-1-10,0-2-11");
+            case.saw("0-1-10,0-2-11");
+        },
+    ),
+    (
+        "db2 had stopped receiving by an error of its own",
+        false,
+        |case| {
+            case.receives_nothing("db2", Some(1236));
+        },
+    ),
+    (
+        "db2 was told to receive nothing, nobody knows when",
+        false,
+        |case| {
+            case.receives_nothing("db2", None);
+        },
+    ),
+    (
+        "db2 has given up trying to reach the dead writer, which is held against nobody",
+        false,
+        |case| case.receives_nothing("db2", Some(2003)),
+    ),
+    (
+        "db2 receives nothing, and the slave that goes on trying hands over what it has more",
+        false,
+        |case| {
+            case.standing.offline.insert("db3".into(), Moment(1));
+            case.receives_nothing("db2", None);
+            case.receives_nothing("db3", None);
+            case.received("db2", "0-1-10", "0-1-12");
+            case.received("db4", "0-1-10", "0-1-15");
+        },
+    ),
+    (
+        "db2 receives nothing, and by file and position nobody hands over what the slave has more",
+        false,
+        |case| {
+            case.receives_nothing("db2", None);
+            case.by_file("db2", "mysql-bin.000001", 4);
+            case.by_file("db4", "mysql-bin.000001", 9);
+        },
+    ),
+    (
+        "db2 receives nothing, and has received as much as those who go on trying",
+        false,
+        |case| {
+            case.receives_nothing("db2", None);
+            for host in ["db2", "db3", "db4"] {
+                case.by_file(host, "mysql-bin.000001", 4);
+            }
+        },
+    ),
+    (
+        "db2 receives nothing since a moment ago: a monitor held it to be well",
+        false,
+        |case| {
+            case.receives_nothing("db2", None);
+            case.memory.states.insert("db2".into(), HostState::Online);
+        },
+    ),
+    ("db2 receives nothing, and the writer lives", true, |case| {
+        case.receives_nothing("db2", Some(1236));
+    }),
     (
         "db2 applies nothing, and db3 logs nothing: nobody",
         false,
@@ -297,6 +400,11 @@ fn each_guard_of_an_election_blocks() {
         ("db2 is older than the writer", Guard::G30),
         ("db2 is further behind than allowed", Guard::G31),
         ("db2 is never promoted", Guard::G32),
+        ("db2 had stopped receiving by an error of its own", Guard::G35),
+        (
+            "somebody wrote on db2, which shows beside what the writer was seen to have",
+            Guard::G38,
+        ),
         (
             "db2 has been held to replicate badly since before the writer died",
             Guard::G33,

@@ -146,6 +146,10 @@ impl Engine {
             record.uptime = Some(uptime);
             record.uptime_at = self.looked_at.get(&host.name).copied();
         }
+        // A host that has told nothing yet stays what others held it to be.
+        if record.state != HostState::Unknown {
+            self.memory.states.insert(host.name.clone(), record.state);
+        }
         self.records.insert(host.name.clone(), record);
     }
 

@@ -114,8 +114,8 @@ pub enum Effect {
         rung: Rung,
         /// Whether events ran on it when it last answered.
         events: Option<bool>,
-        /// What it had when it last answered.
-        seen: Option<Box<Seen>>,
+        /// What is remembered of the time when it last answered.
+        memory: Box<Memory>,
     },
     /// Let this writer take writes again.
     Reopen(HostName),
@@ -179,12 +179,12 @@ pub struct Engine {
     guard: Option<Guard>,
     /// Whether events ran on the writer when it last answered.
     events: Option<bool>,
-    /// What the writer had when it last answered.
-    seen: Option<Seen>,
     /// The writer that this monitor itself saw take writes since it began.
     met: Option<HostName>,
     /// The last trouble that was alarmed about.
     complaint: Option<Trouble>,
+    /// Whether what is under way is a failover.
+    fails_over: bool,
     /// Whether what is under way has failed already.
     has_failed: bool,
     ask_again_at: Moment,
@@ -231,9 +231,9 @@ impl Engine {
             told_rule: Rule::R09,
             guard: None,
             events: None,
-            seen: None,
             met: None,
             complaint: None,
+            fails_over: false,
             has_failed: false,
             ask_again_at: Moment(0),
             prove_again_at: Moment(0),
@@ -265,7 +265,7 @@ impl Engine {
                     && let Some(mysql) = facts.mysql.up().filter(|mysql| mysql.is_writable())
                 {
                     self.events = Some(mysql.event_scheduler == EventScheduler::On);
-                    self.seen = Some(Seen::of(&host, now, mysql));
+                    self.memory.seen = Some(Seen::of(&host, now, mysql));
                     self.met = Some(host.clone());
                 }
                 self.remember_addresses(&host, &facts);
@@ -319,6 +319,10 @@ impl Engine {
                 }
                 self.busy = false;
                 self.settled_at = now;
+                if std::mem::take(&mut self.fails_over) {
+                    // What made it come to nothing may be mended until then.
+                    self.ask_again_at = self.ask_again_at.max(now.after(ASK_AGAIN_AFTER));
+                }
             }
             Input::Network { answers } => self.hear_network(now, answers, &mut effects),
             Input::Tick => {}
@@ -452,6 +456,9 @@ impl Engine {
                 };
                 if let Some(writer) = self.standing.writer.clone().filter(|_| now >= ask_at) {
                     self.start(Effect::AskEvidence(writer), effects);
+                } else if rule == Rule::R06 {
+                    // The evidence holds a failover back, or the last one came to nothing.
+                    self.tend(now, effects);
                 }
             }
             Verb::Reopen => {

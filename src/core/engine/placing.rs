@@ -47,6 +47,7 @@ impl Engine {
             to_hold: online,
             to_keep,
             last_seen,
+            writer_in_doubt: self.writer_in_doubt(),
         }
     }
 

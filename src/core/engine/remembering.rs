@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Effect, Engine};
 use crate::core::cluster::CheckKind;
-use crate::core::hosts::{HostMemory, HostRecord, RECORDS_VERSION, Records};
+use crate::core::hosts::{HostMemory, HostRecord, HostState, RECORDS_VERSION, Records};
 use crate::core::latch::Latch;
 use crate::core::moment::Moment;
 
@@ -32,7 +32,22 @@ impl Engine {
         }
         self.known_writer.clone_from(&records.writer);
         self.writer_since = records.writer_since;
-        self.seen.clone_from(&records.seen);
+        let mut memory = if self.standing.writer.is_none() {
+            records.memory.clone()
+        } else {
+            records.clone().memory_under(self.standing.writer.as_ref())
+        };
+        // From now on somebody judges all the time.
+        memory.stopped.clear();
+        memory.states.retain(|host, _| self.cluster.host(host).is_some());
+        let judged = self
+            .records
+            .values()
+            .filter(|record| record.state != HostState::Unknown);
+        memory
+            .states
+            .extend(judged.map(|record| (record.host.clone(), record.state)));
+        self.memory = memory;
         self.remembered = Some(records);
         self
     }
@@ -52,7 +67,7 @@ impl Engine {
             version: RECORDS_VERSION,
             writer: self.known_writer.clone(),
             writer_since: self.writer_since,
-            seen: self.seen.clone(),
+            memory: self.memory.clone(),
             hosts: self
                 .records
                 .iter()

@@ -1,4 +1,5 @@
-//! What is done about a cluster while its writer is in place: repairs, and the return of replaced writers.
+//! What is done about a cluster while its writer is in place: repairs, and the return of replaced writers. While a failover
+//! is held back, the repairs that have nothing to do with the writer role.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::core::guard;
 use crate::core::mode::Deed;
 use crate::core::moment::Moment;
 use crate::core::repair::{self, Fix};
+use crate::core::rule::Rule;
 use crate::core::standing::Return;
 
 /// Pause between attempts to point replicas to the writer, which take long when they fail.
@@ -39,10 +41,22 @@ impl Engine {
             && guard::may_be_settled(standing, &self.facts)
     }
 
-    /// With the writer in place: mend what is out of place, then bring replaced writers in.
+    /// Whether the writer has failed and a failover is held back, by the evidence or since nobody could take over.
+    pub(super) fn writer_in_doubt(&self) -> bool {
+        let rule = match self.rule {
+            Rule::R10 => self.told_rule,
+            rule => rule,
+        };
+        matches!(rule, Rule::R06 | Rule::R07)
+    }
+
+    /// Mends what is out of place, then brings replaced writers in.
     pub(super) fn tend(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        // A replaced writer is met by itself, and until then it is only pinged: nobody waits for a look at it.
-        let is_waited_for = |host: &HostName| !self.standing.owed.contains_key(host);
+        // A replaced writer is met by itself, and until then it is only pinged: nobody waits for a look at it. One that has
+        // failed may keep a look waiting for longer than the next evidence is waited for.
+        let has_failed =
+            |host: &HostName| self.writer_in_doubt() && self.standing.writer.as_ref() == Some(host);
+        let is_waited_for = |host: &HostName| !self.standing.owed.contains_key(host) && !has_failed(host);
         let mut hosts = self.cluster.hosts.iter().map(|host| &host.name);
         if !hosts.all(|host| self.is_fresh(host) || !is_waited_for(host)) {
             return;
@@ -69,6 +83,10 @@ impl Engine {
         }
         if !fixes.is_empty() {
             self.start(Effect::Repair, effects);
+            return;
+        }
+        // Nobody can be compared with a writer that does not answer.
+        if self.writer_in_doubt() {
             return;
         }
         // One whose server runs is made harmless first; one that was stopped for good is started that way.

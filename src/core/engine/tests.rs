@@ -117,7 +117,7 @@ fn a_dead_writer_on_an_obeying_host_is_replaced_after_the_trap_period() {
             incoming,
             rung,
             events,
-            seen,
+            memory,
         },
     ] = asked.as_slice()
     else {
@@ -126,7 +126,7 @@ fn a_dead_writer_on_an_obeying_host_is_replaced_after_the_trap_period() {
     assert_eq!((outgoing.as_str(), incoming.as_str()), ("db1", "db2"));
     assert_eq!((*rung, *events), (Rung::Demote, Some(true)));
     assert_eq!(
-        seen.as_ref().map(|seen| seen.host.as_str()),
+        memory.seen.as_ref().map(|seen| seen.host.as_str()),
         Some("db1"),
         "the last that was seen of it"
     );

@@ -73,19 +73,16 @@ impl Engine {
                     rule: rule.to_string(),
                     sentence: format!("{}{circumstances}", rule.sentence()),
                 }));
+                self.fails_over = true;
                 let events = self.events;
-                let seen = self
-                    .seen
-                    .clone()
-                    .filter(|seen| seen.host == suspect)
-                    .map(Box::new);
+                let memory = Box::new(self.memory.clone());
                 self.start(
                     Effect::FailOver {
                         outgoing: suspect,
                         incoming,
                         rung,
                         events,
-                        seen,
+                        memory,
                     },
                     effects,
                 );

@@ -94,19 +94,19 @@ guards! {
     G28 "the host does not log what it applies, so whoever follows it would miss that"
         => "switch `log_slave_updates` on there and restart its server";
     G29 "the host filters otherwise than the writer, so it may lack what the writer has"
-        => "let the masters have the same filters, in replication and in the binary log";
+        => "let the masters have the same filters, in replication and in the binary log; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on all the same";
     G30 "a server would replicate from one of a newer series or another family, which nobody vouches for"
         => "upgrade the older servers first, or `failover.mixed_versions: accept` in the inventory while you do";
     G31 "the host is further behind than `failover.max_behind` allows"
-        => "wait until it has caught up, or allow more in the inventory";
+        => "wait until it has caught up, or allow more in the inventory; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it lacks";
     G32 "the inventory says that the host is never promoted"
         => "`promotion: neutral` or `prefer` for the host in the inventory";
     G33 "the state of the host lets it take no role"
-        => "`mmm checks HOST` says what is wrong; `mmm set-online HOST` lets one in that waits";
+        => "`mmm checks HOST` says what is wrong; `mmm set-online HOST` lets one in that waits; `mmm move-role ROLE HOST --force` hands a living writer's role to it; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it lacks";
     G34 "the host does not replicate from the writer"
         => "`mmm check` compares replication with the inventory";
     G35 "replication on the host does not run"
-        => "`mmm checks` says what stopped it";
+        => "`mmm checks` says what stopped it; where the writer is dead, `mmm failover --to HOST --allow-loss` goes on without what it lacks";
     G36 "the host is too far behind: nobody could write while it catches up"
         => "wait, or let it catch up first with `mmm move-role ROLE HOST --force`";
     G37 "the host could not catch up with the writer"

@@ -126,7 +126,8 @@ mod tests {
             writer: Some("db1".into()),
             ..Standing::default()
         };
-        let refused = guard::failover(&cluster, &standing, &facts, Some(&db1), &db3).unwrap_err();
+        let refused =
+            guard::failover(&cluster, &standing, &facts, Some(&db1), &db3, &Default::default()).unwrap_err();
         assert_eq!(refused.guard, Some(Guard::G13));
         facts.insert("db2".into(), samples::facts(false, &[]));
         assert_eq!(

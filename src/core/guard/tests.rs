@@ -33,10 +33,11 @@ fn seen(writer_answers: bool) -> Facts {
 #[test]
 fn a_host_out_of_service_is_refused_as_writer_with_what_lets_it_back_in() {
     let (db1, db2) = ("db1".into(), "db2".into());
+    let memory = Memory::default();
     let standing = standing_without("db2");
     let refusals = [
-        switchover(&cluster(), &standing, &seen(true), &db1, &db2),
-        failover(&cluster(), &standing, &seen(false), Some(&db1), &db2),
+        switchover(&cluster(), &standing, &seen(true), &db1, &db2, &memory),
+        failover(&cluster(), &standing, &seen(false), Some(&db1), &db2, &memory),
         rejoin(&cluster(), &standing, &db2),
     ];
     for refusal in refusals {
@@ -45,14 +46,14 @@ fn a_host_out_of_service_is_refused_as_writer_with_what_lets_it_back_in() {
         assert!(refusal.because.contains("out of service"), "{refusal}");
         assert!(refusal.hint.contains("mmm set-online db2"), "{refusal}");
     }
-    let nobody = target(&cluster(), &standing, &seen(true), None).unwrap_err();
+    let nobody = target(&cluster(), &standing, &seen(true), None, &memory).unwrap_err();
     assert!(nobody.because.contains("out of service"), "{nobody}");
     let in_service = Standing {
         offline: Default::default(),
         ..standing
     };
     assert_eq!(
-        switchover(&cluster(), &in_service, &seen(true), &db1, &db2),
+        switchover(&cluster(), &in_service, &seen(true), &db1, &db2, &memory),
         Ok(())
     );
 }
@@ -87,7 +88,7 @@ fn nobody_is_kept_from_writing_while_a_host_that_is_far_behind_catches_up() {
         if let Reach::Up(mysql) = &mut seen.get_mut("db2").unwrap().mysql {
             mysql.replicas[0].lag = Some(Duration::from_secs(seconds));
         }
-        switchover(&cluster(), &standing, &seen, &db1, &db2)
+        switchover(&cluster(), &standing, &seen, &db1, &db2, &Memory::default())
     };
     assert_eq!(lags(10), Ok(()));
     let refused = lags(11).unwrap_err();

@@ -1,13 +1,15 @@
 //! What a monitor remembers of the hosts from one start to the next.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::HostRecord;
 use crate::core::cluster::{CheckKind, HostName};
+use crate::core::electorate::Memory;
+use crate::core::guard::Facts;
 use crate::core::latch::Latch;
-use crate::core::losses::Seen;
 use crate::core::moment::Moment;
 
 /// The version of the persisted form.
@@ -22,9 +24,9 @@ pub struct Records {
     pub writer: Option<HostName>,
     /// Since when, where a monitor saw it become one.
     pub writer_since: Option<Moment>,
-    /// What the writer had when it last answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<Seen>,
+    /// What an election needs to know of the time of that writer.
+    #[serde(default)]
+    pub memory: Memory,
     /// Each host.
     pub hosts: BTreeMap<HostName, HostMemory>,
 }
@@ -36,4 +38,44 @@ pub struct HostMemory {
     pub record: HostRecord,
     /// Its checks.
     pub checks: BTreeMap<CheckKind, Latch>,
+}
+
+impl Records {
+    /// What is remembered of the time when `writer` was the writer. Of another's nothing counts but what a host had, which
+    /// names its host.
+    pub fn memory_under(self, writer: Option<&HostName>) -> Memory {
+        if writer.is_some() && self.writer.as_ref() == writer {
+            return self.memory;
+        }
+        Memory {
+            seen: self.memory.seen,
+            ..Memory::default()
+        }
+    }
+
+    /// The records after one look at a writer that serves, by somebody who does not watch: the hosts' timers stay as the
+    /// last monitor left them.
+    pub fn after_look(
+        left: Option<Records>,
+        writer: &HostName,
+        now: Moment,
+        facts: &Facts,
+        trap_after: Duration,
+    ) -> Records {
+        let left = left.unwrap_or_else(|| Records {
+            version: RECORDS_VERSION,
+            writer: Some(writer.clone()),
+            writer_since: None,
+            memory: Memory::default(),
+            hosts: BTreeMap::new(),
+        });
+        let is_new = left.writer.as_ref() != Some(writer);
+        let memory = left.clone().memory_under(Some(writer));
+        Records {
+            writer: Some(writer.clone()),
+            writer_since: if is_new { Some(now) } else { left.writer_since },
+            memory: memory.after_look(writer, now, facts, trap_after),
+            ..left
+        }
+    }
 }

@@ -4,7 +4,6 @@ use super::*;
 use crate::core::electorate::Memory;
 use crate::core::facts::{HostFacts, Reach, ReceivedGtid, SemiSync, SqlThread, UsingGtid};
 use crate::core::gtid::{BinlogPosition, MariaPosition};
-use crate::core::hosts::HostState;
 use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
 
 fn seen() -> Facts {
@@ -41,7 +40,7 @@ fn asked(
         outgoing: standing.writer.as_ref(),
         memory: &memory,
     };
-    let candidates = electorate.candidates(|_| HostState::Online);
+    let candidates = electorate.candidates();
     let seen = Seen {
         cluster: &cluster,
         standing,

@@ -37,6 +37,7 @@ fn online(hosts: &[&str]) -> Eligible {
         to_keep: names(hosts),
         to_return: names(hosts),
         last_seen: Held::new(),
+        writer_in_doubt: false,
     }
 }
 
@@ -265,6 +266,7 @@ fn any_cluster() -> impl Strategy<Value = Any> {
                 to_keep: which(|state| state.0 || state.1),
                 to_return: which(|state| state.0 && state.2),
                 last_seen: Held::new(),
+                writer_in_doubt: false,
             };
             let addresses = || {
                 cluster

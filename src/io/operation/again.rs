@@ -26,10 +26,10 @@ impl Performer<'_> {
     ) -> Result<(), Trouble> {
         let facts = self.fleet.look_except(absent).await;
         let planner = self.planner();
-        let outlook = planner.reckon(request, standing, &facts).outlook;
+        let reckoning = planner.reckon(request, standing, &facts);
         guard::hands_off(&self.fleet.entry().cluster, standing)?;
-        let (now, _) = planner.seated(request, standing, &facts, &outlook)?;
-        planner.guarded(request, standing, &facts, &outlook, &now)?;
+        let (now, _) = planner.seated(request, standing, &facts, &reckoning)?;
+        planner.guarded(request, standing, &facts, &reckoning, &now)?;
         let what = format!(
             "{} of `{}` was not begun",
             request.operation(),

@@ -1,14 +1,32 @@
 //! Whether a plan that was kept still is the plan: what it rests on is held against what is found now.
 
-use super::{Performer, Request};
+use super::{Performer, Planner, Request};
 use crate::core::basis::Basis;
 use crate::core::guard::{Facts, Guard};
 use crate::core::losses::Outlook;
 use crate::core::proposal::{Proposal, Wish};
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
+use crate::io::sights::Sights;
 
 impl Performer<'_> {
+    /// What plans are made through: the same code, and no way to touch anything.
+    pub fn planner(&self) -> Planner<'_> {
+        let forces = |plan: &Proposal| {
+            matches!(
+                plan.wish,
+                Wish::Switchover {
+                    catch_up_first: true,
+                    ..
+                }
+            )
+        };
+        Planner {
+            whatever_state: self.whatever_state || self.expects.as_deref().is_some_and(forces),
+            ..Planner::of(Sights::of(self.fleet, &self.dir))
+        }
+    }
+
     /// That a plan that is carried out would be made just so now.
     ///
     /// # Errors

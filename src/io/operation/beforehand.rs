@@ -1,11 +1,12 @@
 //! Plans of operations that something long comes before, while clients go on writing: a host is let catch up, or rebuilt.
 
 use super::planner::ms;
+use super::reckoning::Reckoning;
 use super::{Planner, Request, SingleDuty, uses_gtid};
 use crate::core::clearing;
 use crate::core::cluster::HostName;
 use crate::core::guard::{self, Facts, Guard};
-use crate::core::losses::{self, Outlook};
+use crate::core::losses;
 use crate::core::proposal::{Deed, PlannedScript, PlannedStage, PlannedStep, Proposal, Refused, Wish};
 use crate::core::standing::{Return, Standing};
 use crate::core::trouble::Trouble;
@@ -35,12 +36,12 @@ impl Planner<'_> {
             write_refused_max_ms: None,
             catch_up_first: true,
         };
-        // The move is judged as it will be then.
+        // The move is judged as it will be then, in whatever state a monitor holds the host to be now.
         let then = losses::as_if_caught_up(facts, host);
-        let outlook = Outlook::default();
-        let (seats, _) = self.seated(&request, standing, facts, &outlook)?;
+        let reckoning = Reckoning::default();
+        let (seats, _) = self.seated(&request, standing, facts, &reckoning)?;
         let refusal = guard::hands_off(cluster, standing)
-            .and_then(|()| self.guarded(&request, standing, &then, &outlook, &seats))
+            .and_then(|()| self.guarded(&request, standing, &then, &reckoning, &seats))
             .err();
         plan.refused = refusal.as_ref().map(Refused::from);
         let mut before = Vec::new();

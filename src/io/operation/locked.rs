@@ -66,7 +66,7 @@ mod tests {
             incoming: "db2".into(),
             rung: Rung::Demote,
             events: None,
-            seen: None,
+            memory: None,
             allow_loss: false,
             automatic: true,
         };

@@ -30,6 +30,8 @@ use crate::io::sights::Sights;
 #[derive(Debug, Clone, Copy)]
 pub struct Planner<'f> {
     pub(super) sights: Sights<'f>,
+    /// A host may take the writer role in whatever state a monitor holds it to be.
+    pub(super) whatever_state: bool,
 }
 
 /// A duty by itself.
@@ -50,7 +52,10 @@ pub struct SingleDuty<'a> {
 impl<'f> Planner<'f> {
     /// Plans by what can be seen there.
     pub fn of(sights: Sights<'f>) -> Planner<'f> {
-        Planner { sights }
+        Planner {
+            sights,
+            whatever_state: false,
+        }
     }
 
     /// What it plans by.
@@ -139,9 +144,9 @@ impl<'f> Planner<'f> {
         let mut standing = standing.clone();
         let reckoning = self.reckon(request, &standing, facts);
         let outlook = &reckoning.outlook;
-        let (seats, rung) = self.seated(request, &standing, facts, outlook)?;
+        let (seats, rung) = self.seated(request, &standing, facts, &reckoning)?;
         let refusal = guard::hands_off(cluster, &standing)
-            .and_then(|()| self.guarded(request, &standing, facts, outlook, &seats))
+            .and_then(|()| self.guarded(request, &standing, facts, &reckoning, &seats))
             .and_then(|()| self.comparable(request, facts, &standing))
             .err();
         let basis = Basis::of(cluster, &standing, facts, outlook);

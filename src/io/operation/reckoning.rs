@@ -2,6 +2,7 @@
 
 use super::{Performer, Planner, Request};
 use crate::core::cluster::HostName;
+use crate::core::electorate::Memory;
 use crate::core::event::Event;
 use crate::core::evidence::{Rung, UNFENCED_PRICE};
 use crate::core::facts::MysqlFacts;
@@ -10,13 +11,16 @@ use crate::core::guard::Facts;
 use crate::core::losses::{self, Loss, Outlook, Seen};
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
+use crate::io::clock;
 use crate::io::conductor::{Registered, RunReport};
 use crate::io::journal::{Entry, Journal, Opening};
 use crate::io::socket::{Ask, ask};
 
-/// What is known beforehand of the transactions that a request is about.
+/// What is known beforehand of the hosts and of the transactions that a request is about.
 #[derive(Debug, Default)]
 pub(super) struct Reckoning {
+    /// What counts of the time before.
+    pub(super) memory: Memory,
     /// What the writer had when it last answered.
     pub(super) seen: Option<Seen>,
     /// What a failover would do to transactions; empty for other requests.
@@ -29,16 +33,21 @@ impl Planner<'_> {
         let Request::Failover {
             outgoing,
             incoming,
-            seen,
+            memory,
+            allow_loss,
             ..
         } = request
         else {
-            return Reckoning::default();
+            return Reckoning {
+                memory: self.states_now(request, standing),
+                ..Reckoning::default()
+            };
         };
-        let seen = match seen {
-            Some(seen) => Some((**seen).clone()),
-            None => self.sights.seen_by_monitor(),
+        let memory = match memory {
+            Some(memory) => (**memory).clone(),
+            None => self.sights.memory(outgoing.as_ref()),
         };
+        let seen = memory.seen.clone();
         let cluster = &self.sights.entry().cluster;
         let outlook = losses::outlook(
             cluster,
@@ -48,7 +57,23 @@ impl Planner<'_> {
             incoming,
             seen.as_ref(),
         );
-        Reckoning { seen, outlook }
+        Reckoning {
+            memory: memory.weighed(*allow_loss),
+            seen,
+            outlook,
+        }
+    }
+
+    /// How a monitor that runs holds the hosts to be, for a move among living ones: what it would take away from a host
+    /// again at once is not put there. A person who forces it need not care.
+    fn states_now(&self, request: &Request, standing: &Standing) -> Memory {
+        match request {
+            Request::Switchover { .. } | Request::MoveAddress { .. } if !self.whatever_state => {
+                let memory = self.sights.memory(standing.writer.as_ref());
+                memory.current(clock::now())
+            }
+            _ => Memory::default(),
+        }
     }
 }
 
@@ -141,7 +166,7 @@ impl Performer<'_> {
         };
         let loss = Loss {
             is_exact: !matches!(found, gtid::Compared::Unknown(_)),
-            seen_at: Some(crate::io::clock::now()),
+            seen_at: Some(clock::now()),
             found: found.clone(),
         };
         // What was rebuilt since has lost its surplus for good, and has lost it all the same.
@@ -250,7 +275,7 @@ mod tests {
             incoming: "db2".into(),
             rung,
             events: None,
-            seen: None,
+            memory: None,
             allow_loss: false,
             automatic: false,
         };

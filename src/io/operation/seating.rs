@@ -3,13 +3,13 @@
 use futures_util::future::join_all;
 
 use super::preparing::has_gtids;
+use super::reckoning::Reckoning;
 use super::{Performer, Planner, Request};
 use crate::core::cluster::{HostMode, HostName};
-use crate::core::election::Barred;
 use crate::core::evidence::Rung;
 use crate::core::facts::UsingGtid;
 use crate::core::guard::{self, Facts, Guard};
-use crate::core::losses::{self, Outlook};
+use crate::core::losses;
 use crate::core::maintenance;
 use crate::core::plan::Seats;
 use crate::core::relocation;
@@ -34,9 +34,10 @@ impl Planner<'_> {
         request: &Request,
         standing: &Standing,
         facts: &Facts,
-        outlook: &Outlook,
+        reckoning: &Reckoning,
     ) -> Result<(Seats, Option<Rung>), Trouble> {
         let cluster = &self.sights.entry().cluster;
+        let outlook = &reckoning.outlook;
         let no_writer = || {
             let silent = facts
                 .iter()
@@ -56,7 +57,7 @@ impl Planner<'_> {
         match request {
             Request::Switchover { to, .. } => {
                 let outgoing = standing.writer.clone().ok_or_else(no_writer)?;
-                let incoming = guard::target(cluster, standing, facts, to.as_deref())?;
+                let incoming = guard::target(cluster, standing, facts, to.as_deref(), &reckoning.memory)?;
                 if outgoing == incoming {
                     return Err(Trouble::refused(
                         Guard::G14,
@@ -116,13 +117,13 @@ impl Planner<'_> {
         request: &Request,
         standing: &Standing,
         facts: &Facts,
-        outlook: &Outlook,
+        reckoning: &Reckoning,
         seats: &Seats,
     ) -> Result<(), Trouble> {
         let cluster = &self.sights.entry().cluster;
         match (request, &seats.outgoing, &seats.incoming) {
             (Request::Switchover { .. }, Some(outgoing), Some(incoming)) => {
-                guard::switchover(cluster, standing, facts, outgoing, incoming)
+                guard::switchover(cluster, standing, facts, outgoing, incoming, &reckoning.memory)
             }
             (
                 Request::Failover {
@@ -139,15 +140,8 @@ impl Planner<'_> {
                 }
                 let accepted = allow_loss.then(|| losses::as_if_applied(facts, incoming));
                 let facts = accepted.as_ref().unwrap_or(facts);
-                guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming)?;
-                match outlook.strayed.as_ref().filter(|_| !allow_loss) {
-                    Some(last) => {
-                        let barred = Barred::Strayed(last.clone());
-                        let what = format!("failover of `{}` to `{incoming}` was not begun", cluster.name);
-                        Err(barred.refusal(what, incoming))
-                    }
-                    None => Ok(()),
-                }
+                let memory = &reckoning.memory;
+                guard::failover(cluster, standing, facts, outgoing.as_ref(), incoming, memory)
             }
             // Somebody may have moved the role since it was found closed.
             (Request::Reopen { writer: found }, _, Some(writer)) => {
@@ -155,7 +149,7 @@ impl Planner<'_> {
             }
             (Request::Rejoin { host }, _, _) => guard::rejoin(cluster, standing, host),
             (Request::MoveAddress { address, to }, _, _) => {
-                relocation::allowed(cluster, standing, facts, *address, to).map(drop)
+                relocation::allowed(cluster, standing, facts, *address, to, &reckoning.memory).map(drop)
             }
             (Request::Switchover { .. } | Request::Reopen { .. }, _, _) => Err(Trouble::refused(
                 Guard::G06,

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::evidence::Rung;
 use crate::core::facts::{GtidFacts, MysqlFacts};
 use crate::core::gtid::{self, MariaPosition};
+use crate::core::hosts::HostState;
 use crate::core::standing::Owed;
 
 fn standing() -> Standing {
@@ -59,11 +60,29 @@ fn blocks<T: std::fmt::Debug>(answer: Result<T, Trouble>, guard: Guard) {
 }
 
 fn over(standing: &Standing, facts: &Facts) -> Result<(), Trouble> {
-    switchover(&cluster(), standing, facts, &"db1".into(), &"db2".into())
+    switchover(
+        &cluster(),
+        standing,
+        facts,
+        &"db1".into(),
+        &"db2".into(),
+        &Memory::default(),
+    )
 }
 
 fn fail(standing: &Standing, facts: &Facts) -> Result<(), Trouble> {
-    failover(&cluster(), standing, facts, Some(&"db1".into()), &"db2".into())
+    remembering(standing, facts, &Memory::default())
+}
+
+fn remembering(standing: &Standing, facts: &Facts, memory: &Memory) -> Result<(), Trouble> {
+    failover(
+        &cluster(),
+        standing,
+        facts,
+        Some(&"db1".into()),
+        &"db2".into(),
+        memory,
+    )
 }
 
 #[test]
@@ -114,7 +133,14 @@ fn what_stops_a_failover() {
     };
     blocks(fail(&moved, &seen(false)), Guard::G13);
     let (db1, db2): (HostName, HostName) = ("db1".into(), "db2".into());
-    let itself = failover(&cluster(), &standing(), &seen(false), Some(&db1), &db1);
+    let itself = failover(
+        &cluster(),
+        &standing(),
+        &seen(false),
+        Some(&db1),
+        &db1,
+        &Memory::default(),
+    );
     blocks(itself, Guard::G14);
     let mut open = seen(false);
     open.insert("db3".into(), facts(true, &[]));
@@ -124,6 +150,54 @@ fn what_stops_a_failover() {
         crate::core::election::barred(&standing(), &seen(false), &db2),
         None
     );
+}
+
+#[test]
+fn a_standby_that_was_broken_before_the_writer_died_replaces_it_only_where_a_person_accepts_the_loss() {
+    let mut memory = Memory::default();
+    memory.states.insert("db2".into(), HostState::ReplicationFail);
+    memory.lags.insert("db2".into(), Duration::from_secs(7200));
+    let asked = |memory: &Memory| {
+        let nobody = target(&cluster(), &standing(), &seen(false), None, memory);
+        (nobody, remembering(&standing(), &seen(false), memory))
+    };
+    let (nobody, refused) = asked(&memory);
+    assert!(nobody.unwrap_err().because.contains("db2: G33: "));
+    blocks(refused, Guard::G33);
+    assert_eq!(asked(&memory.clone().weighed(true)), (Ok("db2".into()), Ok(())));
+    // Its state lets it, and it was too far behind.
+    let mut cluster = cluster();
+    cluster.failover.max_behind = Some(Duration::from_secs(60));
+    memory.states.insert("db2".into(), HostState::ReplicationDelay);
+    let mut late = seen(false);
+    if let Reach::Up(mysql) = &mut late.get_mut("db2").unwrap().mysql {
+        mysql.replicas[0].lag = None;
+    }
+    let asked = |memory: &Memory| {
+        failover(
+            &cluster,
+            &standing(),
+            &late,
+            Some(&"db1".into()),
+            &"db2".into(),
+            memory,
+        )
+    };
+    blocks(asked(&memory), Guard::G31);
+    assert_eq!(asked(&memory.weighed(true)), Ok(()));
+}
+
+#[test]
+fn a_move_among_the_living_goes_to_no_host_that_a_monitor_holds_to_be_unfit() {
+    let mut memory = Memory::default();
+    memory.states.insert("db2".into(), HostState::AwaitingRecovery);
+    let (db1, db2) = ("db1".into(), "db2".into());
+    let asked = |memory: &Memory| switchover(&cluster(), &standing(), &seen(true), &db1, &db2, memory);
+    blocks(asked(&memory), Guard::G33);
+    let nobody = target(&cluster(), &standing(), &seen(true), None, &memory);
+    blocks(nobody, Guard::G20);
+    memory.states.insert("db2".into(), HostState::Online);
+    assert_eq!(asked(&memory), Ok(()));
 }
 
 #[test]
@@ -178,7 +252,7 @@ fn what_keeps_a_host_from_taking_over() {
     for (change, guard) in cases {
         let facts = seen_but("db2", change);
         blocks(over(&standing(), &facts), guard);
-        let nobody = target(&cluster(), &standing(), &facts, None);
+        let nobody = target(&cluster(), &standing(), &facts, None, &Memory::default());
         let because = nobody.clone().unwrap_err().because;
         assert!(because.contains(&format!("db2: {guard}: ")), "{because}");
         blocks(nobody, Guard::G20);
