@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd};
+use crate::core::evidence::Rung;
 use crate::core::playbook::Section;
 use crate::core::run::{Ending, Happening, Next, Outcome, REFUSES_WRITES, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport, StepReport};
@@ -48,10 +49,14 @@ pub trait Hands {
     fn look(&self, errand: Errand<'_>) -> impl Future<Output = Settled>;
     /// Why a host must not be opened now: a lock of the operation is lost, so somebody else may act.
     fn lost_lock(&self) -> impl Future<Output = Option<String>>;
+    /// What a host that was fenced still answers to this box; none when it is silent.
+    fn still_answers(&self, fenced: &HostName) -> impl Future<Output = Option<String>>;
     /// Why this host must not take writes again: looks, with the lock held or had back, for another that accepts them.
     fn rival(&self, host: &HostName) -> impl Future<Output = Option<String>>;
     /// Writes down, synced, before anything follows from it.
     fn note(&self, entry: Entry);
+    /// Why not everything that was noted is on disk; none when it is.
+    fn unwritten(&self) -> Option<String>;
     /// Tells people.
     fn tell(&self, event: Event);
     /// Time since some fixed moment; never goes back.
@@ -87,7 +92,12 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, past: Past
         hands,
         run,
         registered: past.registered,
+        is_planned: opening.rung.is_none(),
         write_refused_max: opening.write_refused_max,
+        fenced: opening
+            .outgoing
+            .clone()
+            .filter(|_| opening.rung == Some(Rung::Fence)),
         refused_at: past.refused_for.map(|_| began),
         opened_at: None,
         last_failed: None,
@@ -154,7 +164,11 @@ struct Conduct<'h, H> {
     hands: &'h H,
     run: Run,
     registered: Registered,
-    /// For how long they may be.
+    /// Whether nobody is missed when it is not done; a failover goes on whatever cannot be written.
+    is_planned: bool,
+    /// The host that a fence has taken out of service, by what the fence says.
+    fenced: Option<HostName>,
+    /// For how long writes may be refused.
     write_refused_max: Option<Duration>,
     /// When writes began to be refused.
     refused_at: Option<Duration>,
@@ -181,14 +195,12 @@ impl<H: Hands> Conduct<'_, H> {
         self.happens(Happening::Doing(number));
         self.tell_start(number, &stage);
         let began = self.hands.elapsed();
-        if stage.duty == REFUSES_WRITES {
-            self.refused_at.get_or_insert(began);
-        }
-        let opens = stage.section == Section::Commit && !self.run.is_committed();
-        let lost = if opens { self.hands.lost_lock().await } else { None };
-        let (reports, outcome) = match lost {
+        let (reports, outcome) = match self.barred(&stage).await {
             Some(why) => (Vec::new(), Outcome::Failed(why)),
             None => {
+                if stage.duty == REFUSES_WRITES {
+                    self.refused_at.get_or_insert(began);
+                }
                 let reports = self.everywhere(&stage, &stage.duty).await;
                 let outcome = worst(&reports);
                 (reports, outcome)
@@ -220,6 +232,34 @@ impl<H: Hands> Conduct<'_, H> {
             Outcome::Failed(why) | Outcome::Unknown(why) => Some(why),
         };
         self.tell_end(number, &stage, ended, began, note);
+    }
+
+    /// Why a stage that was announced must not be done. While there is a way back, a planned run does nothing that is not on
+    /// disk: whoever found its journal would take it for less than it was.
+    async fn barred(&self, stage: &Stage) -> Option<String> {
+        if self.run.is_committed() || stage.section > Section::Commit {
+            return None;
+        }
+        if self.is_planned
+            && let Some(why) = self.hands.unwritten()
+        {
+            return Some(format!("not begun: the run's journal cannot be written: {why}"));
+        }
+        match stage.section {
+            Section::Commit => self.must_not_open().await,
+            _ => None,
+        }
+    }
+
+    /// Why the host that takes over must not be opened.
+    async fn must_not_open(&self) -> Option<String> {
+        let (lost, answer) = tokio::join!(self.hands.lost_lock(), async {
+            match &self.fenced {
+                Some(fenced) => self.hands.still_answers(fenced).await,
+                None => None,
+            }
+        });
+        lost.or_else(|| Some(format!("{} was fenced, and {}", self.fenced.as_ref()?, answer?)))
     }
 
     /// For how long writes may still be refused, while that can be ended by going back.

@@ -33,6 +33,7 @@ use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
 
 pub use printing::Printed;
+pub use settling::old;
 
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);
@@ -71,6 +72,8 @@ struct Reached {
     lost: Mutex<Option<Trace>>,
     /// Whether nothing at all came back when it was last looked at.
     silent: AtomicBool,
+    /// Whether its server said nothing in time then.
+    mute: AtomicBool,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -108,6 +111,7 @@ impl Fleet {
                     acting: Mutex::new(None),
                     lost: Mutex::new(None),
                     silent: AtomicBool::new(false),
+                    mute: AtomicBool::new(false),
                 },
             );
         }

@@ -6,6 +6,8 @@ mod beforehand;
 mod hands;
 pub(crate) mod harmless;
 mod in_service;
+mod in_time;
+mod locked;
 mod planner;
 mod preparing;
 mod reckoning;
@@ -13,6 +15,7 @@ mod seating;
 mod site;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::core::cluster::HostName;
@@ -29,7 +32,7 @@ use crate::core::run::{Ending, Run};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::{self, Past, RunReport};
+use crate::io::conductor::{self, Hands as _, Past, RunReport};
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
@@ -41,7 +44,7 @@ use crate::io::teller::Teller;
 use hands::RealHands;
 
 pub use planner::{Planner, SingleDuty};
-pub use preparing::{Prepared, has_gtids, uses_gtid};
+pub use preparing::{Prepared, goes_by_gtid, has_gtids, uses_gtid};
 
 /// An operation asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +167,8 @@ pub struct Performer<'f> {
     pub expects: Option<Box<Proposal>>,
     /// After this moment nothing is begun any more.
     pub begin_by: Option<Instant>,
+    /// Where a monitor of this box would answer, for whoever is none himself.
+    pub monitor_at: Option<PathBuf>,
 }
 
 impl Performer<'_> {
@@ -248,7 +253,7 @@ impl Performer<'_> {
         let (seats, rung) = planner.seated(request, &standing, &facts, &reckoning)?;
         planner.guarded(request, &standing, &facts, &reckoning, &seats)?;
         self.tell_price(request, &reckoning.outlook);
-        self.require_lock_of_opened(request, &seats)?;
+        self.require_locks(request, &seats)?;
         let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;
         self.in_time(request)?;
         let site = self
@@ -287,53 +292,19 @@ impl Performer<'_> {
                 .await;
         }
         self.remember(&mut standing);
+        self.tell_if_nobody_waits(&prepared.opening, &report).await;
         self.site_after(&prepared.opening, &report).await;
         Ok(Performed { report, standing })
     }
 
-    /// The host to be opened must be ours: another box that reaches it could otherwise act on it at the same time. So must
-    /// those be from which the address is taken for it.
-    fn require_lock_of_opened(&self, request: &Request, seats: &Seats) -> Result<(), Trouble> {
-        let opens = matches!(
-            request,
-            Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen { .. }
-        );
-        let strays = seats
-            .replicas
-            .iter()
-            .filter(|_| matches!(request, Request::Reopen { .. }));
-        let mut needed = seats.incoming.iter().chain(strays).filter(|_| opens);
-        match needed.find(|host| !self.fleet.holds_lock_of(host)) {
-            Some(host) => Err(Trouble::refused(
-                Guard::G19,
-                format!(
-                    "{} of `{}` was not begun",
-                    request.operation(),
-                    self.fleet.entry().cluster.name
-                ),
-                format!(
-                    "the cluster's lock on `{host}` could not be had{}",
-                    self.fleet.why_no_lock(host)
-                ),
-            )),
-            None => Ok(()),
-        }
-    }
-
     /// That whoever asked still wants it to begin.
     fn in_time(&self, request: &Request) -> Result<(), Trouble> {
-        if self.begin_by.is_none_or(|moment| Instant::now() < moment) {
+        // A host that comes back was made harmless, and so touched, before it was compared.
+        if matches!(request, Request::Rejoin { .. }) {
             return Ok(());
         }
-        Err(Trouble::refused(
-            Guard::G64,
-            format!(
-                "{} of `{}` was not begun",
-                request.operation(),
-                self.fleet.entry().cluster.name
-            ),
-            "everything before its first step took longer than that",
-        ))
+        let cluster = &self.fleet.entry().cluster.name;
+        self.in_time_for(&format!("{} of `{cluster}`", request.operation()))
     }
 
     /// Performs a prepared run from where it stands.
@@ -389,7 +360,7 @@ impl Performer<'_> {
             born: Instant::now(),
         };
         let report = conductor::conduct(&hands, &prepared.opening, run, past).await;
-        if let Some(trouble) = hands.journal_trouble() {
+        if let Some(trouble) = hands.unwritten() {
             self.alarm(&Trouble::new(
                 Kind::Wrong,
                 "not everything could be written to the run's journal",

@@ -13,7 +13,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::io::conductor::RunReport;
 use crate::io::hold::Hold;
 use crate::io::inquest;
-use crate::io::journal::{self, Found, Opening};
+use crate::io::journal::{self, Found, Opening, REJOIN};
 use crate::io::lock::LocalLock;
 use crate::io::monitor;
 use crate::io::operation::{Performed, Performer, Request};
@@ -116,6 +116,8 @@ impl Performer<'_> {
         }
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
+        let verb = if wish == Wish::GoOn { "resume" } else { "undo" };
+        self.in_time_for(&format!("{verb} of run {}", opening.run))?;
         let facts = self.close_returned(&mut standing, facts).await;
         match settle::settle(self, open, &mut standing, &facts, wish).await? {
             Settlement::Ended(report) => Ok(Performed { report, standing }),
@@ -124,9 +126,13 @@ impl Performer<'_> {
                 self.tell_untouched(&opening, &report, &facts);
                 Ok(Performed { report, standing })
             }
-            Settlement::Closed(because) => match address_wanted(&opening, wish) {
-                Some(request) => self.perform_held(&request, &[]).await,
-                None => Err(closed(&opening, because)),
+            Settlement::Closed(because) => match (address_wanted(&opening), &opening.outgoing) {
+                (Some(request), _) if wish == Wish::GoOn => self.perform_held(&request, &[]).await,
+                // A host that comes back is compared anew.
+                (None, Some(host)) if wish == Wish::GoOn && opening.operation == REJOIN => {
+                    self.take_back_held(host).await
+                }
+                _ => Err(closed(&opening, because)),
             },
         }
     }
@@ -227,9 +233,7 @@ fn stopped_by_the_run(facts: &Facts, incoming: &HostName) -> Facts {
 }
 
 fn still_holds(opening: &Opening, rung: Rung, rule: EvidenceRule, decision: Decision) -> Result<(), Trouble> {
-    // A person has said at the beginning that silence is enough; nobody has said so to a monitor.
-    let is_accepted = rung == Rung::Silence && decision == Decision::Refuse && !opening.automatic;
-    if decision == Decision::Replace(rung) || is_accepted {
+    if rung.still_stands(decision) {
         return Ok(());
     }
     let because = format!(
@@ -249,14 +253,10 @@ fn still_holds(opening: &Opening, rung: Rung, rule: EvidenceRule, decision: Deci
 }
 
 /// A run about another address than the writer's is over once it is cut off; it goes where the person wants it by a new one.
-fn address_wanted(opening: &Opening, wish: Wish) -> Option<Request> {
-    let host = match wish {
-        Wish::GoOn => opening.incoming.clone(),
-        Wish::TakeBack | Wish::Settle => opening.outgoing.clone(),
-    };
+fn address_wanted(opening: &Opening) -> Option<Request> {
     Some(Request::MoveAddress {
         address: opening.address?,
-        to: host?,
+        to: opening.incoming.clone()?,
     })
 }
 
@@ -301,10 +301,15 @@ mod tests {
     fn evidence_that_has_changed_holds_a_failover_back() {
         let judged = |rung, decision| still_holds(&opening("a"), rung, EvidenceRule::R20, decision);
         assert_eq!(judged(Rung::Demote, Decision::Replace(Rung::Demote)), Ok(()));
-        assert_eq!(judged(Rung::Silence, Decision::Refuse), Ok(()));
+        let word = Rung::Word(EvidenceRule::R27);
+        assert_eq!(judged(word, Decision::Refuse), Ok(()));
+        assert_eq!(judged(word, Decision::Replace(Rung::Silence)), Ok(()));
         for (rung, decision) in [
             (Rung::Demote, Decision::Leave),
             (Rung::Silence, Decision::Leave),
+            (word, Decision::Leave),
+            (word, Decision::Replace(Rung::Demote)),
+            (Rung::Silence, Decision::Refuse),
             (Rung::Demote, Decision::Refuse),
             (Rung::Demote, Decision::Replace(Rung::Silence)),
             (Rung::Silence, Decision::Replace(Rung::Demote)),

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
+use crate::core::evidence::Rung;
 use crate::core::playbook::Seat;
 
 const MS: Duration = Duration::from_millis(1);
@@ -14,6 +15,11 @@ struct Slow {
     performed: RefCell<Vec<String>>,
     /// What became of the lock by the time of the commit.
     lost: Option<String>,
+    /// What a fenced host still answers by then.
+    answer: Option<String>,
+    /// The stage with which the journal's disk is full.
+    full_at: Option<usize>,
+    noted: RefCell<Vec<Entry>>,
 }
 
 impl Hands for Slow {
@@ -47,11 +53,23 @@ impl Hands for Slow {
         self.lost.clone()
     }
 
+    async fn still_answers(&self, _: &HostName) -> Option<String> {
+        self.answer.clone()
+    }
+
     async fn rival(&self, _: &HostName) -> Option<String> {
         None
     }
 
-    fn note(&self, _: Entry) {}
+    fn note(&self, entry: Entry) {
+        self.noted.borrow_mut().push(entry);
+    }
+
+    fn unwritten(&self) -> Option<String> {
+        let full = self.full_at.map(|stage| Entry::Step(Happening::Doing(stage)))?;
+        let is_full = self.noted.borrow().contains(&full);
+        is_full.then(|| "No space left on device".to_owned())
+    }
 
     fn tell(&self, _: Event) {}
 
@@ -75,20 +93,36 @@ fn stage(section: Section, duty: &str, undo: Option<&str>) -> Stage {
         with: BTreeMap::new(),
         within: Duration::from_secs(10),
         undo: undo.map(str::to_owned),
+        undo_if_possible: false,
         only_asks: false,
         if_possible: false,
     }
 }
 
 async fn move_with(longest: Duration, takes: &[(&'static str, Duration)]) -> (RunReport, Vec<String>) {
-    move_under(None, longest, takes).await
+    move_under((None, None), None, longest, takes).await
 }
 
 async fn move_under(
-    lost: Option<String>,
+    (lost, answer): (Option<String>, Option<String>),
+    rung: Option<Rung>,
     longest: Duration,
     takes: &[(&'static str, Duration)],
 ) -> (RunReport, Vec<String>) {
+    let hands = Slow {
+        takes: takes.iter().copied().collect(),
+        now: Cell::default(),
+        performed: RefCell::default(),
+        lost,
+        answer,
+        full_at: None,
+        noted: RefCell::default(),
+    };
+    conducted(hands, rung, longest).await
+}
+
+/// A switchover, or with a rung a failover.
+async fn conducted(hands: Slow, rung: Option<Rung>, longest: Duration) -> (RunReport, Vec<String>) {
     let stages = vec![
         stage(Section::Prepare, "ask", None),
         stage(Section::Prepare, REFUSES_WRITES, Some("reopen")),
@@ -101,17 +135,11 @@ async fn move_under(
         operation: "switchover".to_owned(),
         outgoing: Some("db1".into()),
         incoming: Some("db2".into()),
-        rung: None,
+        rung,
         automatic: false,
         address: None,
         write_refused_max: Some(longest),
         stages: stages.clone(),
-    };
-    let hands = Slow {
-        takes: takes.iter().copied().collect(),
-        now: Cell::default(),
-        performed: RefCell::default(),
-        lost,
     };
     let report = conduct(&hands, &opening, Run::new(stages), Past::default()).await;
     (report, hands.performed.into_inner())
@@ -140,12 +168,66 @@ async fn what_keeps_clients_from_writing_for_too_long_is_cut_short_and_undone() 
 #[tokio::test]
 async fn nobody_is_opened_once_a_lock_is_lost() {
     let lost = Some("the cluster's lock is lost on db3".to_owned());
-    let (report, performed) = move_under(lost, Duration::from_secs(60), &[]).await;
+    let (report, performed) = move_under((lost, None), None, Duration::from_secs(60), &[]).await;
     let Ending::Undone { because, .. } = &report.ending else {
         panic!("{report:?}")
     };
     assert!(because.contains("lost on db3"), "{because}");
     assert_eq!(performed, ["ask", "deny-writes", "catch-up", "reopen"]);
+}
+
+#[tokio::test]
+async fn nobody_is_opened_while_a_fenced_host_still_answers() {
+    let long = Duration::from_secs(60);
+    let answers = || (None, Some("it still answers ping".to_owned()));
+    let (report, performed) = move_under(answers(), Some(Rung::Fence), long, &[]).await;
+    let Ending::Undone { because, .. } = &report.ending else {
+        panic!("{report:?}")
+    };
+    assert!(
+        because.contains("db1 was fenced, and it still answers ping"),
+        "{because}"
+    );
+    assert!(!performed.contains(&"open".to_owned()), "{performed:?}");
+    for rung in [None, Some(Rung::Demote), Some(Rung::Silence)] {
+        let (report, _) = move_under(answers(), rung, long, &[]).await;
+        assert!(report.committed, "{rung:?}: {report:?}");
+    }
+    let (report, _) = move_under((None, None), Some(Rung::Fence), long, &[]).await;
+    assert!(report.committed, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_down_is_not_begun_while_there_is_a_way_back() {
+    let full = |stage| Slow {
+        takes: BTreeMap::new(),
+        now: Cell::default(),
+        performed: RefCell::default(),
+        lost: None,
+        answer: None,
+        full_at: Some(stage),
+        noted: RefCell::default(),
+    };
+    let minute = Duration::from_secs(60);
+    for (stage, done) in [
+        (0, &["reopen"; 0][..]),
+        (1, &["ask", "reopen"]),
+        (3, &["ask", "deny-writes", "catch-up", "reopen"]),
+    ] {
+        let (report, performed) = conducted(full(stage), None, minute).await;
+        let Ending::Undone { because, .. } = &report.ending else {
+            panic!("{report:?}")
+        };
+        assert!(because.contains("No space left"), "{because}");
+        assert_eq!(performed, done);
+    }
+    // Behind the commit there is none, and a failover goes on in memory.
+    let all = ["ask", "deny-writes", "catch-up", "open", "announce"];
+    for (stage, rung) in [(4, None), (0, Some(Rung::Demote))] {
+        let (report, performed) = conducted(full(stage), rung, minute).await;
+        assert!(report.committed, "{report:?}");
+        assert_eq!(performed, all);
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::core::script::{DutyOutcome, DutyReport};
 use crate::io::conductor::{Errand, Hands};
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
+use crate::io::inquest;
 use crate::io::journal::{Entry, Journal};
 use crate::io::teller::Teller;
 
@@ -36,14 +37,6 @@ impl RealHands<'_> {
             environment: None,
             old: None,
         }
-    }
-
-    pub(super) fn journal_trouble(&self) -> Option<String> {
-        let journal = self
-            .journal
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        journal.trouble().map(str::to_owned)
     }
 }
 
@@ -91,6 +84,10 @@ impl Hands for RealHands<'_> {
         self.fleet.lost_lock().await
     }
 
+    async fn still_answers(&self, fenced: &HostName) -> Option<String> {
+        inquest::still_answers(self.fleet, fenced).await
+    }
+
     async fn rival(&self, host: &HostName) -> Option<String> {
         if let Some(why) = self.fleet.regain_lock(host).await {
             return Some(why);
@@ -105,6 +102,14 @@ impl Hands for RealHands<'_> {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .append(entry);
+    }
+
+    fn unwritten(&self) -> Option<String> {
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        journal.trouble().map(str::to_owned)
     }
 
     fn tell(&self, event: Event) {

@@ -10,7 +10,7 @@ use crate::core::evidence::Rung;
 use crate::core::facts::{EventScheduler, Flavour, UsingGtid};
 use crate::core::guard::Facts;
 use crate::core::losses;
-use crate::core::plan::{self, FenceDuty, Seats};
+use crate::core::plan::{self, FenceDuty, Seats, Unskippable};
 use crate::core::playbook::{Operation, OperationStep};
 use crate::core::run::Stage;
 use crate::core::semi_sync::SemiSyncUse;
@@ -18,16 +18,13 @@ use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::Registered;
-use crate::io::journal::Opening;
+use crate::io::journal::{Opening, REJOIN};
 use crate::io::shell::Trace;
 
 /// The duty that keeps a dead writer's server stopped.
 const KEEPS_STOPPED: &str = "keep-stopped";
 /// What stands in for it where nothing would start the server again.
 const SERVER_IS_GONE: &str = "server-is-gone";
-
-/// The return of a replaced writer.
-const REJOIN: &str = "rejoin";
 
 /// The writer takes writes again.
 const REOPEN: &str = "reopen";
@@ -64,6 +61,16 @@ pub fn has_gtids(facts: &Facts) -> bool {
     uses_gtid(facts) || is_known && servers.all(|mysql| mysql.version.flavour == Flavour::Mariadb)
 }
 
+/// Whether an operation tells hosts their new place by GTID. Where nobody could note a position before, only GTIDs tell where
+/// a host must go on.
+pub fn goes_by_gtid(operation: &str, rung: Option<Rung>, facts: &Facts) -> bool {
+    if rung.is_some() || operation == REJOIN {
+        has_gtids(facts)
+    } else {
+        uses_gtid(facts)
+    }
+}
+
 /// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
 pub(super) fn events_ran(request: &Request, standing: &Standing, facts: &Facts) -> Option<bool> {
     let writer = standing
@@ -93,7 +100,7 @@ pub(super) fn known_before(
     let events = if events == Some(true) { "ON" } else { "OFF" };
     let obeyed = match rung {
         None | Some(Rung::Demote) => "yes",
-        Some(Rung::Fence | Rung::Silence) => "no",
+        Some(Rung::Fence | Rung::Silence | Rung::Word(_)) => "no",
     };
     Registered::from([
         ("event_scheduler".to_owned(), events.to_owned()),
@@ -132,11 +139,24 @@ pub(super) fn run_stamp() -> String {
     format!("{}-{}-{}", &digits[..8], &digits[8..14], &digits[14..])
 }
 
+/// The operation demands something of a host that does not obey.
+fn cannot_be_left_out(operation: &str, unskippable: &Unskippable) -> Trouble {
+    Trouble::new(
+        Kind::Usage,
+        format!("`{operation}` cannot be planned for a host that does not obey"),
+        format!(
+            "its step `{}` at that host says neither `or_fenced` nor `if_possible`",
+            unskippable.step
+        ),
+    )
+    .hint("say `or_fenced: true` in the step if a fence, or the declared exception, may stand in for it")
+}
+
 impl Planner<'_> {
     /// The stages of an operation and everything its journal opens with.
     ///
     /// # Errors
-    /// Usage: a template of the operation cannot be filled.
+    /// Usage: a template of the operation cannot be filled, or a step at a host that does not obey cannot be left out.
     pub fn prepare(
         &self,
         operation: &Operation,
@@ -147,12 +167,7 @@ impl Planner<'_> {
         allow_loss: bool,
     ) -> Result<Prepared, Trouble> {
         let entry = self.sights.entry();
-        // Where nobody could note a position before, only GTIDs tell where a host must go on.
-        let gtid = if rung.is_some() || operation.name == REJOIN {
-            has_gtids(facts)
-        } else {
-            uses_gtid(facts)
-        };
+        let gtid = goes_by_gtid(&operation.name, rung, facts);
         let fence = seats
             .outgoing
             .as_ref()
@@ -192,7 +207,8 @@ impl Planner<'_> {
             rung,
             fence.as_ref(),
             keep,
-        );
+        )
+        .map_err(|unskippable| cannot_be_left_out(&operation.name, &unskippable))?;
         self.speak_to_service(&mut stages);
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(
@@ -233,10 +249,38 @@ impl Planner<'_> {
         };
         for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
             match service(stage) {
-                Some(Service::Duties { keep_stopped, .. }) => stage.duty.clone_from(keep_stopped),
-                Some(Service::None) => stage.duty = SERVER_IS_GONE.to_owned(),
+                Some(Service::Duties {
+                    keep_stopped,
+                    allow_start,
+                }) => {
+                    stage.duty.clone_from(keep_stopped);
+                    stage.undo = Some(allow_start.clone());
+                }
+                Some(Service::None) => {
+                    stage.duty = SERVER_IS_GONE.to_owned();
+                    stage.undo = None;
+                }
                 Some(Service::Systemd { .. }) | None => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::facts::Reach;
+    use crate::core::samples;
+
+    #[test]
+    fn a_failover_and_a_return_go_by_gtid_where_only_positions_are_used_so_far() {
+        let mut host = samples::facts(false, &[]);
+        if let Reach::Up(mysql) = &mut host.mysql {
+            mysql.replicas[0].using_gtid = UsingGtid::No;
+        }
+        let facts = Facts::from([("db2".into(), host)]);
+        assert!(!goes_by_gtid("switchover", None, &facts));
+        assert!(goes_by_gtid("failover", Some(Rung::Demote), &facts));
+        assert!(goes_by_gtid(REJOIN, None, &facts));
     }
 }
