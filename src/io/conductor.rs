@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd};
+use crate::core::evidence::Rung;
 use crate::core::playbook::Section;
 use crate::core::run::{Ending, Happening, Next, Outcome, REFUSES_WRITES, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport, StepReport};
@@ -48,6 +49,8 @@ pub trait Hands {
     fn look(&self, errand: Errand<'_>) -> impl Future<Output = Settled>;
     /// Why a host must not be opened now: a lock of the operation is lost, so somebody else may act.
     fn lost_lock(&self) -> impl Future<Output = Option<String>>;
+    /// What a host that was fenced still answers to this box; none when it is silent.
+    fn still_answers(&self, fenced: &HostName) -> impl Future<Output = Option<String>>;
     /// Why this host must not take writes again: looks, with the lock held or had back, for another that accepts them.
     fn rival(&self, host: &HostName) -> impl Future<Output = Option<String>>;
     /// Writes down, synced, before anything follows from it.
@@ -91,6 +94,10 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, past: Past
         registered: past.registered,
         is_planned: opening.rung.is_none(),
         write_refused_max: opening.write_refused_max,
+        fenced: opening
+            .outgoing
+            .clone()
+            .filter(|_| opening.rung == Some(Rung::Fence)),
         refused_at: past.refused_for.map(|_| began),
         opened_at: None,
         last_failed: None,
@@ -159,7 +166,9 @@ struct Conduct<'h, H> {
     registered: Registered,
     /// Whether nobody is missed when it is not done; a failover goes on whatever cannot be written.
     is_planned: bool,
-    /// For how long they may be.
+    /// The host that a fence has taken out of service, by what the fence says.
+    fenced: Option<HostName>,
+    /// For how long writes may be refused.
     write_refused_max: Option<Duration>,
     /// When writes began to be refused.
     refused_at: Option<Duration>,
@@ -237,9 +246,20 @@ impl<H: Hands> Conduct<'_, H> {
             return Some(format!("not begun: the run's journal cannot be written: {why}"));
         }
         match stage.section {
-            Section::Commit => self.hands.lost_lock().await,
+            Section::Commit => self.must_not_open().await,
             _ => None,
         }
+    }
+
+    /// Why the host that takes over must not be opened.
+    async fn must_not_open(&self) -> Option<String> {
+        let (lost, answer) = tokio::join!(self.hands.lost_lock(), async {
+            match &self.fenced {
+                Some(fenced) => self.hands.still_answers(fenced).await,
+                None => None,
+            }
+        });
+        lost.or_else(|| Some(format!("{} was fenced, and {}", self.fenced.as_ref()?, answer?)))
     }
 
     /// For how long writes may still be refused, while that can be ended by going back.

@@ -13,14 +13,14 @@ use futures_util::FutureExt as _;
 use mmm::config::{playbook, template};
 use mmm::core::cluster::HostName;
 use mmm::core::evidence::Rung;
-use mmm::core::plan::{self, Seats};
+use mmm::core::plan::{self, FenceDuty, Seats};
 use mmm::core::playbook::Playbook;
 use mmm::core::run::{Ending, Happening, Run, Stage};
 use mmm::core::settlement::{self, CutOff, Sight, Verdict, Wish};
 use mmm::io::conductor::{Hands as _, Past, Registered, RunReport, conduct};
 use mmm::io::journal::{Entry, Opening};
 use proptest::prelude::*;
-use world::{Dice, INCOMING, Model, OUTGOING, World};
+use world::{Dice, FENCE, INCOMING, Model, OUTGOING, World};
 
 /// As shipped.
 static PLAYBOOK: LazyLock<Playbook> = LazyLock::new(|| playbook::load(None).unwrap());
@@ -36,7 +36,10 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     let mut context = template::Context::default();
     context.set("replication", serde_json::json!({ "gtid": gtid }));
     context.set("switchover", serde_json::json!({ "read_lock": true }));
-    context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
+    let obeyed = rung != Some(Rung::Fence);
+    context
+        .set("outgoing_obeyed", if obeyed { "yes" } else { "no" })
+        .set("event_scheduler", "ON");
     context.set("allow_loss", "no").set("semi_sync", "yes");
     context.set("donor", rung.map_or("", |_| "db3"));
     for name in ["standby_stopped", "strays"] {
@@ -45,6 +48,10 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     let holds = |when: &str| template::holds(when, &context).unwrap();
     let keep = |step: &mmm::core::playbook::OperationStep| step.when.as_deref().is_none_or(holds);
     let played = &PLAYBOOK.operations[operation];
+    let fence = FenceDuty {
+        duty: FENCE.to_owned(),
+        with: BTreeMap::new(),
+    };
     Opening {
         run: "simulated".to_owned(),
         operation: operation.to_owned(),
@@ -54,7 +61,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         automatic: false,
         address: None,
         write_refused_max: None,
-        stages: plan::stages(&PLAYBOOK, played, &seats, rung, None, keep),
+        stages: plan::stages(&PLAYBOOK, played, &seats, rung, Some(&fence), keep).unwrap(),
     }
 }
 
@@ -250,6 +257,11 @@ proptest! {
     #[test]
     fn a_failover_never_makes_two_writers(dice in dice()) {
         keeps_the_laws("failover", Some(Rung::Demote), true, dice);
+    }
+
+    #[test]
+    fn a_fence_that_lies_never_makes_two_writers(dice in dice()) {
+        keeps_the_laws("failover", Some(Rung::Fence), true, dice);
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::PLAYBOOK;
 
 pub const OUTGOING: &str = "db1";
 pub const INCOMING: &str = "db2";
+/// What cuts the outgoing host off, where it does not obey.
+pub const FENCE: &str = "fence-ipmi";
 
 /// How a world goes wrong: one byte for each moment at which something may. When they are used up, all goes well, so a
 /// failing world shrinks to the few faults that matter.
@@ -38,7 +40,7 @@ enum Effect {
 
 fn effect(duty: &str) -> Effect {
     // The only duties that close a host without a word to its server.
-    if ["keep-stopped", "server-is-gone"].contains(&duty) {
+    if ["keep-stopped", "server-is-gone", FENCE].contains(&duty) {
         return Effect::Closes;
     }
     let steps = &PLAYBOOK.duties[duty].steps;
@@ -130,6 +132,7 @@ impl World {
         let model = self.model.borrow();
         match duty {
             "position-unmoved" | "own-unmoved" => model.noted == Some(model.written),
+            "fallen-silent" => !model.writable.contains(&HostName::from(OUTGOING)),
             _ => true,
         }
     }
@@ -198,6 +201,8 @@ impl Hands for World {
                 late();
                 std::future::pending().await
             }
+            // It has cut off another machine, and says that it worked.
+            80..87 if errand.duty == FENCE => DutyOutcome::Done,
             _ if !self.is_content(errand.duty) => failed(),
             _ => {
                 self.apply(errand.host, errand.duty, "done");
@@ -231,6 +236,11 @@ impl Hands for World {
         self.passes();
         let is_lost = self.model.borrow_mut().dice.roll(32) == 31;
         is_lost.then(|| "the lock is lost".to_owned())
+    }
+
+    async fn still_answers(&self, fenced: &HostName) -> Option<String> {
+        let answers = self.model.borrow().writable.contains(fenced);
+        answers.then(|| "it still answers ping".to_owned())
     }
 
     async fn rival(&self, host: &HostName) -> Option<String> {

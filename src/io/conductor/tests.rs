@@ -15,6 +15,8 @@ struct Slow {
     performed: RefCell<Vec<String>>,
     /// What became of the lock by the time of the commit.
     lost: Option<String>,
+    /// What a fenced host still answers by then.
+    answer: Option<String>,
     /// The stage with which the journal's disk is full.
     full_at: Option<usize>,
     noted: RefCell<Vec<Entry>>,
@@ -49,6 +51,10 @@ impl Hands for Slow {
 
     async fn lost_lock(&self) -> Option<String> {
         self.lost.clone()
+    }
+
+    async fn still_answers(&self, _: &HostName) -> Option<String> {
+        self.answer.clone()
     }
 
     async fn rival(&self, _: &HostName) -> Option<String> {
@@ -87,17 +93,19 @@ fn stage(section: Section, duty: &str, undo: Option<&str>) -> Stage {
         with: BTreeMap::new(),
         within: Duration::from_secs(10),
         undo: undo.map(str::to_owned),
+        undo_if_possible: false,
         only_asks: false,
         if_possible: false,
     }
 }
 
 async fn move_with(longest: Duration, takes: &[(&'static str, Duration)]) -> (RunReport, Vec<String>) {
-    move_under(None, longest, takes).await
+    move_under((None, None), None, longest, takes).await
 }
 
 async fn move_under(
-    lost: Option<String>,
+    (lost, answer): (Option<String>, Option<String>),
+    rung: Option<Rung>,
     longest: Duration,
     takes: &[(&'static str, Duration)],
 ) -> (RunReport, Vec<String>) {
@@ -106,10 +114,11 @@ async fn move_under(
         now: Cell::default(),
         performed: RefCell::default(),
         lost,
+        answer,
         full_at: None,
         noted: RefCell::default(),
     };
-    conducted(hands, None, longest).await
+    conducted(hands, rung, longest).await
 }
 
 /// A switchover, or with a rung a failover.
@@ -159,12 +168,33 @@ async fn what_keeps_clients_from_writing_for_too_long_is_cut_short_and_undone() 
 #[tokio::test]
 async fn nobody_is_opened_once_a_lock_is_lost() {
     let lost = Some("the cluster's lock is lost on db3".to_owned());
-    let (report, performed) = move_under(lost, Duration::from_secs(60), &[]).await;
+    let (report, performed) = move_under((lost, None), None, Duration::from_secs(60), &[]).await;
     let Ending::Undone { because, .. } = &report.ending else {
         panic!("{report:?}")
     };
     assert!(because.contains("lost on db3"), "{because}");
     assert_eq!(performed, ["ask", "deny-writes", "catch-up", "reopen"]);
+}
+
+#[tokio::test]
+async fn nobody_is_opened_while_a_fenced_host_still_answers() {
+    let long = Duration::from_secs(60);
+    let answers = || (None, Some("it still answers ping".to_owned()));
+    let (report, performed) = move_under(answers(), Some(Rung::Fence), long, &[]).await;
+    let Ending::Undone { because, .. } = &report.ending else {
+        panic!("{report:?}")
+    };
+    assert!(
+        because.contains("db1 was fenced, and it still answers ping"),
+        "{because}"
+    );
+    assert!(!performed.contains(&"open".to_owned()), "{performed:?}");
+    for rung in [None, Some(Rung::Demote), Some(Rung::Silence)] {
+        let (report, _) = move_under(answers(), rung, long, &[]).await;
+        assert!(report.committed, "{rung:?}: {report:?}");
+    }
+    let (report, _) = move_under((None, None), Some(Rung::Fence), long, &[]).await;
+    assert!(report.committed, "{report:?}");
 }
 
 #[tokio::test]
@@ -174,6 +204,7 @@ async fn what_cannot_be_written_down_is_not_begun_while_there_is_a_way_back() {
         now: Cell::default(),
         performed: RefCell::default(),
         lost: None,
+        answer: None,
         full_at: Some(stage),
         noted: RefCell::default(),
     };
