@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::args::Settings;
 use super::setting;
-use crate::core::history;
 use crate::core::run::{Ending, Run};
-use crate::core::settlement::Wish;
+use crate::core::settlement::{Wish, ways_out};
 use crate::core::trouble::Trouble;
 use crate::io::resume;
 use crate::io::standing::StateDir;
@@ -63,7 +62,7 @@ pub fn left_open(dir: &StateDir) -> Vec<String> {
                 let (opening, how) = (&open.opening, if open.stuck { "is stuck" } else { "was cut off" });
                 let is_committed = Run::replay(opening.stages.clone(), &open.happenings).is_committed();
                 let outgoing = opening.outgoing.as_ref();
-                let ways = history::ways_out(&opening.run, &opening.operation, outgoing, is_committed);
+                let ways = ways_out(&opening.run, &opening.operation, outgoing, is_committed);
                 format!(
                     "run {} {how}: {ways}; whatever acts next settles it first",
                     opening.run

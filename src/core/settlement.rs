@@ -237,5 +237,19 @@ fn giving_up(run: &Run) -> Vec<Happening> {
     }
 }
 
+/// What a person can do about a run that has not come to its end, in words. `is_committed` says that it has come past its
+/// commit.
+pub fn ways_out(run: &str, operation: &str, outgoing: Option<&HostName>, is_committed: bool) -> String {
+    if !is_committed {
+        return format!("`mmm resume {run}` goes on with it, `mmm undo {run}` takes it back");
+    }
+    let back = match (operation, outgoing) {
+        ("switchover", Some(outgoing)) => format!("only `mmm switchover --to {outgoing}` leads back now"),
+        ("move-address", _) => "only another move of the address leads back now".to_owned(),
+        _ => "it cannot be taken back any more".to_owned(),
+    };
+    format!("`mmm resume {run}` brings it to its end; {back}")
+}
+
 #[cfg(test)]
 mod tests;

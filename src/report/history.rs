@@ -3,8 +3,9 @@
 mod page;
 
 use crate::core::cluster::HostName;
-use crate::core::history::{Axis, History, Span, SpanEnd, Verdict, Window, ways_out};
+use crate::core::history::{Axis, History, Span, SpanEnd, Verdict, Window};
 use crate::core::moment::Moment;
+use crate::core::settlement::ways_out;
 use crate::report::line::seconds;
 
 pub use page::page;
