@@ -62,7 +62,7 @@
 //!   - [`io::release`] a host out of service and back in
 //!   - [`io::catching_up`] lets a host catch up before a forced move · [`io::doubles`] asks who else answers for an address
 //!   - [`io::command`] a command of the site on this box · [`io::notify`] those that tell people
-//!   - [`io::monitor`] the daemon · [`io::socket`] its door for other commands · [`io::watch_sign`] shows that it watches
+//!   - [`io::monitor`] the daemon, [`io::reaping`] its tasks · [`io::socket`] its door for other commands · [`io::watch_sign`] shows that it watches
 //!   - [`io::standing`], [`io::journal`], [`io::lock`], [`io::hold`] what is kept on disk, and who may act
 //! - [`report`] events into words, JSON and progress bars · [`cli`] one file a verb.
 //!

@@ -10,15 +10,12 @@ use crate::core::cluster::{Cluster, HostName};
 use crate::core::event::Event;
 use crate::core::evidence::{self, Decision, EvidenceRule, Rung};
 use crate::core::guard::{self, Facts, Guard};
-use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::fleet::Fleet;
 use crate::io::operation::Request;
-use crate::io::socket::{Ask, ask};
 use crate::io::standing::StateDir;
 use crate::io::{inquest, monitor};
-use crate::report::reporter::{Output, talk};
 
 /// How long another operation is waited for.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -70,21 +67,19 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
                 rule: rule.to_string(),
                 sentence: rule.sentence().to_owned(),
             });
-            let rung = allowed(
+            allowed(
                 rule,
                 decision,
                 what.allow_unfenced,
                 writer.as_str(),
                 &cluster.name,
-            )?;
-            note_unfenced(rule, decision, writer);
-            rung
+            )?
         }
         None => Rung::Silence,
     };
     let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     let request = Request::Failover {
-        outgoing: outgoing.clone(),
+        outgoing,
         incoming,
         rung,
         events: None,
@@ -95,19 +90,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
     let performed = performer.perform(&request).await;
     drop(performer);
     setting::all_told(reporting).await;
-    let performed = performed?;
-    let nobody_waits = ask(&inventory.monitor.socket, &Ask::Ping)
-        .await
-        .is_ok_and(|answer| answer.is_none());
-    if let (Ending::Done { .. }, Some(outgoing), true, Output::Text) =
-        (&performed.report.ending, outgoing, nobody_waits, settings.output)
-    {
-        talk(&format!(
-            "\nnote: no monitor runs, so nobody waits for `{outgoing}` to return. Start one, or run `mmm rejoin {outgoing}` \
-             as soon as it is back: until then it may believe that it is the writer"
-        ));
-    }
-    setting::concluded(&inventory, entry, Ok(performed)).await
+    setting::concluded(&inventory, entry, performed).await
 }
 
 /// Whether the writer answers and refuses writes, as after a restart, and nobody else was named: then nothing has to be
@@ -178,16 +161,9 @@ pub(super) fn allowed(
     let because = format!("{rule}: `{writer}`: {}", rule.sentence());
     match decision {
         Decision::Replace(rung) => Ok(rung),
-        Decision::Refuse if unfenced => Ok(Rung::Silence),
+        Decision::Refuse if unfenced => Ok(Rung::Word(rule)),
         Decision::Refuse => Err(Trouble::refused(Guard::G11, what, because).hint(rule.lifted_by())),
         Decision::Leave => Err(Trouble::refused(Guard::G10, what, because)),
-    }
-}
-
-/// What a person has taken upon themselves stands in the log.
-pub(super) fn note_unfenced(rule: EvidenceRule, decision: Decision, writer: &HostName) {
-    if decision == Decision::Refuse {
-        tracing::error!("{rule}: going on although `{writer}` is not fenced, as told by --allow-unfenced");
     }
 }
 
@@ -196,9 +172,7 @@ pub(super) fn note_unfenced(rule: EvidenceRule, decision: Decision, writer: &Hos
 /// # Errors
 /// It may not.
 pub(super) fn confirm_unfenced(settings: &Settings) -> Result<(), Trouble> {
-    let price =
-        "If the old writer still runs there will be two writers, and what it acknowledges will be lost";
-    setting::confirm(settings, price)
+    setting::confirm(settings, evidence::UNFENCED_PRICE)
 }
 
 #[cfg(test)]
@@ -219,7 +193,7 @@ mod tests {
         blocks::<Rung>(Err(refused), Guard::G11);
         assert_eq!(
             asked(EvidenceRule::R31, Decision::Refuse, true),
-            Ok(Rung::Silence)
+            Ok(Rung::Word(EvidenceRule::R31))
         );
     }
 

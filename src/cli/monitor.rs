@@ -26,7 +26,7 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
     let log = start_log(&inventory.monitor.log, settings.verbose);
     let claim = OnlyMonitor::claim(&inventory.monitor.state_dir)?;
     let (teller, events) = crate::io::teller::Teller::new("");
-    let reporting = tokio::spawn(report_daemon(events, settings.output));
+    let mut reporting = tokio::spawn(report_daemon(events, settings.output));
     let network = setting::network(&inventory).watch().await;
     let (stop, stopped) = watch::channel(false);
     let mut doors = BTreeMap::new();
@@ -69,12 +69,16 @@ pub async fn run(settings: &Settings) -> Result<u8, Trouble> {
             Ok(()) => "without an error".to_owned(),
             Err(error) => error.to_string(),
         })),
+        // Whoever watches and cannot tell is started again as well.
+        Err(error) = &mut reporting => Err(Trouble::new(Kind::Bug, "what happens is told no more", error)),
     };
     if stop.send(true).is_err() {
         tracing::debug!("every cluster's loop had ended before");
     }
     while watching.join_next().await.is_some() {}
-    setting::all_told(reporting).await;
+    if !reporting.is_finished() {
+        setting::all_told(reporting).await;
+    }
     log.flush();
     drop(claim);
     ended.map(|()| 0)

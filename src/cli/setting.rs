@@ -261,6 +261,7 @@ pub fn performer<'f>(
         network: network(inventory),
         by_itself: false,
         expects: None,
+        monitor_at: Some(inventory.monitor.socket.clone()),
         begin_by: settings.timeout.and_then(|span| Instant::now().checked_add(span)),
     }
 }

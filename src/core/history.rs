@@ -400,6 +400,7 @@ pub mod tests {
             with: BTreeMap::new(),
             within: Duration::from_secs(1),
             undo: None,
+            undo_if_possible: false,
             only_asks: false,
             if_possible: false,
         }

@@ -58,17 +58,22 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Of a writer that has just been replaced.
-    pub fn estimate(seen: Option<&Seen>, writer: &History, fork: Option<&MariaPosition>) -> Loss {
-        let found = match seen {
-            Some(seen) => gtid::lacking(&seen.history, writer).since(fork),
-            None => Compared::Unknown("nobody had looked at it while it took writes".to_owned()),
-        };
+    /// Of a writer of which nothing is known.
+    pub fn unseen() -> Loss {
         Loss {
             is_exact: false,
-            seen_at: seen.map(|seen| seen.at),
-            found,
+            seen_at: None,
+            found: Compared::Unknown("nobody had looked at it while it took writes".to_owned()),
         }
+    }
+
+    /// Of a writer that has just been replaced.
+    pub fn estimate(seen: Option<&Seen>, writer: &History, fork: Option<&MariaPosition>) -> Loss {
+        seen.map_or_else(Loss::unseen, |seen| Loss {
+            is_exact: false,
+            seen_at: Some(seen.at),
+            found: gtid::lacking(&seen.history, writer).since(fork),
+        })
     }
 
     /// How many transactions; none when that is not known. Of an estimate, how many at least.

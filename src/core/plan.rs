@@ -59,6 +59,8 @@ pub struct FenceDuty {
     pub with: BTreeMap<String, String>,
 }
 
+/// The duty that lets a server start again that was kept stopped.
+const LETS_START: &str = "allow-start";
 /// How long a fence may take: power switches are slow.
 const FENCE_WITHIN: Duration = Duration::from_secs(30);
 /// How long the other hosts may look whether a fenced one has fallen silent; each of their probes takes a second.
@@ -86,6 +88,7 @@ fn fenced(seats: &Seats, fence: &FenceDuty) -> [Stage; 2] {
         with: fence.with.clone(),
         within: FENCE_WITHIN,
         undo: None,
+        undo_if_possible: false,
         only_asks: false,
         if_possible: false,
     };
@@ -105,8 +108,8 @@ fn fenced(seats: &Seats, fence: &FenceDuty) -> [Stage; 2] {
 
 /// The stages of `operation` with its seats filled.
 ///
-/// With a rung (a failover), what is taken from the outgoing host is never given back, and steps that a fence may
-/// stand in for are left out when the host does not obey. `keep` says whether a step's `when` holds.
+/// With a rung (a failover), what is taken from the outgoing host is never given back, but for its server's leave to start,
+/// and steps that a fence may stand in for are left out when the host does not obey. `keep` says whether a step's `when` holds.
 ///
 /// # Errors
 /// The outgoing host does not obey, and a step there neither lets a fence stand in for it nor is only tried.
@@ -135,10 +138,12 @@ pub fn stages(
                 step: step.name.clone(),
             });
         }
-        let taken_for_good = rung.is_some() && step.at == Seat::Outgoing;
+        let is_dead = rung.is_some() && step.at == Seat::Outgoing;
         let duty = playbook.duties.get(&step.duty);
         let undo = match duty.and_then(|duty| duty.undo.as_ref()) {
-            Some(Undo::Duty(undo)) if section == Section::Prepare && !taken_for_good => Some(undo.clone()),
+            // While nobody was opened in its place it is the writer, and whoever starts it must be able to.
+            Some(Undo::Duty(undo)) if is_dead && undo != LETS_START => None,
+            Some(Undo::Duty(undo)) if section == Section::Prepare => Some(undo.clone()),
             _ => None,
         };
         stages.push(Stage {
@@ -151,6 +156,7 @@ pub fn stages(
             with: step.with.clone(),
             within: step.within,
             undo,
+            undo_if_possible: is_dead,
             only_asks: duty.is_some_and(|duty| duty.only_asks),
             if_possible: step.if_possible,
         });
@@ -207,6 +213,7 @@ mod tests {
             with: BTreeMap::new(),
             within: Duration::from_secs(within_s),
             undo: None,
+            undo_if_possible: false,
             only_asks: false,
             if_possible: false,
         }

@@ -423,8 +423,7 @@ impl Proposal {
         let seat = |host: &Option<HostName>| host.as_ref().map_or("none".to_owned(), ToString::to_string);
         differs("the outgoing host", &seat(&self.outgoing), &seat(&now.outgoing));
         differs("the incoming host", &seat(&self.incoming), &seat(&now.incoming));
-        let rung =
-            |rung: Option<Rung>| rung.map_or("none".to_owned(), |rung| format!("{rung:?}").to_lowercase());
+        let rung = |rung: Option<Rung>| rung.map_or("none".to_owned(), |rung| rung.to_string());
         differs("what holds the writer down", &rung(self.rung), &rung(now.rung));
         found.extend(self.rests_on.differences(&now.rests_on));
         // With all that the same, the steps are; unless something is amiss, and then nothing is done.

@@ -5,6 +5,7 @@
 //! value serves a live run, a run found open in the journal, and a test.
 
 mod resuming;
+mod saying;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -36,6 +37,9 @@ pub struct Stage {
     pub within: Duration,
     /// The duty that takes it back; none when there is nothing to take back, or it must not be.
     pub undo: Option<String>,
+    /// Taking it back is tried once, and what fails is only told: nothing that follows rests on it.
+    #[serde(default)]
+    pub undo_if_possible: bool,
     /// It changes nothing, so nothing of it can be left behind or happen late.
     #[serde(default)]
     pub only_asks: bool,
@@ -170,6 +174,8 @@ pub struct Run {
     /// Only those are left to be done.
     asks_again: bool,
     needs_judgement: bool,
+    /// What could not be given back, and how a person does it.
+    kept: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -193,6 +199,7 @@ impl Run {
             unanswered: BTreeSet::new(),
             asks_again: false,
             needs_judgement: false,
+            kept: Vec::new(),
             warnings: Vec::new(),
         };
         run.next = run.advance_to(0);
@@ -389,6 +396,11 @@ impl Run {
                 self.tries = 0;
                 self.undo_newest()
             }
+            Outcome::Failed(why) | Outcome::Unknown(why) if self.stages[stage].undo_if_possible => {
+                self.keep(stage, why);
+                self.touched.pop();
+                self.undo_newest()
+            }
             Outcome::Failed(why) | Outcome::Unknown(why) => {
                 self.tries += 1;
                 if self.tries < TRIES_TO_UNDO {
@@ -445,29 +457,11 @@ impl Run {
             }
             self.touched.pop();
         }
+        let because = std::iter::once(self.because()).chain(self.kept.iter().cloned());
         Next::End(Ending::Undone {
-            because: self.because(),
+            because: because.collect::<Vec<_>>().join("; "),
             untouched: self.untouched,
         })
-    }
-
-    fn warn(&mut self, stage: usize, why: &str) {
-        let sentence = self.sentence(stage, why);
-        self.warnings.push(sentence);
-    }
-
-    fn blame(&mut self, stage: usize, why: &str) {
-        self.failure = Some(self.sentence(stage, why));
-    }
-
-    fn because(&self) -> String {
-        self.failure
-            .clone()
-            .unwrap_or_else(|| "nothing is known to have failed".to_owned())
-    }
-
-    fn sentence(&self, stage: usize, why: &str) -> String {
-        format!("step {}, \"{}\": {why}", stage + 1, self.stages[stage].name)
     }
 }
 

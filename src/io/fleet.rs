@@ -72,6 +72,8 @@ struct Reached {
     lost: Mutex<Option<Trace>>,
     /// Whether nothing at all came back when it was last looked at.
     silent: AtomicBool,
+    /// Whether its server said nothing in time then.
+    mute: AtomicBool,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -109,6 +111,7 @@ impl Fleet {
                     acting: Mutex::new(None),
                     lost: Mutex::new(None),
                     silent: AtomicBool::new(false),
+                    mute: AtomicBool::new(false),
                 },
             );
         }

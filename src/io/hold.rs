@@ -1,22 +1,25 @@
 //! The lock of an operation: the file on this box, and GET_LOCK on every server that answers, in inventory order, so that
 //! two boxes that begin at the same instant cannot both get all of them. Whoever waits holds only locks that come before
-//! the one he waits for, so nobody waits for ever.
+//! the one he waits for, so nobody waits for ever. All servers are dialled at once, so that hung ones cost no more than one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::core::cluster::HostName;
 use crate::core::guard::Guard;
+use crate::core::reach::{Failure, Mishap};
 use crate::core::trouble::Trouble;
 use crate::io::fleet::{Fleet, HeldLocks};
 use crate::io::lock::LocalLock;
-use crate::io::mysql::{FORGOTTEN_AFTER_S, Holder, Taking};
+use crate::io::mysql::{Dialled, FORGOTTEN_AFTER_S, Holder, Taking};
 use crate::io::standing::StateDir;
 
 /// How long one server may take to grant its lock, besides waiting for a holder.
 const GRANT_WITHIN: Duration = Duration::from_secs(2);
-/// The same for one that was silent when it was last looked at.
-const GRANT_SILENT_WITHIN: Duration = Duration::from_millis(300);
+/// The same for one that said nothing when it was last looked at.
+const GRANT_MUTE_WITHIN: Duration = Duration::from_millis(500);
 /// A holder uses its connection every 2 s. One that has been silent for so long has lost its power or its way here.
 const SILENT_HOLDER: Duration = Duration::from_secs(4);
 /// How long a lock is waited for that nobody holds any more, while the server has only not noticed yet: of an earlier run
@@ -93,8 +96,15 @@ async fn take_remote(
 ) -> Result<Arc<HeldLocks>, Trouble> {
     let held = Arc::new(HeldLocks::default());
     let hosts = fleet.entry().cluster.hosts.iter().map(|host| &host.name);
-    for host in hosts.filter(|host| !absent.contains(host)) {
-        if let Err(trouble) = take_one(fleet, host, is_held_here, patience, &held).await {
+    let dialling = hosts
+        .filter(|host| !absent.contains(host))
+        .map(|host| async move {
+            let within = grant_within(fleet, host);
+            (host, fleet.dial_for_lock(host, within).await)
+        });
+    for (host, dialled) in join_all(dialling).await {
+        let Some(dialled) = dialled else { continue };
+        if let Err(trouble) = take_one(fleet, host, dialled, is_held_here, patience, &held).await {
             held.release(RELEASE_WITHIN).await;
             return Err(trouble);
         }
@@ -103,21 +113,33 @@ async fn take_remote(
     Ok(held)
 }
 
+fn grant_within(fleet: &Fleet, host: &HostName) -> Duration {
+    if fleet.is_mute(host) {
+        GRANT_MUTE_WITHIN
+    } else {
+        GRANT_WITHIN
+    }
+}
+
 /// Takes the lock of one server. One that does not answer cannot be locked by anybody, and cannot be opened either.
 async fn take_one(
     fleet: &Fleet,
     host: &HostName,
+    dialled: Result<Dialled, Failure>,
     is_held_here: bool,
     patience: Duration,
     held: &HeldLocks,
 ) -> Result<(), Trouble> {
-    let within = if fleet.is_silent(host) {
-        GRANT_SILENT_WITHIN
-    } else {
-        GRANT_WITHIN
-    };
+    let within = grant_within(fleet, host);
     let mut waited = patience;
-    let mut taking = fleet.take_lock(host, patience, within).await;
+    let mut taking = match dialled {
+        Ok(session) => Some(session.take(&fleet.lock_name(), patience, within).await),
+        Err(failure) => Some(Err(failure)),
+    };
+    // Its session may have been ended while others were waited for.
+    if matches!(&taking, Some(Err(failure)) if failure.mishap == Mishap::Lost) {
+        taking = fleet.take_lock(host, patience, within).await;
+    }
     if let Some(Ok(Taking::Held(Some(holder)))) = &taking {
         let is_left_over = is_held_here && holder.is_from_here;
         let has_fallen_silent = holder.silent_for >= SILENT_HOLDER && !patience.is_zero();

@@ -23,6 +23,7 @@ pub mod notify;
 pub mod operation;
 pub mod ping;
 pub mod preflight;
+pub mod reaping;
 pub mod records;
 pub mod refusals;
 pub mod release;

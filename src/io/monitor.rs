@@ -36,6 +36,7 @@ use crate::io::mysql::Server;
 use crate::io::network::NetworkWatch;
 use crate::io::operation::{Performer, Request};
 use crate::io::ping::ping;
+use crate::io::reaping::{pass_on, reap};
 use crate::io::records;
 use crate::io::rounds;
 use crate::io::standing::StateDir;
@@ -165,7 +166,10 @@ pub async fn watch_cluster(
         let input = tokio::select! {
             Some(input) = incoming.recv() => input,
             _ = tick.tick() => Input::Tick,
-            Ok(()) = network.answers.changed() => Input::Network { answers: *network.answers.borrow_and_update() },
+            changed = network.answers.changed() => match changed {
+                Ok(()) => Input::Network { answers: *network.answers.borrow_and_update() },
+                Err(_) => { tracing::error!("nobody asks the ping addresses any more"); break; }
+            },
             _ = ask_for_doubles.tick() => {
                 if let Some((host, address)) = doubles.due(engine.addresses_at_rest()) {
                     let listening = listen(fleet.clone(), host, address, waiters.look_now(), inputs.clone());
@@ -209,13 +213,17 @@ pub async fn watch_cluster(
             *owed = now;
             changed
         });
-        while tasks.try_join_next().is_some() {}
+        reap(&mut tasks);
+        if keeping.is_finished() {
+            break;
+        }
     }
     tasks.shutdown().await;
     newest.send_replace(Some(Box::new(engine.records())));
     drop(newest);
-    if tokio::time::timeout(KEEP_WITHIN, keeping).await.is_err() {
-        tracing::warn!("the newest records of the hosts could not be written in time");
+    match tokio::time::timeout(KEEP_WITHIN, keeping).await {
+        Ok(kept) => pass_on(kept),
+        Err(_) => tracing::warn!("the newest records of the hosts could not be written in time"),
     }
 }
 
@@ -230,6 +238,7 @@ fn acting<'f>(fleet: &'f Fleet, dir: &StateDir, teller: &Teller, network: &Netwo
         by_itself: true,
         expects: None,
         begin_by: None,
+        monitor_at: None,
     }
 }
 

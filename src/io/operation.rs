@@ -7,6 +7,7 @@ mod hands;
 pub(crate) mod harmless;
 mod in_service;
 mod in_time;
+mod locked;
 mod planner;
 mod preparing;
 mod reckoning;
@@ -14,6 +15,7 @@ mod seating;
 mod site;
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::core::cluster::HostName;
@@ -164,6 +166,8 @@ pub struct Performer<'f> {
     pub expects: Option<Box<Proposal>>,
     /// After this moment nothing is begun any more.
     pub begin_by: Option<Instant>,
+    /// Where a monitor of this box would answer, for whoever is none himself.
+    pub monitor_at: Option<PathBuf>,
 }
 
 impl Performer<'_> {
@@ -248,7 +252,7 @@ impl Performer<'_> {
         let (seats, rung) = planner.seated(request, &standing, &facts, &reckoning.outlook)?;
         planner.guarded(request, &standing, &facts, &reckoning.outlook, &seats)?;
         self.tell_price(request, &reckoning.outlook);
-        self.require_lock_of_opened(request, &seats)?;
+        self.require_locks(request, &seats)?;
         let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;
         self.in_time(request)?;
         let site = self
@@ -287,37 +291,9 @@ impl Performer<'_> {
                 .await;
         }
         self.remember(&mut standing);
+        self.tell_if_nobody_waits(&prepared.opening, &report).await;
         self.site_after(&prepared.opening, &report).await;
         Ok(Performed { report, standing })
-    }
-
-    /// The host to be opened must be ours: another box that reaches it could otherwise act on it at the same time. So must
-    /// those be from which the address is taken for it.
-    fn require_lock_of_opened(&self, request: &Request, seats: &Seats) -> Result<(), Trouble> {
-        let opens = matches!(
-            request,
-            Request::Switchover { .. } | Request::Failover { .. } | Request::Reopen { .. }
-        );
-        let strays = seats
-            .replicas
-            .iter()
-            .filter(|_| matches!(request, Request::Reopen { .. }));
-        let mut needed = seats.incoming.iter().chain(strays).filter(|_| opens);
-        match needed.find(|host| !self.fleet.holds_lock_of(host)) {
-            Some(host) => Err(Trouble::refused(
-                Guard::G19,
-                format!(
-                    "{} of `{}` was not begun",
-                    request.operation(),
-                    self.fleet.entry().cluster.name
-                ),
-                format!(
-                    "the cluster's lock on `{host}` could not be had{}",
-                    self.fleet.why_no_lock(host)
-                ),
-            )),
-            None => Ok(()),
-        }
     }
 
     /// That whoever asked still wants it to begin.

@@ -229,9 +229,7 @@ fn stopped_by_the_run(facts: &Facts, incoming: &HostName) -> Facts {
 }
 
 fn still_holds(opening: &Opening, rung: Rung, rule: EvidenceRule, decision: Decision) -> Result<(), Trouble> {
-    // A person has said at the beginning that silence is enough; nobody has said so to a monitor.
-    let is_accepted = rung == Rung::Silence && decision == Decision::Refuse && !opening.automatic;
-    if decision == Decision::Replace(rung) || is_accepted {
+    if rung.still_stands(decision) {
         return Ok(());
     }
     let because = format!(
@@ -299,10 +297,15 @@ mod tests {
     fn evidence_that_has_changed_holds_a_failover_back() {
         let judged = |rung, decision| still_holds(&opening("a"), rung, EvidenceRule::R20, decision);
         assert_eq!(judged(Rung::Demote, Decision::Replace(Rung::Demote)), Ok(()));
-        assert_eq!(judged(Rung::Silence, Decision::Refuse), Ok(()));
+        let word = Rung::Word(EvidenceRule::R27);
+        assert_eq!(judged(word, Decision::Refuse), Ok(()));
+        assert_eq!(judged(word, Decision::Replace(Rung::Silence)), Ok(()));
         for (rung, decision) in [
             (Rung::Demote, Decision::Leave),
             (Rung::Silence, Decision::Leave),
+            (word, Decision::Leave),
+            (word, Decision::Replace(Rung::Demote)),
+            (Rung::Silence, Decision::Refuse),
             (Rung::Demote, Decision::Refuse),
             (Rung::Demote, Decision::Replace(Rung::Silence)),
             (Rung::Silence, Decision::Replace(Rung::Demote)),

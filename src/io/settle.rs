@@ -201,6 +201,7 @@ pub(super) async fn settle(
             .await;
     }
     performer.remember(standing);
+    performer.tell_if_nobody_waits(&open.opening, &report).await;
     performer.site_after(&open.opening, &report).await;
     match (&report.ending, wish) {
         (Ending::Stuck { because, .. }, Wish::Settle) => Err(stuck(&name, because.clone())),

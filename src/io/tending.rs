@@ -85,13 +85,15 @@ impl Performer<'_> {
     }
 
     /// Makes a replaced writer that has just been met harmless: read-only, its replication stopped, without addresses.
-    /// Nobody else is waited for, and it is done even when nothing can be written down on this box.
+    /// Nobody else is waited for, since whoever opens it must hold its own lock, and it is done even when nothing can be written down on this box.
     ///
     /// # Errors
     /// When the lock is held elsewhere, or the host did not obey.
     pub async fn quarantine_met(&self, host: &HostName) -> Result<(), Trouble> {
         let purpose = format!("quarantine of {host}");
-        let hold = Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &[]).await?;
+        let hosts = self.fleet.entry().cluster.hosts.iter().map(|host| &host.name);
+        let others: Vec<HostName> = hosts.filter(|other| *other != host).cloned().collect();
+        let hold = Hold::take_for_failover(self.fleet, &self.dir, &purpose, self.lock_wait, &others).await?;
         let done = self.quarantine_met_held(host).await;
         self.fleet.cool().await;
         hold.release().await;

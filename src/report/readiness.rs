@@ -54,6 +54,7 @@ fn how(rung: Rung) -> &'static str {
         }
         Rung::Fence => "the old writer is fenced by the inventory's duty, and must then be silent",
         Rung::Silence => "the old writer is not fenced, only silent to every host that can be asked",
+        Rung::Word(_) => "the old writer is not fenced; a person says that it cannot write",
     }
 }
 

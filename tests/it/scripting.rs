@@ -123,6 +123,7 @@ fn cron_fails_over_when_the_writer_is_dead_and_only_then() {
     mmm(&lab, &["set-active"], 0);
     let over = mmm(&lab, &["--quiet", "failover", "--if-dead"], 10);
     assert!(over.stdout.contains("db2 is the writer"), "{over:?}");
+    assert!(over.stderr.contains("nobody waits for `db1`"), "{over:?}");
     assert_eq!(lab.who_has(WRITER).unwrap(), ["db2"]);
     // A second run has nothing to do.
     mmm(&lab, &["failover", "--if-dead"], 0);

@@ -287,7 +287,12 @@ fn a_silent_writer_that_nobody_can_fence_stays_when_the_policy_says_never() {
     assert_eq!(lab.writable_hosts(), [""; 0]);
     assert!(!lab.who_has(WRITER).unwrap().contains(&"db2"));
     // Who has made sure himself may say so.
-    mmm(&lab, &["failover", "--allow-unfenced"], 0);
+    let done = mmm(&lab, &["failover", "--allow-unfenced"], 0);
+    let price = "R31: going on although `db1` is not fenced";
+    assert!(done.stderr.contains(price), "{}", done.stderr);
+    watch.until("the word that was given to be told", |view| {
+        warns(view, "on a person's word against R31")
+    });
     load.until_acknowledged("db2", 50, SOON).unwrap();
     let report = load
         .stop_and_judge(&[lab.db2(), lab.db3()], unplanned(1))

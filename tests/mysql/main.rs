@@ -9,6 +9,7 @@
 
 mod checks;
 mod facts;
+mod holding;
 mod locks;
 mod preflight;
 mod reaching;

@@ -63,13 +63,13 @@ clusters:
 }
 
 /// A monitor's hands on the two servers.
-struct Stage {
-    fleet: Fleet,
+pub struct Stage {
+    pub fleet: Fleet,
     dir: tempfile::TempDir,
 }
 
 impl Stage {
-    async fn new(servers: [&Mariadbd; 2], start: &str) -> Stage {
+    pub async fn new(servers: [&Mariadbd; 2], start: &str) -> Stage {
         let dir = tempfile::tempdir().unwrap();
         let playbook = std::sync::Arc::new(playbook::load(None).unwrap());
         let fleet = Fleet::new(entry(dir.path(), servers, start), playbook)
@@ -78,16 +78,16 @@ impl Stage {
         Stage { fleet, dir }
     }
 
-    fn state(&self) -> StateDir {
+    pub fn state(&self) -> StateDir {
         StateDir::of(&self.dir.path().join("state"), "pair")
     }
 
-    fn stands(&self, standing: &Standing) {
+    pub fn stands(&self, standing: &Standing) {
         self.state().prepare().unwrap();
         self.state().save(standing).unwrap();
     }
 
-    fn performer(&self, by_itself: bool, network: Network) -> (Performer<'_>, Told) {
+    pub fn performer(&self, by_itself: bool, network: Network) -> (Performer<'_>, Told) {
         let (teller, events) = Teller::new("pair");
         let performer = Performer {
             fleet: &self.fleet,
@@ -97,17 +97,18 @@ impl Stage {
             network,
             by_itself,
             begin_by: None,
+            monitor_at: None,
             expects: None,
         };
         (performer, Told(events))
     }
 
-    fn monitor(&self) -> (Performer<'_>, Told) {
+    pub fn monitor(&self) -> (Performer<'_>, Told) {
         self.performer(true, Network::default())
     }
 }
 
-struct Told(UnboundedReceiver<mmm::core::event::Told>);
+pub struct Told(UnboundedReceiver<mmm::core::event::Told>);
 
 impl Told {
     fn all(&mut self) -> Vec<Event> {

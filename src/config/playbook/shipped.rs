@@ -85,6 +85,9 @@ shipped![
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::evidence::Rung;
+    use crate::core::plan::{self, Seats};
+    use crate::core::playbook::Seat;
 
     #[test]
     fn every_file_of_the_folder_is_shipped() {
@@ -101,5 +104,28 @@ mod tests {
         there.sort();
         let listed: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();
         assert_eq!(there, listed);
+    }
+
+    #[test]
+    fn of_what_is_taken_from_a_dead_writer_only_its_leave_to_start_is_given_back() {
+        let playbook = crate::config::playbook::load(None).unwrap();
+        let seats = Seats {
+            outgoing: Some("db1".into()),
+            incoming: Some("db2".into()),
+            ..Seats::default()
+        };
+        let failover = &playbook.operations["failover"];
+        let stages = plan::stages(&playbook, failover, &seats, Some(Rung::Demote), None, |_| true).unwrap();
+        let outgoing = stages.iter().filter(|stage| stage.seat == Seat::Outgoing);
+        let given_back: Vec<_> = outgoing
+            .filter_map(|stage| {
+                Some((
+                    stage.duty.as_str(),
+                    stage.undo.as_deref()?,
+                    stage.undo_if_possible,
+                ))
+            })
+            .collect();
+        assert_eq!(given_back, [("keep-stopped", "allow-start", true)]);
     }
 }

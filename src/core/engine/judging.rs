@@ -302,7 +302,8 @@ impl Engine {
         facts.ssh.up().map(|shell| shell.uptime)
     }
 
-    /// Whether a person let a flapping host back in, or everything about it has been well and unchanged for long enough.
+    /// Whether a person let a flapping host back in, or everything about it has been well and unchanged for long enough. Pings
+    /// are only evidence, and many a network lets none through.
     fn may_stop_flapping(&self, now: Moment, record: &HostRecord) -> bool {
         let host = &record.host;
         let policy = self.cluster.recovery.flapping;
@@ -310,6 +311,7 @@ impl Engine {
         let latches = || {
             CheckKind::ALL
                 .into_iter()
+                .filter(|kind| *kind != CheckKind::Ping)
                 .filter_map(|kind| self.latch(host, kind))
         };
         let changed_at = latches()

@@ -70,6 +70,7 @@ impl Run {
             .filter(|stage| is_superseded(*stage))
             .collect();
         self.failure = None;
+        self.kept.clear();
         self.next = self.advance_to(0);
     }
 }

@@ -15,6 +15,7 @@ fn stage(section: Section, name: &str, undo: Option<&str>) -> Stage {
         with: BTreeMap::new(),
         within: Duration::from_secs(1),
         undo: undo.map(Into::into),
+        undo_if_possible: false,
         only_asks: false,
         if_possible: false,
     }
@@ -169,6 +170,30 @@ fn a_failed_undo_is_stuck() {
         run.record(&Happening::Undid(0, failed()));
     }
     assert!(matches!(run.next(), Next::End(Ending::Stuck { .. })));
+}
+
+#[test]
+fn what_need_not_be_given_back_is_tried_once_and_a_person_is_told_how() {
+    let stages = || {
+        let mut stages = switchover();
+        stages[0].undo_if_possible = true;
+        stages
+    };
+    for lost in [failed(), unknown()] {
+        let mut run = run_until(stages(), &[(0, Outcome::Done), (1, failed())]);
+        assert_eq!(run.next(), &Next::Undo(0));
+        run.record(&Happening::Undid(0, lost));
+        let Next::End(Ending::Undone { because, .. }) = run.next() else {
+            panic!("{:?}", run.next())
+        };
+        assert!(because.contains("\"catch-up\": no"), "{because}");
+        assert!(because.contains("`mmm playbook run allow --at db1`"), "{because}");
+        run.record(&Happening::Resumed);
+        assert_eq!(run.next(), &Next::Do(0));
+    }
+    let mut run = run_until(stages(), &[(0, Outcome::Done), (1, failed())]);
+    run.record(&Happening::Undid(0, Outcome::Done));
+    assert!(matches!(run.next(), Next::End(Ending::Undone { because, .. }) if !because.contains("playbook")));
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn run(happenings: &[Happening]) -> Run {
         with: BTreeMap::new(),
         within: Duration::from_secs(1),
         undo: undo.map(Into::into),
+        undo_if_possible: false,
         only_asks: false,
         if_possible: false,
     };

@@ -93,6 +93,7 @@ fn stage(section: Section, duty: &str, undo: Option<&str>) -> Stage {
         with: BTreeMap::new(),
         within: Duration::from_secs(10),
         undo: undo.map(str::to_owned),
+        undo_if_possible: false,
         only_asks: false,
         if_possible: false,
     }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::Fleet;
 use crate::core::cluster::HostName;
 use crate::core::reach::Failure;
-use crate::io::mysql::{Holder, Lock, Server, Taking};
+use crate::io::mysql::{Dialled, Holder, Lock, Server, Taking};
 
 /// Asking a server whether a lock is still ours may take so long: nobody can write meanwhile.
 const STILL_WITHIN: Duration = Duration::from_millis(500);
@@ -104,6 +104,13 @@ impl Fleet {
         }
     }
 
+    /// Opens a session on a server in which the cluster's lock can be taken; `None` when there is no such host.
+    pub async fn dial_for_lock(&self, host: &HostName, within: Duration) -> Option<Result<Dialled, Failure>> {
+        let entry = self.entry.hosts.get(host)?;
+        let login = self.vault.logins(host)?.agent.clone();
+        Some(Dialled::open(entry.address, entry.mysql.port, login, within).await)
+    }
+
     /// Takes the cluster's lock on a server; `None` when there is no such host.
     pub async fn take_lock(
         &self,
@@ -111,10 +118,10 @@ impl Fleet {
         wait: Duration,
         within: Duration,
     ) -> Option<Result<Taking, Failure>> {
-        let entry = self.entry.hosts.get(host)?;
-        let login = self.vault.logins(host)?.agent.clone();
-        let name = self.lock_name();
-        Some(Lock::take(entry.address, entry.mysql.port, login, &name, wait, within).await)
+        match self.dial_for_lock(host, within).await? {
+            Ok(dialled) => Some(dialled.take(&self.lock_name(), wait, within).await),
+            Err(failure) => Some(Err(failure)),
+        }
     }
 
     /// From now on these are the locks that the operation holds.

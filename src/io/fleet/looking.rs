@@ -20,7 +20,7 @@ use crate::sql::shell_facts;
 const LOOK_WITHIN: Duration = Duration::from_secs(3);
 /// Looking at one server over the MySQL protocol may take so long.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
-/// Asking a server that has not answered for a while, once more.
+/// Asking a server that said nothing when it was last looked at, once more.
 const ASK_AGAIN_WITHIN: Duration = Duration::from_millis(500);
 
 impl Fleet {
@@ -30,12 +30,17 @@ impl Fleet {
     }
 
     /// Looks at every host at once. Some are not waited for: they are only asked whether their server answers after
-    /// all. Nor is a host that was silent when it was last looked at.
+    /// all. Nor is a host that was silent when it was last looked at, and for a server that said nothing then the wait is short.
     pub async fn look_except(&self, absent: &[HostName]) -> BTreeMap<HostName, HostFacts> {
         let looks = self.hosts.keys().map(|host| async {
             let is_absent = absent.contains(host);
             if !is_absent && !self.is_silent(host) {
-                return (host.clone(), self.look(host).await);
+                let within = if self.is_mute(host) {
+                    ASK_AGAIN_WITHIN
+                } else {
+                    ASK_WITHIN
+                };
+                return (host.clone(), self.look_within(host, within).await);
             }
             let mysql = self.ask_within(host, ASK_AGAIN_WITHIN).await;
             let is_still_silent = matches!(mysql, Reach::Silent(_) | Reach::Unasked(_));
@@ -54,7 +59,11 @@ impl Fleet {
 
     /// Looks at one host, over the MySQL protocol and over SSH at once.
     pub async fn look(&self, host: &HostName) -> HostFacts {
-        let (mysql, ssh) = tokio::join!(self.ask(host), self.look_over_ssh(host));
+        self.look_within(host, ASK_WITHIN).await
+    }
+
+    async fn look_within(&self, host: &HostName, within: Duration) -> HostFacts {
+        let (mysql, ssh) = tokio::join!(self.ask_within(host, within), self.look_over_ssh(host));
         if let Some(reached) = self
             .hosts
             .get(host)
@@ -62,6 +71,8 @@ impl Fleet {
         {
             let silent = matches!(mysql, Reach::Silent(_)) && ssh.up().is_none();
             reached.silent.store(silent, Ordering::Relaxed);
+            let mute = matches!(mysql, Reach::Silent(_) | Reach::Hung(_));
+            reached.mute.store(mute, Ordering::Relaxed);
         }
         HostFacts { mysql, ssh }
     }
@@ -71,6 +82,13 @@ impl Fleet {
         self.hosts
             .get(host)
             .is_some_and(|reached| reached.silent.load(Ordering::Relaxed))
+    }
+
+    /// Whether a server said nothing in time when its host was last looked at, whatever the host itself said.
+    pub fn is_mute(&self, host: &HostName) -> bool {
+        self.hosts
+            .get(host)
+            .is_some_and(|reached| reached.mute.load(Ordering::Relaxed))
     }
 
     /// What a server says of itself.

@@ -56,27 +56,49 @@ pub struct Lock {
     pinging: JoinHandle<()>,
 }
 
-impl Lock {
-    /// Takes the lock on its own connection, waiting up to `wait` (whole seconds) for its holder to give it back;
-    /// `timeout` is for everything else.
+/// A session of its own in which a lock can be taken.
+#[derive(Debug)]
+pub struct Dialled {
+    address: SocketAddr,
+    login: Login,
+    session: Conversation,
+}
+
+impl Dialled {
+    /// Opens it.
     ///
     /// # Errors
-    /// The server could not be asked in time or answered with an error, or the name is not made of letters, digits and
-    /// `_.:@-`.
-    pub async fn take(
+    /// The server did not let us in within `timeout`.
+    pub async fn open(
         address: IpAddr,
         port: u16,
         login: Login,
-        name: &str,
-        wait: Duration,
         timeout: Duration,
-    ) -> Result<Taking, Failure> {
+    ) -> Result<Dialled, Failure> {
         let address = SocketAddr::new(address, port);
+        let session = Conversation::open(address, &login, Instant::now() + timeout).await?;
+        Ok(Dialled {
+            address,
+            login,
+            session,
+        })
+    }
+
+    /// Takes the lock, waiting up to `wait` (whole seconds) for its holder to give it back; `timeout` is for everything
+    /// else.
+    ///
+    /// # Errors
+    /// The server did not answer in time, or with an error, or the name is not made of letters, digits and `_.:@-`.
+    pub async fn take(self, name: &str, wait: Duration, timeout: Duration) -> Result<Taking, Failure> {
+        let Dialled {
+            address,
+            login,
+            session,
+        } = self;
         let name = LockName::new(name).ok_or_else(|| nameless(address, name))?;
-        let deadline = Instant::now() + wait + timeout;
-        let session = Conversation::open(address, &login, deadline).await?;
         let forget = format!("SET SESSION wait_timeout = {FORGOTTEN_AFTER_S}");
-        let (session, _) = ask(session, &forget, deadline).await?;
+        let (session, _) = ask(session, &forget, Instant::now() + timeout).await?;
+        let deadline = Instant::now() + wait + timeout;
         let take = format!("SELECT GET_LOCK({}, {})", name.quoted(), wait.as_secs());
         let (session, answer) = ask(session, &take, deadline).await?;
         match answer.as_deref() {
@@ -97,6 +119,24 @@ impl Lock {
                 text: format!("`{address}` neither gave nor denied the lock `{}`", name.0),
             }),
         }
+    }
+}
+
+impl Lock {
+    /// Takes the lock on its own connection: [`Dialled::open`] and [`Dialled::take`].
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub async fn take(
+        address: IpAddr,
+        port: u16,
+        login: Login,
+        name: &str,
+        wait: Duration,
+        timeout: Duration,
+    ) -> Result<Taking, Failure> {
+        let dialled = Dialled::open(address, port, login, timeout).await?;
+        dialled.take(name, wait, timeout).await
     }
 
     /// Whether the server still says that the lock is ours. False also when it cannot be asked in time: the connection

@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-pub use lock::{FORGOTTEN_AFTER_S, Holder, Lock, Taking};
+pub use lock::{Dialled, FORGOTTEN_AFTER_S, Holder, Lock, Taking};
 
 use crate::core::checks;
 use crate::core::facts::{MysqlFacts, Reach, Refusal, ReplicationFacts, Version};

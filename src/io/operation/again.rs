@@ -37,29 +37,20 @@ impl Performer<'_> {
         );
         site::same_parts(&what, seats, &now)?;
         match (rung, &seats.outgoing) {
-            (Some(rung), Some(suspect)) => self.still_dead(request, suspect, rung, what).await,
+            (Some(rung), Some(suspect)) => self.still_dead(suspect, rung, what).await,
             _ => Ok(()),
         }
     }
 
-    /// Whether the evidence about a dead writer still is what the run rests on. A person who has said that silence is
-    /// enough has said so, but not about a writer that answers.
-    async fn still_dead(
-        &self,
-        request: &Request,
-        suspect: &HostName,
-        rung: Rung,
-        what: String,
-    ) -> Result<(), Trouble> {
+    /// Whether the evidence about a dead writer still is what the run rests on.
+    async fn still_dead(&self, suspect: &HostName, rung: Rung, what: String) -> Result<(), Trouble> {
         let Some(means) = monitor::means(self.fleet.entry()).remove(suspect) else {
             return Ok(());
         };
         let found = inquest::gather(self.fleet, suspect).await;
         let (rule, decision) = evidence::decide(&found, &means);
-        let is_automatic = matches!(request, Request::Failover { automatic: true, .. });
         let guard = match decision {
-            Decision::Replace(now) if now == rung => return Ok(()),
-            Decision::Refuse if !is_automatic && rung == Rung::Silence => return Ok(()),
+            _ if rung.still_stands(decision) => return Ok(()),
             Decision::Leave => Guard::G12,
             Decision::Refuse => Guard::G11,
             Decision::Replace(_) => Guard::G84,

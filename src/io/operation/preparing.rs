@@ -100,7 +100,7 @@ pub(super) fn known_before(
     let events = if events == Some(true) { "ON" } else { "OFF" };
     let obeyed = match rung {
         None | Some(Rung::Demote) => "yes",
-        Some(Rung::Fence | Rung::Silence) => "no",
+        Some(Rung::Fence | Rung::Silence | Rung::Word(_)) => "no",
     };
     Registered::from([
         ("event_scheduler".to_owned(), events.to_owned()),
@@ -249,8 +249,17 @@ impl Planner<'_> {
         };
         for stage in stages.iter_mut().filter(|stage| stage.duty == KEEPS_STOPPED) {
             match service(stage) {
-                Some(Service::Duties { keep_stopped, .. }) => stage.duty.clone_from(keep_stopped),
-                Some(Service::None) => stage.duty = SERVER_IS_GONE.to_owned(),
+                Some(Service::Duties {
+                    keep_stopped,
+                    allow_start,
+                }) => {
+                    stage.duty.clone_from(keep_stopped);
+                    stage.undo = Some(allow_start.clone());
+                }
+                Some(Service::None) => {
+                    stage.duty = SERVER_IS_GONE.to_owned();
+                    stage.undo = None;
+                }
                 Some(Service::Systemd { .. }) | None => {}
             }
         }

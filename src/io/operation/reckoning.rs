@@ -3,6 +3,7 @@
 use super::{Performer, Planner, Request};
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
+use crate::core::evidence::{Rung, UNFENCED_PRICE};
 use crate::core::facts::MysqlFacts;
 use crate::core::gtid::{self, MariaPosition};
 use crate::core::guard::Facts;
@@ -11,6 +12,7 @@ use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::io::conductor::{Registered, RunReport};
 use crate::io::journal::{Entry, Journal, Opening};
+use crate::io::socket::{Ask, ask};
 
 /// What is known beforehand of the transactions that a request is about.
 #[derive(Debug, Default)]
@@ -51,32 +53,28 @@ impl Planner<'_> {
 }
 
 impl Performer<'_> {
-    /// Tells what a failover will do to transactions, before anything is touched. What a person has accepted is loud.
+    /// Tells what a failover will cost, before anything is touched.
     pub(super) fn tell_price(&self, request: &Request, outlook: &Outlook) {
-        let Request::Failover { incoming, .. } = request else {
+        for event in beforehand(request, outlook) {
+            self.teller.tell(event);
+        }
+    }
+
+    /// After a failover, however it ended behind its commit: that no monitor of this box waits for the old writer.
+    pub async fn tell_if_nobody_waits(&self, opening: &Opening, report: &RunReport) {
+        let (Some(socket), Some(outgoing)) = (&self.monitor_at, &opening.outgoing) else {
             return;
         };
-        if let Some(surplus) = &outlook.unapplied {
-            let some = losses::transactions(surplus);
+        if opening.rung.is_none() || !report.committed {
+            return;
+        }
+        if ask(socket, &Ask::Ping).await.is_ok_and(|answer| answer.is_none()) {
             self.teller.tell(Event::Alarm {
                 what: format!(
-                    "going on as told by --allow-loss: {incoming} loses {some} that it received and cannot apply: {surplus}"
+                    "no monitor runs, so nobody waits for `{outgoing}` to return: until it is met it may believe that it is \
+                     the writer"
                 ),
-                hint: String::new(),
-            });
-        }
-        for ahead in &outlook.apart {
-            self.teller.tell(Event::Alarm {
-                what: ahead.sentence(incoming),
-                hint: format!(
-                    "save what you need from {}, then rebuild it from the writer",
-                    ahead.host
-                ),
-            });
-        }
-        if let Some(donor) = &outlook.donor {
-            self.teller.tell(Event::Noted {
-                what: donor.sentence(incoming),
+                hint: format!("start one, or run `mmm rejoin {outgoing}` as soon as it is back"),
             });
         }
     }
@@ -182,8 +180,115 @@ impl Performer<'_> {
     }
 }
 
+/// What a failover may do beside what it is for: to transactions, and where nothing holds the old writer down. What a person
+/// has accepted is loud.
+fn beforehand(request: &Request, outlook: &Outlook) -> Vec<Event> {
+    let Request::Failover {
+        outgoing,
+        incoming,
+        rung,
+        ..
+    } = request
+    else {
+        return Vec::new();
+    };
+    let mut told = Vec::new();
+    let mut alarm = |what: String, hint: String| told.push(Event::Alarm { what, hint });
+    if let (Rung::Word(rule), Some(outgoing)) = (rung, outgoing) {
+        alarm(
+            format!(
+                "{rule}: going on although `{outgoing}` is not fenced, as told by --allow-unfenced. {UNFENCED_PRICE}"
+            ),
+            format!("make sure that {outgoing} cannot write until it has been met"),
+        );
+    }
+    if let Some(surplus) = &outlook.unapplied {
+        let some = losses::transactions(surplus);
+        alarm(
+            format!(
+                "going on as told by --allow-loss: {incoming} loses {some} that it received and cannot apply: {surplus}"
+            ),
+            String::new(),
+        );
+    }
+    for ahead in &outlook.apart {
+        let hint = format!(
+            "save what you need from {}, then rebuild it from the writer",
+            ahead.host
+        );
+        alarm(ahead.sentence(incoming), hint);
+    }
+    let handed_over = outlook.donor.iter().map(|donor| donor.sentence(incoming));
+    let lost = outgoing.iter().map(|outgoing| {
+        let loss = outlook.loss.clone().unwrap_or_else(Loss::unseen);
+        format!(
+            "before anything is touched: {}",
+            loss.sentence(outgoing, incoming)
+        )
+    });
+    let noted = handed_over.chain(lost);
+    told.extend(noted.map(|what| Event::Noted { what }));
+    told
+}
+
 /// The last transactions that the new writer has in common with the old one, noted before it was opened.
 fn fork(registered: &Registered) -> Option<MariaPosition> {
     let noted = registered.get("start_gtid")?;
     noted.parse().ok().filter(|fork: &MariaPosition| !fork.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::evidence::EvidenceRule;
+    use crate::core::gtid::{Compared, MariaRange, Surplus};
+    use crate::core::moment::Moment;
+
+    fn told(rung: Rung, loss: Option<Loss>) -> Vec<Event> {
+        let request = Request::Failover {
+            outgoing: Some("db1".into()),
+            incoming: "db2".into(),
+            rung,
+            events: None,
+            seen: None,
+            allow_loss: false,
+            automatic: false,
+        };
+        let outlook = Outlook {
+            loss,
+            ..Outlook::default()
+        };
+        beforehand(&request, &outlook)
+    }
+
+    #[test]
+    fn what_a_failover_will_lose_is_told_before_it_or_that_nobody_knows() {
+        let range = MariaRange {
+            domain: 0,
+            server: 1,
+            from: 103,
+            to: 150,
+        };
+        let loss = Loss {
+            is_exact: false,
+            seen_at: Some(Moment(0)),
+            found: Compared::Extra(Surplus::Mariadb(vec![range])),
+        };
+        let [Event::Noted { what }] = &told(Rung::Demote, Some(loss))[..] else {
+            panic!("one sentence")
+        };
+        assert!(what.contains("db2 lacks at least 48 transactions"), "{what}");
+        let [Event::Noted { what }] = &told(Rung::Demote, None)[..] else {
+            panic!("one sentence")
+        };
+        assert!(what.contains("what db2 lacks of db1 is not known"), "{what}");
+    }
+
+    #[test]
+    fn the_price_of_a_persons_word_is_an_alarm_with_the_rule_that_refused() {
+        let events = told(Rung::Word(EvidenceRule::R26), None);
+        let price = |event: &Event| matches!(event, Event::Alarm { what, .. } if what.contains("R26") && what.contains("two writers"));
+        assert!(price(&events[0]), "{events:?}");
+        assert!(!told(Rung::Silence, None).iter().any(price));
+    }
 }

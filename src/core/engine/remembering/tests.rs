@@ -16,7 +16,7 @@ use crate::core::latch::{CheckResult, Verdict};
 use crate::core::samples::cluster;
 use crate::core::standing::{Owed, Return, Standing};
 
-use CheckKind::{Mysql, Ping, RepThreads};
+use CheckKind::{Mysql, Ping, RepBacklog, RepThreads};
 
 #[test]
 fn a_host_that_leaves_online_too_often_is_kept_out_across_a_restart_until_a_person_lets_it_in() {
@@ -51,13 +51,35 @@ fn a_quiet_period_ends_flapping_and_a_change_begins_it_anew() {
     }
     assert_eq!(world.rule("db3"), HostRule::H24);
     world.pass(150);
-    world.fails("db3", Ping);
+    world.fails("db3", RepBacklog);
     world.pass(TRAP + 1);
-    world.mends("db3", Ping);
+    world.mends("db3", RepBacklog);
     world.pass(199);
     assert_eq!(world.rule("db3"), HostRule::H24);
     world.pass(2);
     assert_eq!(world.state("db3"), HostState::Online);
+}
+
+#[test]
+fn a_host_whose_pings_never_answer_or_come_and_go_ends_flapping_all_the_same() {
+    for comes_back in [false, true] {
+        let mut world = World::settled_with(|cluster| {
+            cluster.recovery.flapping.within = Duration::from_secs(200);
+            cluster.recovery.auto_set_online = Some(Duration::from_secs(1));
+        });
+        world.fails("db3", Ping);
+        for _ in 0..4 {
+            world.blinks("db3");
+            world.pass(5);
+        }
+        assert_eq!(world.rule("db3"), HostRule::H24);
+        world.pass(150);
+        if comes_back {
+            world.mends("db3", Ping);
+        }
+        world.pass(60);
+        assert_eq!(world.state("db3"), HostState::Online);
+    }
 }
 
 #[test]
