@@ -16,10 +16,18 @@ fn rounds() -> u64 {
     }
 }
 
-/// The example, which names a directory of playbooks and a duty in it that are not there, without them.
+/// The example, which names a directory of playbooks and duties in it that are not there, without them.
 fn example(playbooks: &str) -> String {
-    let lines = include_str!("../inventory.example.yaml").lines();
-    let text: Vec<&str> = lines.filter(|line| !line.contains("note-handover")).collect();
+    const THERE: [&str; 5] = [
+        "note-handover",
+        "fence:\n",
+        "fence: {",
+        "fence-switch-port",
+        "sw1.example.com",
+    ];
+    let lines = include_str!("../inventory.example.yaml").split_inclusive('\n');
+    let is_there = |line: &&str| THERE.iter().any(|words| line.contains(words));
+    let text: Vec<&str> = lines.filter(|line| !is_there(line)).map(str::trim_end).collect();
     text.join("\n")
         .replace("    playbooks: /etc/mmm/playbooks", playbooks)
 }
