@@ -16,6 +16,8 @@ const DANGERS: &[(&str, &[&str])] = &[
         &[
             "story check-ping-alone-moves-nothing",
             "lab silence::a_writer_cut_off_from_the_box_alone_stays",
+            "story network-cut-off-from-a-port",
+            "lab faults::a_writer_whose_ports_are_filtered_from_the_box_alone_is_not_fenced",
         ],
     ),
     (
@@ -24,6 +26,7 @@ const DANGERS: &[(&str, &[&str])] = &[
             "story failover-power-cut-needs-a-fence",
             "story failover-disobedient-host-is-fenced",
             "lab silence::a_host_without_power_is_fenced_and_replaced",
+            "lab silence::a_fence_that_lies_opens_nobody",
             "lab silence::a_silent_writer_that_nobody_can_fence_stays_when_the_policy_says_never",
         ],
     ),

@@ -5,16 +5,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use mmm::config::{playbook, template};
+use mmm::config::template;
 use mmm::core::cluster::HostName;
 use mmm::core::event::Event;
 use mmm::core::evidence::Rung;
-use mmm::core::plan::{self, Seats};
-use mmm::core::playbook::{Action, Playbook, Sql};
+use mmm::core::plan::{self, FenceDuty, Seats};
 use mmm::core::run::{Ending, Happening, Run, Settled, Stage};
 use mmm::core::script::{DutyOutcome, DutyReport, Failure};
 use mmm::core::settlement::{self, CutOff, Sight, Verdict, Wish};
@@ -22,48 +20,13 @@ use mmm::io::conductor::{Errand, Hands, Past, Registered, RunReport, conduct};
 use mmm::io::journal::{Entry, Opening};
 use proptest::prelude::*;
 
-/// As shipped.
-static PLAYBOOK: LazyLock<Playbook> = LazyLock::new(|| playbook::load(None).unwrap());
+use chance::{Dice, Effect, FENCE, PLAYBOOK, effect};
+
+#[path = "simulation/chance.rs"]
+mod chance;
 
 const OUTGOING: &str = "db1";
 const INCOMING: &str = "db2";
-
-/// How a world goes wrong: one byte for each moment at which something may. When they are used up, all goes well, so a
-/// failing world shrinks to the few faults that matter.
-struct Dice(std::vec::IntoIter<u8>);
-
-impl Dice {
-    /// One of `faces`; 0 is the face on which all goes well.
-    fn roll(&mut self, faces: u8) -> u8 {
-        self.0.next().map_or(0, |byte| byte % faces)
-    }
-}
-
-/// What a duty does to who takes writes, read from its own steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    Opens,
-    Closes,
-    None,
-}
-
-fn effect(duty: &str) -> Effect {
-    // The only duties that close a host without a word to its server.
-    if ["keep-stopped", "server-is-gone"].contains(&duty) {
-        return Effect::Closes;
-    }
-    let steps = &PLAYBOOK.duties[duty].steps;
-    let effects = steps.iter().map(|step| match &step.action {
-        Action::Sql(Sql::Word(word)) if word == "allow_writes" => Effect::Opens,
-        Action::Sql(Sql::Word(word)) if word == "deny_writes" => Effect::Closes,
-        Action::Duty(nested) => effect(nested),
-        _ => Effect::None,
-    });
-    effects
-        .into_iter()
-        .find(|effect| *effect != Effect::None)
-        .unwrap_or(Effect::None)
-}
 
 struct Model {
     dice: Dice,
@@ -131,6 +94,7 @@ impl World {
         let model = self.model.borrow();
         match duty {
             "position-unmoved" | "own-unmoved" => model.noted == Some(model.written),
+            "fallen-silent" => !model.writable.contains(&HostName::from(OUTGOING)),
             _ => true,
         }
     }
@@ -199,6 +163,8 @@ impl Hands for World {
                 late();
                 std::future::pending().await
             }
+            // It has cut off another machine, and says that it worked.
+            80..87 if errand.duty == FENCE => DutyOutcome::Done,
             _ if !self.is_content(errand.duty) => failed(),
             _ => {
                 self.apply(errand.host, errand.duty, "done");
@@ -232,6 +198,11 @@ impl Hands for World {
         self.passes();
         let is_lost = self.model.borrow_mut().dice.roll(32) == 31;
         is_lost.then(|| "the lock is lost".to_owned())
+    }
+
+    async fn still_answers(&self, fenced: &HostName) -> Option<String> {
+        let answers = self.model.borrow().writable.contains(fenced);
+        answers.then(|| "it still answers ping".to_owned())
     }
 
     async fn rival(&self, host: &HostName) -> Option<String> {
@@ -271,7 +242,10 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     let mut context = template::Context::default();
     context.set("replication", serde_json::json!({ "gtid": gtid }));
     context.set("switchover", serde_json::json!({ "read_lock": true }));
-    context.set("outgoing_obeyed", "yes").set("event_scheduler", "ON");
+    let obeyed = rung != Some(Rung::Fence);
+    context
+        .set("outgoing_obeyed", if obeyed { "yes" } else { "no" })
+        .set("event_scheduler", "ON");
     context.set("allow_loss", "no").set("semi_sync", "yes");
     context.set("donor", rung.map_or("", |_| "db3"));
     for name in ["standby_stopped", "strays"] {
@@ -280,6 +254,10 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
     let holds = |when: &str| template::holds(when, &context).unwrap();
     let keep = |step: &mmm::core::playbook::OperationStep| step.when.as_deref().is_none_or(holds);
     let played = &PLAYBOOK.operations[operation];
+    let fence = FenceDuty {
+        duty: FENCE.to_owned(),
+        with: BTreeMap::new(),
+    };
     Opening {
         run: "simulated".to_owned(),
         operation: operation.to_owned(),
@@ -289,7 +267,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         automatic: false,
         address: None,
         write_refused_max: None,
-        stages: plan::stages(&PLAYBOOK, played, &seats, rung, None, keep),
+        stages: plan::stages(&PLAYBOOK, played, &seats, rung, Some(&fence), keep).unwrap(),
     }
 }
 
@@ -464,6 +442,11 @@ proptest! {
     #[test]
     fn a_failover_never_makes_two_writers(dice in dice()) {
         keeps_the_laws("failover", Some(Rung::Demote), true, dice);
+    }
+
+    #[test]
+    fn a_fence_that_lies_never_makes_two_writers(dice in dice()) {
+        keeps_the_laws("failover", Some(Rung::Fence), true, dice);
     }
 
     #[test]

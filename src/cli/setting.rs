@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::Settings;
 use crate::config::diagnostic::render_all;
 use crate::config::inventory::{ClusterEntry, Inventory};
-use crate::config::playbook::{opening_step, step_that_brings_up};
+use crate::config::playbook::{no_fence, opening_step, step_that_brings_up};
 use crate::core::cluster::HostName;
 use crate::core::guard::Guard;
 use crate::core::playbook::Playbook;
@@ -83,8 +83,24 @@ pub fn playbook(entry: &ClusterEntry) -> Result<Arc<Playbook>, Trouble> {
             ),
         )
     })?;
+    fence_duties(entry, &playbook)?;
     site_duties(entry, &playbook)?;
     Ok(Arc::new(playbook))
+}
+
+/// The duties that the inventory names as fences are there, and prove what they have done.
+fn fence_duties(entry: &ClusterEntry, playbook: &Playbook) -> Result<(), Trouble> {
+    for (host, settings) in &entry.hosts {
+        let named = settings.fence.as_ref();
+        let Some(because) = named.and_then(|fence| no_fence(playbook, &fence.duty)) else {
+            continue;
+        };
+        let what = format!("`{host}` of `{}` cannot be fenced", entry.cluster.name);
+        let hint = "`fence` in the inventory names it; put it into the directory that `playbooks` names, with an `until` \
+                    or a `verify` that asks whoever cut the host off, as `mmm playbook show fence-ipmi` has it";
+        return Err(Trouble::new(Kind::Usage, what, because).hint(hint));
+    }
+    Ok(())
 }
 
 /// The duties that the inventory names for its own steps around operations are there, and need nothing that only a stage
@@ -338,6 +354,7 @@ pub fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::inventory::{Surroundings, parse};
 
     #[test]
     fn what_could_make_a_second_writer_is_no_step_of_the_site() {
@@ -354,6 +371,31 @@ mod tests {
         for duty in ["facts", "stop-replication", "drop-address"] {
             assert_eq!(second_writer(&playbook, duty), None);
         }
+    }
+
+    #[test]
+    fn a_fence_that_is_not_there_or_proves_nothing_is_refused_before_it_is_needed() {
+        let surroundings = Surroundings {
+            mode: Some(0o600),
+            home: Some("/root".into()),
+        };
+        let text = include_str!("../../inventory.example.yaml");
+        let inventory = parse(text, std::path::Path::new("inventory.yaml"), &surroundings).unwrap();
+        let entry = inventory.cluster("test_mmm").unwrap();
+        let mut playbook = crate::config::playbook::load(None).unwrap();
+        let refused = |playbook: &Playbook| fence_duties(entry, playbook).unwrap_err();
+        assert!(refused(&playbook).because.contains("no duty `fence-switch-port`"));
+        let mut fence = playbook.duties["fence-ipmi"].clone();
+        fence.name = "fence-switch-port".to_owned();
+        playbook.duties.insert(fence.name.clone(), fence.clone());
+        fence_duties(entry, &playbook).unwrap();
+        fence.steps.iter_mut().for_each(|step| step.until = None);
+        playbook.duties.insert(fence.name.clone(), fence);
+        let refused = refused(&playbook);
+        assert!(
+            refused.because.contains("never looks") && refused.hint.contains("`until`"),
+            "{refused:?}"
+        );
     }
 
     #[test]

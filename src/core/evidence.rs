@@ -63,8 +63,10 @@ pub enum WitnessView {
     NoneAsked,
     /// Every host that could be asked finds it silent, ARP included.
     AllSilent,
-    /// At least one other host still sees it.
+    /// At least one other host still sees it: its kernel answers.
     Seen,
+    /// Another host is greeted by its server, or hears heartbeats of it: a process of it lives.
+    Served,
     /// Another host's replication receives transactions from it, whatever else is seen.
     Hears,
 }
@@ -89,7 +91,7 @@ impl Evidence {
     pub fn is_proof(&self) -> bool {
         self.mysql == MysqlView::PortClosed
             && self.host == HostView::ServerGone
-            && self.witnesses != WitnessView::Hears
+            && !matches!(self.witnesses, WitnessView::Hears | WitnessView::Served)
     }
 }
 
@@ -182,7 +184,7 @@ pub enum EvidenceRule {
     R30,
     /// Silent to all; policy forbids.
     R31,
-    /// Another host receives from it.
+    /// Another host receives from it, or is greeted by it.
     R32,
     /// A server that was started anew on an obeying host.
     R33,
@@ -246,7 +248,7 @@ impl EvidenceRule {
                 "the host is silent to us and to every host that could be asked, but the policy demands a fence and none is declared, so the standby stays closed"
             }
             R32 => {
-                "another host still receives transactions from the server, so it lives, only our way to it is broken, and it keeps its role"
+                "another host still receives transactions from the server, or is greeted by it, so it lives, only our way to it is broken, and it keeps its role"
             }
             R33 => {
                 "the host obeys over SSH and its server was started anew but does not answer, so the server is stopped for good, the address taken away, and the standby opened"
@@ -254,14 +256,14 @@ impl EvidenceRule {
         }
     }
 
-    /// What would let a refused failover go on; empty for rules that do not refuse.
+    /// What would let a refused failover go on, or mends what only we see; empty for other rules.
     pub fn lifted_by(self) -> &'static str {
         use EvidenceRule::*;
         match self {
             R26 => {
                 "power the host off or repair its SSH, declare a `fence` duty for it, or run `mmm failover --allow-unfenced` once you have made sure yourself that it cannot write"
             }
-            R27 => {
+            R22 | R27 | R32 => {
                 "mend the network between this box and the host, or switch over by hand from a place that reaches it"
             }
             R28 => {
@@ -270,7 +272,7 @@ impl EvidenceRule {
             R31 => {
                 "declare a `fence` duty, set `failover.unfenced: if_silent_to_all`, or run `mmm failover --allow-unfenced` once you have made sure yourself that the host cannot write"
             }
-            R20 | R21 | R22 | R23 | R24 | R25 | R29 | R30 | R32 | R33 => "",
+            R20 | R21 | R23 | R24 | R25 | R29 | R30 | R33 => "",
         }
     }
 }
@@ -305,20 +307,22 @@ pub fn decide(evidence: &Evidence, means: &Means) -> (EvidenceRule, Decision) {
         (MysqlView::Hangs | MysqlView::PortClosed | MysqlView::Silent, HostView::ServerNew) => {
             (R33, Decision::Replace(Rung::Demote))
         }
-        (MysqlView::Hangs | MysqlView::PortClosed, HostView::NotReached) => {
-            disobeying(evidence.witnesses, means)
-        }
+        (MysqlView::Hangs | MysqlView::PortClosed, HostView::NotReached) => disobeying(evidence, means),
         (MysqlView::Silent, HostView::NotReached) => match evidence.ping {
-            PingView::Answers => disobeying(evidence.witnesses, means),
+            PingView::Answers => disobeying(evidence, means),
             PingView::Silent | PingView::CannotTell => silent(evidence.witnesses, means),
         },
     }
 }
 
-/// The kernel still answers, so the host runs, and nothing we can say reaches its server. One that commits is not fenced.
-fn disobeying(witnesses: WitnessView, means: &Means) -> (EvidenceRule, Decision) {
-    match (means.fence, witnesses) {
+/// The kernel still answers, so the host runs, and nothing we can say reaches its server. One that commits is not fenced;
+/// nor is one that greets others while we do not even reach its port, since then only our way to it is cut. Where its port
+/// takes our connection too, it is the server that hangs, and a greeting elsewhere says nothing against that.
+fn disobeying(evidence: &Evidence, means: &Means) -> (EvidenceRule, Decision) {
+    let reaches_port = evidence.mysql == MysqlView::Hangs;
+    match (means.fence, evidence.witnesses) {
         (true, WitnessView::Hears) => (EvidenceRule::R32, Decision::Leave),
+        (true, WitnessView::Served) if !reaches_port => (EvidenceRule::R32, Decision::Leave),
         (true, _) => (EvidenceRule::R25, Decision::Replace(Rung::Fence)),
         (false, _) => (EvidenceRule::R26, Decision::Refuse),
     }
@@ -327,7 +331,9 @@ fn disobeying(witnesses: WitnessView, means: &Means) -> (EvidenceRule, Decision)
 /// Nothing comes back to us; what the other hosts see decides whose fault that is.
 fn silent(witnesses: WitnessView, means: &Means) -> (EvidenceRule, Decision) {
     match (witnesses, means.fence, means.unfenced) {
-        (WitnessView::Seen | WitnessView::Hears, _, _) => (EvidenceRule::R27, Decision::Refuse),
+        (WitnessView::Seen | WitnessView::Served | WitnessView::Hears, _, _) => {
+            (EvidenceRule::R27, Decision::Refuse)
+        }
         (WitnessView::NoneAsked, _, _) => (EvidenceRule::R28, Decision::Refuse),
         (WitnessView::AllSilent, true, _) => (EvidenceRule::R29, Decision::Replace(Rung::Fence)),
         (WitnessView::AllSilent, false, Unfenced::IfSilentToAll) => {
@@ -357,10 +363,11 @@ mod tests {
         HostView::ServerNew,
         HostView::NotReached,
     ];
-    const WITNESSES: [WitnessView; 4] = [
+    const WITNESSES: [WitnessView; 5] = [
         WitnessView::NoneAsked,
         WitnessView::AllSilent,
         WitnessView::Seen,
+        WitnessView::Served,
         WitnessView::Hears,
     ];
     const MEANS: [Means; 4] = [
@@ -450,6 +457,20 @@ mod tests {
                 assert_eq!(evidence.mysql, MysqlView::PortClosed);
                 assert_eq!(evidence.host, HostView::ServerGone);
                 assert_ne!(evidence.witnesses, WitnessView::Hears);
+                assert_ne!(evidence.witnesses, WitnessView::Served);
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_greets_others_is_never_fenced_by_whoever_does_not_even_reach_its_port() {
+        for (evidence, means, rule, decision) in everything() {
+            let is_cut_off = evidence.host == HostView::NotReached && evidence.mysql != MysqlView::Hangs;
+            if is_cut_off && evidence.witnesses == WitnessView::Served {
+                assert!(
+                    !matches!(decision, Decision::Replace(_)),
+                    "{evidence:?} {means:?} {rule}"
+                );
             }
         }
     }
@@ -475,8 +496,9 @@ mod tests {
                 .iter()
                 .find(|(_, _, found, _)| *found == rule)
                 .expect("reached");
+            let is_ours = [EvidenceRule::R22, EvidenceRule::R32].contains(&rule);
             assert_eq!(
-                *decision == Decision::Refuse,
+                *decision == Decision::Refuse || is_ours,
                 !rule.lifted_by().is_empty(),
                 "{rule}"
             );

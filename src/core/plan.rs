@@ -63,11 +63,56 @@ pub struct FenceDuty {
 const LETS_START: &str = "allow-start";
 /// How long a fence may take: power switches are slow.
 const FENCE_WITHIN: Duration = Duration::from_secs(30);
+/// How long the other hosts may look whether a fenced one has fallen silent; each of their probes takes a second.
+const SILENCE_WITHIN: Duration = Duration::from_secs(4);
+/// The duty with which they look.
+const FALLEN_SILENT: &str = "fallen-silent";
+
+/// A step at a host that does not obey, which nothing stands in for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unskippable {
+    /// The step's name.
+    pub step: String,
+}
+
+/// The fence, and the look of everybody who can be asked whether it held: what a fence says of itself is not believed.
+/// They belong together, and stand in no operation, so that none can be without the second.
+fn fenced(seats: &Seats, fence: &FenceDuty) -> [Stage; 2] {
+    let fencing = Stage {
+        section: Section::Prepare,
+        name: "Fence the outgoing host".to_owned(),
+        seat: Seat::Monitor,
+        hosts: seats.hosts(Seat::Monitor),
+        duty: fence.duty.clone(),
+        source: None,
+        with: fence.with.clone(),
+        within: FENCE_WITHIN,
+        undo: None,
+        undo_if_possible: false,
+        only_asks: false,
+        if_possible: false,
+    };
+    let looking = Stage {
+        name: "It has fallen silent".to_owned(),
+        seat: Seat::Replicas,
+        hosts: seats.incoming.iter().chain(&seats.replicas).cloned().collect(),
+        duty: FALLEN_SILENT.to_owned(),
+        source: seats.outgoing.clone(),
+        with: BTreeMap::new(),
+        within: SILENCE_WITHIN,
+        only_asks: true,
+        ..fencing.clone()
+    };
+    [fencing, looking]
+}
 
 /// The stages of `operation` with its seats filled.
 ///
 /// With a rung (a failover), what is taken from the outgoing host is never given back, but for its server's leave to start,
 /// and steps that a fence may stand in for are left out when the host does not obey. `keep` says whether a step's `when` holds.
+///
+/// # Errors
+/// The outgoing host does not obey, and a step there neither lets a fence stand in for it nor is only tried.
 pub fn stages(
     playbook: &Playbook,
     operation: &Operation,
@@ -75,29 +120,23 @@ pub fn stages(
     rung: Option<Rung>,
     fence: Option<&FenceDuty>,
     keep: impl Fn(&OperationStep) -> bool,
-) -> Vec<Stage> {
+) -> Result<Vec<Stage>, Unskippable> {
     let obeys = matches!(rung, None | Some(Rung::Demote));
     let mut stages: Vec<Stage> = Vec::new();
     if let (Some(Rung::Fence), Some(fence)) = (rung, fence) {
-        stages.push(Stage {
-            section: Section::Prepare,
-            name: "Fence the outgoing host".to_owned(),
-            seat: Seat::Monitor,
-            hosts: seats.hosts(Seat::Monitor),
-            duty: fence.duty.clone(),
-            source: None,
-            with: fence.with.clone(),
-            within: FENCE_WITHIN,
-            undo: None,
-            undo_if_possible: false,
-            only_asks: false,
-            if_possible: false,
-        });
+        stages.extend(fenced(seats, fence));
     }
     for (section, step) in operation.steps() {
-        let skipped = !obeys && step.at == Seat::Outgoing;
-        if skipped || !keep(step) {
+        if !keep(step) {
             continue;
+        }
+        if !obeys && step.at == Seat::Outgoing {
+            if step.or_fenced || step.if_possible {
+                continue;
+            }
+            return Err(Unskippable {
+                step: step.name.clone(),
+            });
         }
         let is_dead = rung.is_some() && step.at == Seat::Outgoing;
         let duty = playbook.duties.get(&step.duty);
@@ -122,7 +161,7 @@ pub fn stages(
             if_possible: step.if_possible,
         });
     }
-    stages
+    Ok(stages)
 }
 
 /// For how long nobody can write, if every stage ends within its time: from the first that refuses writes to the end of
@@ -178,6 +217,78 @@ mod tests {
             only_asks: false,
             if_possible: false,
         }
+    }
+
+    fn step(at: Seat, or_fenced: bool, if_possible: bool) -> OperationStep {
+        OperationStep {
+            name: "Do it".to_owned(),
+            at,
+            duty: "remove-address".to_owned(),
+            within: Duration::from_secs(1),
+            source: None,
+            when: None,
+            or_fenced,
+            if_possible,
+            with: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_fence_is_looked_after_by_everybody_and_stands_in_for_nothing_that_does_not_say_so() {
+        let seats = Seats {
+            outgoing: Some("db1".into()),
+            incoming: Some("db2".into()),
+            replicas: vec!["db3".into()],
+            donor: None,
+        };
+        let fence = FenceDuty {
+            duty: "cut-power".to_owned(),
+            with: BTreeMap::new(),
+        };
+        let planned = |rung, prepare: Vec<OperationStep>| {
+            let operation = Operation {
+                name: "failover".to_owned(),
+                says: String::new(),
+                given: Vec::new(),
+                prepare,
+                commit: Vec::new(),
+                secure: Vec::new(),
+                finish: Vec::new(),
+            };
+            let duties = |stages: Vec<Stage>| stages.into_iter().map(|stage| stage.duty).collect::<Vec<_>>();
+            stages(
+                &Playbook::default(),
+                &operation,
+                &seats,
+                Some(rung),
+                Some(&fence),
+                |_| true,
+            )
+            .map(duties)
+        };
+        let marked = || {
+            vec![
+                step(Seat::Outgoing, true, false),
+                step(Seat::Outgoing, false, true),
+            ]
+        };
+        assert_eq!(
+            planned(Rung::Fence, marked()).unwrap(),
+            ["cut-power", FALLEN_SILENT]
+        );
+        assert!(planned(Rung::Silence, marked()).unwrap().is_empty());
+        assert_eq!(planned(Rung::Demote, marked()).unwrap().len(), 2);
+        for rung in [Rung::Fence, Rung::Silence] {
+            let unmarked = vec![
+                step(Seat::Incoming, false, false),
+                step(Seat::Outgoing, false, false),
+            ];
+            assert_eq!(planned(rung, unmarked.clone()).unwrap_err().step, "Do it");
+            assert_eq!(planned(Rung::Demote, unmarked).unwrap().len(), 2);
+        }
+        let [_, looking] = fenced(&seats, &fence);
+        assert_eq!(looking.hosts, ["db2".into(), "db3".into()]);
+        assert!(looking.only_asks && looking.source == Some("db1".into()));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What the cluster's other hosts say of one that is suspected: over SSH whether they reach it, over the MySQL protocol
-//! whether their replication still hears from its server. It only ever speaks for a host, never against one.
+//! What the cluster's other hosts say of one that is suspected: over SSH whether they reach it and are greeted by its
+//! server, over the MySQL protocol whether their replication still hears from it. It only ever speaks for a host, never against one.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -70,13 +70,34 @@ impl fmt::Display for Hearing {
     }
 }
 
+/// How far a host comes that tries to reach the suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// Its server greets it: a process of it lives. A kernel alone takes connections too, and says nothing on them.
+    Greeted,
+    /// Its kernel answers, by ARP, by ping, or at its server's port.
+    Reached,
+    /// Nothing comes back.
+    Nothing,
+}
+
+impl fmt::Display for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Contact::Greeted => "is greeted by its server",
+            Contact::Reached => "reaches it",
+            Contact::Nothing => "does not reach it",
+        })
+    }
+}
+
 /// What one host says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Testimony {
     /// Who says it.
     pub host: HostName,
-    /// Whether it reaches the suspect, by ARP, by ping, or its server's port; none when it could not be asked over SSH.
-    pub reaches: Option<bool>,
+    /// Whether it reaches the suspect; none when it could not be asked over SSH.
+    pub reaches: Option<Contact>,
     /// What its replication hears; none when its server could not be asked, or follows somebody else.
     pub hearing: Option<Hearing>,
     /// When a monitor last saw its replication hear something; none when none has.
@@ -85,12 +106,10 @@ pub struct Testimony {
 
 impl fmt::Display for Testimony {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reaches = match self.reaches {
-            Some(true) => "reaches it",
-            Some(false) => "does not reach it",
-            None => "could not be asked over SSH",
-        };
-        write!(f, "{} {reaches}", self.host)?;
+        match self.reaches {
+            Some(contact) => write!(f, "{} {contact}", self.host)?,
+            None => write!(f, "{} could not be asked over SSH", self.host)?,
+        }
         if let Some(hearing) = self.hearing {
             write!(f, ", {hearing}")?;
         }
@@ -102,15 +121,18 @@ impl fmt::Display for Testimony {
 }
 
 /// All testimonies in one word. What somebody's replication receives outweighs everything else, since only a server that
-/// commits sends it. A host that could be asked over the MySQL protocol alone is none that finds the suspect silent.
+/// commits sends it. A greeting and a heartbeat show that the server lives, which a kernel that answers does not. A host that
+/// could be asked over the MySQL protocol alone is none that finds the suspect silent.
 pub fn reduce(testimonies: &[Testimony]) -> WitnessView {
     let hears = |hearing| testimonies.iter().any(|one| one.hearing == Some(hearing));
-    let reaches = |word| testimonies.iter().any(|one| one.reaches == word);
+    let comes = |contact| testimonies.iter().any(|one| one.reaches == Some(contact));
     if hears(Hearing::Receives) {
         WitnessView::Hears
-    } else if hears(Hearing::Beats) || reaches(Some(true)) {
+    } else if hears(Hearing::Beats) || comes(Contact::Greeted) {
+        WitnessView::Served
+    } else if comes(Contact::Reached) {
         WitnessView::Seen
-    } else if reaches(Some(false)) {
+    } else if comes(Contact::Nothing) {
         WitnessView::AllSilent
     } else {
         WitnessView::NoneAsked
@@ -184,7 +206,7 @@ mod tests {
         assert_eq!(heard(untold, look(Yes, 11, 1)), Some(Hearing::Connected));
     }
 
-    fn says(reaches: Option<bool>, hearing: Option<Hearing>) -> Testimony {
+    fn says(reaches: Option<Contact>, hearing: Option<Hearing>) -> Testimony {
         Testimony {
             host: "db2".into(),
             reaches,
@@ -195,8 +217,9 @@ mod tests {
 
     #[test]
     fn who_hears_speaks_for_the_suspect_and_who_hears_nothing_not_against_it() {
+        use Contact::{Greeted, Nothing, Reached};
         use Hearing::{Beats, Connected, Receives, Stopped};
-        let all = [None, Some(false), Some(true)];
+        let all = [None, Some(Nothing), Some(Reached), Some(Greeted)];
         for reaches in all {
             for hearing in [None, Some(Connected), Some(Stopped)] {
                 assert_eq!(
@@ -206,14 +229,16 @@ mod tests {
                 );
             }
             assert_eq!(reduce(&[says(reaches, Some(Receives))]), WitnessView::Hears);
-            assert_eq!(reduce(&[says(reaches, Some(Beats))]), WitnessView::Seen);
+            assert_eq!(reduce(&[says(reaches, Some(Beats))]), WitnessView::Served);
         }
         assert_eq!(reduce(&[]), WitnessView::NoneAsked);
         assert_eq!(reduce(&[says(None, None)]), WitnessView::NoneAsked);
-        let two = [says(None, None), says(Some(false), None)];
+        let two = [says(None, None), says(Some(Nothing), None)];
         assert_eq!(reduce(&two), WitnessView::AllSilent);
-        let two = [says(Some(true), None), says(Some(false), None)];
+        let two = [says(Some(Reached), None), says(Some(Nothing), None)];
         assert_eq!(reduce(&two), WitnessView::Seen);
+        let two = [says(Some(Reached), None), says(Some(Greeted), None)];
+        assert_eq!(reduce(&two), WitnessView::Served);
     }
 
     #[test]
@@ -221,17 +246,17 @@ mod tests {
         assert_eq!(Circumstances::default().to_string(), "");
         let testimony = Testimony {
             last_heard: Some(Moment(0)),
-            ..says(Some(false), Some(Hearing::Connecting))
+            ..says(Some(Contact::Nothing), Some(Hearing::Connecting))
         };
         let said = Circumstances {
             signs: vec![Sign::HeavyLoad],
-            testimonies: vec![testimony, says(Some(true), Some(Hearing::Receives))],
+            testimonies: vec![testimony, says(Some(Contact::Greeted), Some(Hearing::Receives))],
         };
         assert_eq!(
             said.to_string(),
             format!(
                 "; its host is under heavy load; db2 does not reach it, its replication tries to connect to it, and last \
-                 heard from it at {}; db2 reaches it, its replication receives transactions from it",
+                 heard from it at {}; db2 is greeted by its server, its replication receives transactions from it",
                 Moment(0)
             )
         );

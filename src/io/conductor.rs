@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd};
+use crate::core::evidence::Rung;
 use crate::core::playbook::Section;
 use crate::core::run::{Ending, Happening, Next, Outcome, REFUSES_WRITES, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport, StepReport};
@@ -48,6 +49,8 @@ pub trait Hands {
     fn look(&self, errand: Errand<'_>) -> impl Future<Output = Settled>;
     /// Why a host must not be opened now: a lock of the operation is lost, so somebody else may act.
     fn lost_lock(&self) -> impl Future<Output = Option<String>>;
+    /// What a host that was fenced still answers to this box; none when it is silent.
+    fn still_answers(&self, fenced: &HostName) -> impl Future<Output = Option<String>>;
     /// Why this host must not take writes again: looks, with the lock held or had back, for another that accepts them.
     fn rival(&self, host: &HostName) -> impl Future<Output = Option<String>>;
     /// Writes down, synced, before anything follows from it.
@@ -88,6 +91,10 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, past: Past
         run,
         registered: past.registered,
         write_refused_max: opening.write_refused_max,
+        fenced: opening
+            .outgoing
+            .clone()
+            .filter(|_| opening.rung == Some(Rung::Fence)),
         refused_at: past.refused_for.map(|_| began),
         opened_at: None,
         last_failed: None,
@@ -154,7 +161,9 @@ struct Conduct<'h, H> {
     hands: &'h H,
     run: Run,
     registered: Registered,
-    /// For how long they may be.
+    /// The host that a fence has taken out of service, by what the fence says.
+    fenced: Option<HostName>,
+    /// For how long writes may be refused.
     write_refused_max: Option<Duration>,
     /// When writes began to be refused.
     refused_at: Option<Duration>,
@@ -185,8 +194,8 @@ impl<H: Hands> Conduct<'_, H> {
             self.refused_at.get_or_insert(began);
         }
         let opens = stage.section == Section::Commit && !self.run.is_committed();
-        let lost = if opens { self.hands.lost_lock().await } else { None };
-        let (reports, outcome) = match lost {
+        let barred = if opens { self.barred().await } else { None };
+        let (reports, outcome) = match barred {
             Some(why) => (Vec::new(), Outcome::Failed(why)),
             None => {
                 let reports = self.everywhere(&stage, &stage.duty).await;
@@ -220,6 +229,17 @@ impl<H: Hands> Conduct<'_, H> {
             Outcome::Failed(why) | Outcome::Unknown(why) => Some(why),
         };
         self.tell_end(number, &stage, ended, began, note);
+    }
+
+    /// Why the host that takes over must not be opened.
+    async fn barred(&self) -> Option<String> {
+        let (lost, answer) = tokio::join!(self.hands.lost_lock(), async {
+            match &self.fenced {
+                Some(fenced) => self.hands.still_answers(fenced).await,
+                None => None,
+            }
+        });
+        lost.or_else(|| Some(format!("{} was fenced, and {}", self.fenced.as_ref()?, answer?)))
     }
 
     /// For how long writes may still be refused, while that can be ended by going back.

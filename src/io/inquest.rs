@@ -13,7 +13,7 @@ use crate::core::evidence::{Evidence, HostView, MysqlView, PingView};
 use crate::core::facts::{MysqlFacts, Reach};
 use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::sign::Sign;
-use crate::core::testimony::{self, Circumstances, Hearing, Testimony};
+use crate::core::testimony::{self, Circumstances, Contact, Hearing, Testimony};
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
 use crate::io::ping::ping;
@@ -22,6 +22,8 @@ use crate::io::ping::ping;
 const HOST_WITHIN: Duration = Duration::from_secs(2);
 /// One look by another host; its own probes take a second each.
 const WITNESS_WITHIN: Duration = Duration::from_secs(3);
+/// One look at a host that was fenced, which the others have found silent already.
+const ONCE_MORE_WITHIN: Duration = Duration::from_secs(1);
 /// One echo.
 const ECHO_WITHIN: Duration = Duration::from_millis(800);
 
@@ -36,6 +38,28 @@ pub async fn inquire(fleet: &Fleet, suspect: &HostName) -> (Evidence, Circumstan
     let (evidence, testimonies) = look(fleet, suspect).await;
     let signs = signs(fleet, suspect, evidence.host).await;
     (evidence, Circumstances { signs, testimonies })
+}
+
+/// What a fenced host still answers to this box: by MySQL, by ping, or over SSH; none when nothing comes back.
+pub async fn still_answers(fleet: &Fleet, fenced: &HostName) -> Option<String> {
+    let (mysql, one, another, ssh) = tokio::join!(
+        fleet.answers_within(fenced, ONCE_MORE_WITHIN),
+        echo_view(fleet, fenced),
+        echo_view(fleet, fenced),
+        processes_within(fleet, fenced, ONCE_MORE_WITHIN)
+    );
+    let is_pinged = [one, another].contains(&PingView::Answers);
+    let what = match mysql {
+        Reach::Up(()) => "its server still answers",
+        Reach::Refusing { .. } => "its server still refuses us",
+        Reach::Hung(_) => "its server's port still takes connections",
+        Reach::Down(_) => "its kernel still refuses connections to its server's port",
+        Reach::Silent(_) | Reach::Unasked(_) if is_pinged => "it still answers ping",
+        Reach::Silent(_) | Reach::Unasked(_) if ssh.is_some() => "it still obeys over SSH",
+        Reach::Silent(_) => return None,
+        Reach::Unasked(why) => return Some(format!("its server could not be asked: {why}")),
+    };
+    Some(what.to_owned())
 }
 
 async fn look(fleet: &Fleet, suspect: &HostName) -> (Evidence, Vec<Testimony>) {
@@ -97,17 +121,25 @@ async fn mysql_view(fleet: &Fleet, suspect: &HostName) -> MysqlView {
 }
 
 async fn ping_view(fleet: &Fleet, suspect: &HostName) -> PingView {
-    let Some(host) = fleet.entry().hosts.get(suspect) else {
-        return PingView::CannotTell;
-    };
     for _ in 0..3 {
-        match ping(host.address, ECHO_WITHIN).await {
-            Echo::Answered(_) => return PingView::Answers,
-            Echo::CannotPing { .. } => return PingView::CannotTell,
-            Echo::NoAnswer(_) => {}
+        let view = echo_view(fleet, suspect).await;
+        if view != PingView::Silent {
+            return view;
         }
     }
     PingView::Silent
+}
+
+/// One echo.
+async fn echo_view(fleet: &Fleet, suspect: &HostName) -> PingView {
+    let Some(host) = fleet.entry().hosts.get(suspect) else {
+        return PingView::CannotTell;
+    };
+    match ping(host.address, ECHO_WITHIN).await {
+        Echo::Answered(_) => PingView::Answers,
+        Echo::CannotPing { .. } => PingView::CannotTell,
+        Echo::NoAnswer(_) => PingView::Silent,
+    }
 }
 
 /// What the host says of itself. Between two looks a server may die, or come anew: only what both show alike is gone, or
@@ -146,11 +178,12 @@ async fn host_view(fleet: &Fleet, suspect: &HostName) -> HostView {
 
 /// The server's processes, each with the moment of its start; none when the host cannot be asked.
 async fn processes(fleet: &Fleet, suspect: &HostName) -> Option<BTreeSet<String>> {
+    processes_within(fleet, suspect, HOST_WITHIN).await
+}
+
+async fn processes_within(fleet: &Fleet, suspect: &HostName, within: Duration) -> Option<BTreeSet<String>> {
     let nothing = Errands::default();
-    match fleet
-        .glance(suspect, "server-process", &nothing, HOST_WITHIN)
-        .await
-    {
+    match fleet.glance(suspect, "server-process", &nothing, within).await {
         Ok(DutyReport {
             outcome: DutyOutcome::Done,
             registered,
@@ -180,8 +213,8 @@ async fn is_left_alone(fleet: &Fleet, suspect: &HostName) -> bool {
     }
 }
 
-/// Asks every other host whether it still sees the suspect: by ARP, by ping, or by a connection to its server; and
-/// whether its replication hears from it meanwhile.
+/// Asks every other host whether it still sees the suspect: by ARP, by ping, or by a connection to its server, which may
+/// greet it; and whether its replication hears from it meanwhile.
 async fn testimonies(fleet: &Fleet, suspect: &HostName) -> Vec<Testimony> {
     let cluster = &fleet.entry().cluster;
     let others = cluster.hosts.iter().filter(|host| host.name != *suspect);
@@ -216,8 +249,8 @@ async fn server_of(fleet: &Fleet, host: &HostName) -> Option<MysqlFacts> {
     fleet.ask(host).await.up().cloned()
 }
 
-/// Whether a host reaches the suspect; none when it could not be asked.
-async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<bool> {
+/// How far a host comes that tries to reach the suspect; none when it could not be asked.
+async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<Contact> {
     let errand = Errands {
         source: Some(suspect),
         ..Errands::default()
@@ -228,8 +261,17 @@ async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<b
             registered,
             ..
         }) => {
-            let said = |name: &str, word| registered.get(name).is_some_and(|text| text.trim() == word);
-            Some(said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open"))
+            let said = |name: &str, word| {
+                let text = registered.get(name);
+                text.is_some_and(|text| text.lines().any(|line| line.trim() == word))
+            };
+            let is_reached =
+                said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open");
+            Some(match (said("witness_port", "greeted"), is_reached) {
+                (true, _) => Contact::Greeted,
+                (false, true) => Contact::Reached,
+                (false, false) => Contact::Nothing,
+            })
         }
         Ok(_) | Err(_) => None,
     }

@@ -26,6 +26,12 @@ fn a_mute_writer_stays_when_the_policy_says_never() {
     row("mute", Policy::Never);
 }
 
+/// The kernel answers the box's pings, so the writer would be fenced; the others are greeted by its server.
+#[test]
+fn a_writer_whose_ports_are_filtered_from_the_box_alone_is_not_fenced() {
+    row("tcp-cut-from-box", Policy::Fence);
+}
+
 #[test]
 fn a_host_whose_disk_failed_is_replaced_and_follows_again() {
     row("disk-read-only", Policy::Default);

@@ -90,6 +90,57 @@ fn a_host_without_power_is_fenced_and_replaced() {
     }
 }
 
+/// Another port of the switch is named than the writer's, say: what the fence cuts off is not the writer, and it cannot tell.
+const LYING_FENCE: &str = "\
+duty: cut-power
+says: cut the power of a host that is not {{ host.name }}
+undo: nothing
+within: 10s
+steps:
+  - name: Ask the power strip
+    run: 'true'
+verify: 'true'
+";
+
+/// What a fence says of itself is not believed: whoever can be asked looks, and finds the writer.
+#[test]
+fn a_fence_that_lies_opens_nobody() {
+    let lab = fenced();
+    lab.box_()
+        .write(
+            &format!("{}/duties/cut-power.yaml", inventory::PLAYBOOKS),
+            LYING_FENCE,
+        )
+        .unwrap();
+    let watch = Watch::start(&lab);
+    let load = lab.start_load(Writers::default()).unwrap();
+    lab.db1().freeze().unwrap();
+    watch.until_said("It has fallen silent");
+    watch.until_said("It answers no ARP");
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let open = lab.writable_hosts();
+        assert!(
+            !open.contains(&"db2") && !open.contains(&"db3"),
+            "{}",
+            watch.said()
+        );
+    }
+    assert_eq!(lab.who_has(WRITER).unwrap(), ["db1"], "{}", watch.said());
+    lab.db1().thaw().unwrap();
+    watch.until("all to be well", |view| {
+        view.rule == "R03" && view.warnings.is_empty()
+    });
+    load.until_acknowledged("db1", 50, SOON).unwrap();
+    let mut expect = unplanned(0);
+    expect.blind_at_most = Duration::from_secs(60);
+    let report = load
+        .stop_and_judge(&[lab.db1(), lab.db2(), lab.db3()], expect)
+        .unwrap();
+    tell("the writer's host frozen, and a fence that lies", &report);
+    assert_eq!(report.verdict(), [], "{report}");
+}
+
 #[test]
 fn one_dead_witness_more_does_not_block() {
     let lab = cluster();

@@ -136,6 +136,7 @@ async fn who_answers_on_the_wire_is_told() {
     }
     let (mut shell, _child) = host("dash", "a2").await;
     done(&mut shell, "probe-duplicate").await;
+    done(&mut shell, "fallen-silent").await;
     let report = done(&mut shell, "witness").await;
     assert_eq!(
         (
@@ -168,6 +169,54 @@ async fn who_answers_on_the_wire_is_told() {
     );
     let report = done(&mut shell, "witness").await;
     assert_eq!(report.registered["witness_arp"], "0");
+    let report = perform(&mut shell, "fallen-silent").await;
+    let answered = matches!(&report.outcome, DutyOutcome::Failed { step, .. } if step == "It answers no ARP");
+    assert!(answered, "a fence that lied: {report:?}");
+}
+
+/// A filter between networks may keep ARP away.
+#[tokio::test]
+async fn a_fenced_host_that_answers_ping_alone_is_not_silent() {
+    if !is_root() {
+        return;
+    }
+    let (mut shell, _child) = host("dash", "a6").await;
+    done(&mut shell, "fallen-silent").await;
+    let answering =
+        super::run("echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore && ip address add 10.9.9.2/32 dev lo");
+    let report = shell.run(&super::script(vec![answering]), soon()).await;
+    assert_eq!(report.outcome, DutyOutcome::Done);
+    let report = perform(&mut shell, "fallen-silent").await;
+    assert!(
+        matches!(&report.outcome, DutyOutcome::Failed { why: Failure::Unexpected(what), .. } if what == "it answers ping"),
+        "{report:?}"
+    );
+}
+
+/// A server says something to whoever connects; where one is frozen, the kernel takes the connection and nothing comes.
+#[tokio::test]
+async fn a_server_that_greets_is_told_from_a_port_that_is_open() {
+    if !is_root() {
+        return;
+    }
+    let (mut shell, _child) = host("dash", "a7").await;
+    let script = tempfile::NamedTempFile::new().unwrap();
+    let listener = "import socket, sys\nlistening = socket.create_server(('10.9.9.2', 3306))\nlistening.settimeout(20)\n\
+                    while True:\n    taken = listening.accept()[0]\n    taken.sendall(sys.argv[1].encode()) if sys.argv[1:] else \
+                    taken.settimeout(20) or taken.recv(1)\n";
+    std::fs::write(script.path(), listener).unwrap();
+    answer(&mut shell, "ip address add 10.9.9.2/32 dev lo").await;
+    for (greeting, expected) in [("", "open"), ("'[greeting'", "open\ngreeted")] {
+        let listen = format!(
+            "python3 {} {greeting} >/dev/null 2>&1 & until timeout 1 bash -c '</dev/tcp/10.9.9.2/3306' 2>/dev/null; \
+             do sleep 0.05; done; echo $!",
+            script.path().display()
+        );
+        let listener = answer(&mut shell, &listen).await;
+        let report = done(&mut shell, "witness").await;
+        assert_eq!(report.registered["witness_port"], expected, "{report:?}");
+        answer(&mut shell, &format!("kill -9 {listener}")).await;
+    }
 }
 
 /// Takes the other end of the wire into a network of its own, a neighbour that believes an address to be elsewhere.

@@ -5,10 +5,11 @@ use super::page::Page;
 use crate::core::playbook::Duty;
 
 /// Looked with, so each must declare that it changes nothing.
-pub const LOOKS: [&str; 13] = [
+pub const LOOKS: [&str; 14] = [
     "account-rights",
     "decode-surplus",
     "facts",
+    "fallen-silent",
     "preflight",
     "root-paths",
     "server-answers",
@@ -22,7 +23,7 @@ pub const LOOKS: [&str; 13] = [
 ];
 
 /// Every duty that is performed by name.
-pub const BY_THE_PROGRAM: [&str; 30] = [
+pub const BY_THE_PROGRAM: [&str; 31] = [
     "account-rights",
     "add-address",
     "announce",
@@ -31,6 +32,7 @@ pub const BY_THE_PROGRAM: [&str; 30] = [
     "demote-server",
     "drop-address",
     "facts",
+    "fallen-silent",
     "follow",
     "follow-demoted",
     "keep-stopped",

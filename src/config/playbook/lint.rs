@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::grammar::DutyFile;
 use super::keys::Form;
 use super::page::Page;
-use super::{File, Written, read_directory, read_one, rules, shipped_files};
+use super::{File, Written, fences, read_directory, read_one, rules, shipped_files};
 use crate::config::diagnostic::{Diagnostic, Severity, Source, closest};
 use crate::config::inventory::tree::{self, Entry, Node, Value};
 use crate::core::playbook::{Action, Duty, Playbook, Register, Step, Undo};
@@ -79,6 +79,9 @@ pub fn lint(
     for (path, mut page, written) in pages {
         if let Some(Written::Duty(file)) = &written {
             doubts(&mut page, file, &playbook, &reached, called.is_some());
+        }
+        if let Some(Written::Operation(file)) = &written {
+            fences::doubt(&mut page, file);
         }
         if own.contains(path) {
             findings.extend(once_a_place(page.findings));

@@ -1,6 +1,7 @@
 //! Playbooks: the shipped files, an operator's directory laid over them, and the rules they keep.
 
 mod called;
+mod fences;
 mod grammar;
 mod keys;
 mod lint;
@@ -23,6 +24,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::core::playbook::Playbook;
 
 pub use called::BY_THE_PROGRAM;
+pub use fences::no_fence;
 pub use keys::Form;
 pub use lint::{is_wrong, lint};
 pub use opens::{opening_step, step_that_brings_up, step_that_lets_write, takes_addresses_away};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Spanned;
 
-use super::called;
 use super::grammar::{CheckText, DutyFile, OneOrColumns, OperationFile, OperationStepText, Text};
 use super::opens::step_that_lets_write;
 use super::page::Page;
+use super::{called, fences};
 use crate::config::template;
 use crate::core::playbook::{Dialect, Duty, Playbook, Section, Undo};
 use crate::core::run::REFUSES_WRITES;
@@ -397,6 +397,7 @@ pub fn check_operation(page: &mut Page<'_>, file: &OperationFile, playbook: &Pla
     for (section, steps) in sections {
         for step in steps {
             sentence(page, &step.name);
+            fences::check_step(page, file, step);
             check_operation_step(page, section, step, &mut available, playbook);
         }
     }

@@ -31,6 +31,7 @@ shipped![
     "duties/drain.yaml",
     "duties/drop-address.yaml",
     "duties/facts.yaml",
+    "duties/fallen-silent.yaml",
     "duties/fence-ipmi.yaml",
     "duties/follow-by-position.yaml",
     "duties/follow-demoted.yaml",
@@ -114,7 +115,7 @@ mod tests {
             ..Seats::default()
         };
         let failover = &playbook.operations["failover"];
-        let stages = plan::stages(&playbook, failover, &seats, Some(Rung::Demote), None, |_| true);
+        let stages = plan::stages(&playbook, failover, &seats, Some(Rung::Demote), None, |_| true).unwrap();
         let outgoing = stages.iter().filter(|stage| stage.seat == Seat::Outgoing);
         let given_back: Vec<_> = outgoing
             .filter_map(|stage| {

@@ -14,6 +14,8 @@ struct Slow {
     performed: RefCell<Vec<String>>,
     /// What became of the lock by the time of the commit.
     lost: Option<String>,
+    /// What a fenced host still answers by then.
+    answer: Option<String>,
 }
 
 impl Hands for Slow {
@@ -45,6 +47,10 @@ impl Hands for Slow {
 
     async fn lost_lock(&self) -> Option<String> {
         self.lost.clone()
+    }
+
+    async fn still_answers(&self, _: &HostName) -> Option<String> {
+        self.answer.clone()
     }
 
     async fn rival(&self, _: &HostName) -> Option<String> {
@@ -82,11 +88,12 @@ fn stage(section: Section, duty: &str, undo: Option<&str>) -> Stage {
 }
 
 async fn move_with(longest: Duration, takes: &[(&'static str, Duration)]) -> (RunReport, Vec<String>) {
-    move_under(None, longest, takes).await
+    move_under((None, None), None, longest, takes).await
 }
 
 async fn move_under(
-    lost: Option<String>,
+    (lost, answer): (Option<String>, Option<String>),
+    rung: Option<Rung>,
     longest: Duration,
     takes: &[(&'static str, Duration)],
 ) -> (RunReport, Vec<String>) {
@@ -102,7 +109,7 @@ async fn move_under(
         operation: "switchover".to_owned(),
         outgoing: Some("db1".into()),
         incoming: Some("db2".into()),
-        rung: None,
+        rung,
         automatic: false,
         address: None,
         write_refused_max: Some(longest),
@@ -113,6 +120,7 @@ async fn move_under(
         now: Cell::default(),
         performed: RefCell::default(),
         lost,
+        answer,
     };
     let report = conduct(&hands, &opening, Run::new(stages), Past::default()).await;
     (report, hands.performed.into_inner())
@@ -141,12 +149,33 @@ async fn what_keeps_clients_from_writing_for_too_long_is_cut_short_and_undone() 
 #[tokio::test]
 async fn nobody_is_opened_once_a_lock_is_lost() {
     let lost = Some("the cluster's lock is lost on db3".to_owned());
-    let (report, performed) = move_under(lost, Duration::from_secs(60), &[]).await;
+    let (report, performed) = move_under((lost, None), None, Duration::from_secs(60), &[]).await;
     let Ending::Undone { because, .. } = &report.ending else {
         panic!("{report:?}")
     };
     assert!(because.contains("lost on db3"), "{because}");
     assert_eq!(performed, ["ask", "deny-writes", "catch-up", "reopen"]);
+}
+
+#[tokio::test]
+async fn nobody_is_opened_while_a_fenced_host_still_answers() {
+    let long = Duration::from_secs(60);
+    let answers = || (None, Some("it still answers ping".to_owned()));
+    let (report, performed) = move_under(answers(), Some(Rung::Fence), long, &[]).await;
+    let Ending::Undone { because, .. } = &report.ending else {
+        panic!("{report:?}")
+    };
+    assert!(
+        because.contains("db1 was fenced, and it still answers ping"),
+        "{because}"
+    );
+    assert!(!performed.contains(&"open".to_owned()), "{performed:?}");
+    for rung in [None, Some(Rung::Demote), Some(Rung::Silence)] {
+        let (report, _) = move_under(answers(), rung, long, &[]).await;
+        assert!(report.committed, "{rung:?}: {report:?}");
+    }
+    let (report, _) = move_under((None, None), Some(Rung::Fence), long, &[]).await;
+    assert!(report.committed, "{report:?}");
 }
 
 #[tokio::test]

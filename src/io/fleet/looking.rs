@@ -145,8 +145,13 @@ impl Fleet {
 
     /// Whether a server answers at all.
     pub async fn answers(&self, host: &HostName) -> Reach<()> {
+        self.answers_within(host, ASK_WITHIN).await
+    }
+
+    /// As [`Fleet::answers`], within another time.
+    pub async fn answers_within(&self, host: &HostName, within: Duration) -> Reach<()> {
         match self.hosts.get(host) {
-            Some(reached) => reached.server.lock().await.answers(ASK_WITHIN).await,
+            Some(reached) => reached.server.lock().await.answers(within).await,
             None => Reach::default(),
         }
     }

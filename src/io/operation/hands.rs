@@ -12,6 +12,7 @@ use crate::core::script::{DutyOutcome, DutyReport};
 use crate::io::conductor::{Errand, Hands};
 use crate::io::context::Errands;
 use crate::io::fleet::Fleet;
+use crate::io::inquest;
 use crate::io::journal::{Entry, Journal};
 use crate::io::teller::Teller;
 
@@ -89,6 +90,10 @@ impl Hands for RealHands<'_> {
 
     async fn lost_lock(&self) -> Option<String> {
         self.fleet.lost_lock().await
+    }
+
+    async fn still_answers(&self, fenced: &HostName) -> Option<String> {
+        inquest::still_answers(self.fleet, fenced).await
     }
 
     async fn rival(&self, host: &HostName) -> Option<String> {

@@ -10,7 +10,7 @@ use crate::core::evidence::Rung;
 use crate::core::facts::{EventScheduler, Flavour, UsingGtid};
 use crate::core::guard::Facts;
 use crate::core::losses;
-use crate::core::plan::{self, FenceDuty, Seats};
+use crate::core::plan::{self, FenceDuty, Seats, Unskippable};
 use crate::core::playbook::{Operation, OperationStep};
 use crate::core::run::Stage;
 use crate::core::semi_sync::SemiSyncUse;
@@ -132,11 +132,24 @@ pub(super) fn run_stamp() -> String {
     format!("{}-{}-{}", &digits[..8], &digits[8..14], &digits[14..])
 }
 
+/// The operation demands something of a host that does not obey.
+fn cannot_be_left_out(operation: &str, unskippable: &Unskippable) -> Trouble {
+    Trouble::new(
+        Kind::Usage,
+        format!("`{operation}` cannot be planned for a host that does not obey"),
+        format!(
+            "its step `{}` at that host says neither `or_fenced` nor `if_possible`",
+            unskippable.step
+        ),
+    )
+    .hint("say `or_fenced: true` in the step if a fence, or the declared exception, may stand in for it")
+}
+
 impl Planner<'_> {
     /// The stages of an operation and everything its journal opens with.
     ///
     /// # Errors
-    /// Usage: a template of the operation cannot be filled.
+    /// Usage: a template of the operation cannot be filled, or a step at a host that does not obey cannot be left out.
     pub fn prepare(
         &self,
         operation: &Operation,
@@ -192,7 +205,8 @@ impl Planner<'_> {
             rung,
             fence.as_ref(),
             keep,
-        );
+        )
+        .map_err(|unskippable| cannot_be_left_out(&operation.name, &unskippable))?;
         self.speak_to_service(&mut stages);
         if let Some((step, error)) = malformed {
             return Err(Trouble::new(

@@ -112,10 +112,26 @@ impl Host {
         self.expect_connection(port, 1)
     }
 
-    /// Tries a connection in the host's own network and expects how it ends: 0 connected, 1 refused, 124 no answer.
+    /// Lets packets of another host to these TCP ports vanish; its pings are answered still.
+    pub fn drop_ports_from(&self, other: &str, ports: &[u16]) -> Result<()> {
+        let source = find(other).with_context(|| format!("no host is called `{other}`"))?;
+        self.network
+            .block_ports_from(self.name(), &source.address(), ports)?;
+        for port in ports {
+            self.expect_connection_from(other, *port, 124)?;
+        }
+        let ping = ["-n", "-c", "1", "-W", "2", &self.address().to_string()];
+        self.network.inside(other, "ping", &ping).map(drop)
+    }
+
     fn expect_connection(&self, port: u16, code: i32) -> Result<()> {
+        self.expect_connection_from(self.name(), port, code)
+    }
+
+    /// Tries a connection from a host's network and expects how it ends: 0 connected, 1 refused, 124 no answer.
+    fn expect_connection_from(&self, from: &str, port: u16, code: i32) -> Result<()> {
         let line = format!("</dev/tcp/{}/{port}", self.address());
-        let mut command = self.network.enter(self.name(), "timeout");
+        let mut command = self.network.enter(from, "timeout");
         command.args(["0.3", "bash", "-c", &line]);
         let ended = crate::command::run(&mut command, None, LIMIT)?.code;
         if ended != code {

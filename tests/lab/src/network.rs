@@ -152,6 +152,20 @@ impl Network {
         )
     }
 
+    /// Drops what comes from an address to some TCP ports of the host; everything else of it passes.
+    pub fn block_ports_from(&self, host: &str, source: &str, ports: &[u16]) -> Result<()> {
+        let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+        self.nft(
+            host,
+            &format!(
+                "add table inet {TABLE}\n\
+                 add chain inet {TABLE} input {{ type filter hook input priority 0; policy accept; }}\n\
+                 add rule inet {TABLE} input ip saddr {source} tcp dport {{ {} }} counter drop\n",
+                ports.join(", ")
+            ),
+        )
+    }
+
     /// The frames that the rules between two hosts have dropped so far.
     pub fn dropped(&self, from: &str, to: &str) -> Result<u64> {
         let rules = self.inside(SWITCH, "nft", &["list", "table", "bridge", TABLE])?;

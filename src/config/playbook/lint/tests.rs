@@ -83,6 +83,27 @@ fn a_duty_that_only_an_inventory_could_name_is_a_warning_without_one() {
 }
 
 #[test]
+fn what_no_fence_stands_in_for_is_told() {
+    let failover = |step: &str| {
+        format!(
+            "operation: failover\nsays: s\nprepare:\n  - {{ name: Away, duty: drop-address, within: 3s, {step} }}\ncommit:\n  \
+             - {{ name: Open, at: incoming, duty: allow-writes, within: 3s }}\n"
+        )
+    };
+    let found = |step: &str| linted(&[("operations/failover.yaml", &failover(step))], Some(&[]));
+    assert_eq!(
+        found("at: outgoing"),
+        ["failover:4:13 nothing may stand in for step `Away`"]
+    );
+    assert!(found("at: outgoing, or_fenced: true").is_empty());
+    assert!(found("at: outgoing, if_possible: true").is_empty());
+    assert_eq!(
+        found("at: incoming, or_fenced: true"),
+        ["failover:4:13 `or_fenced` does not fit step `Away`"]
+    );
+}
+
+#[test]
 fn values_that_some_reader_takes_for_something_else_want_quotes() {
     for text in ["yes", "No", "ON", "10.10", "007", "1:30"] {
         assert!(is_read_otherwise(text), "{text}");

@@ -280,6 +280,7 @@ fn judge(
             ));
         }
     }
+    told(lab, named, row)?;
     if (report.lost() as u64) > named {
         row.wrong
             .push(format!("{} rows are lost and {named} are named", report.lost()));
@@ -289,6 +290,33 @@ fn judge(
             .push(format!("{} rows are lost, and nobody took over", report.lost()));
     }
     row.wrong.extend(violations(&report, expected));
+    Ok(())
+}
+
+/// After a failover mmm tells at once how much is lost at least, and exactly once the old writer is back.
+fn told(lab: &Lab, named: u64, row: &mut Row) -> Result<()> {
+    row.told = "—".to_owned();
+    let Some(failover) = told::failover(lab)? else {
+        return Ok(());
+    };
+    match failover.lost_at_least {
+        Some(least) => {
+            row.told = least.to_string();
+            if least > named {
+                row.wrong
+                    .push(format!("at least {least} were told to be lost, and {named} are"));
+            }
+        }
+        None => row
+            .wrong
+            .push("nothing was told right after the failover of what it lost".to_owned()),
+    }
+    if failover.lost_exactly != Some(named) {
+        row.wrong.push(format!(
+            "{:?} are written down as lost exactly, and {named} are named",
+            failover.lost_exactly
+        ));
+    }
     Ok(())
 }
 

@@ -19,6 +19,8 @@ pub struct Row {
     pub longest_gap_ms: Option<f64>,
     /// Acknowledged rows that the last writer has not, by the judge.
     pub lost: Option<usize>,
+    /// How many transactions mmm said right after the failover were lost at least.
+    pub told: String,
     /// Transactions that mmm says the old writer has alone.
     pub named: String,
     /// How long two servers took writes at the same time, in ms.
@@ -45,7 +47,7 @@ impl Row {
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
         "| scenario | policy | decided | by | rung | longest time without a write, ms | lost, by the judge \
-         | named by mmm | two writers, ms | verdict |\n|---|---|---|---|---|---|---|---|---|---|\n",
+         | told after it, at least | named by mmm | two writers, ms | verdict |\n|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let number = |value: Option<f64>| value.map_or_else(|| "—".to_owned(), |value| format!("{value:.0}"));
     for row in rows {
@@ -62,6 +64,7 @@ pub fn markdown(rows: &[Row]) -> String {
             row.rung.clone(),
             number(row.longest_gap_ms),
             row.lost.map_or_else(|| "—".to_owned(), |lost| lost.to_string()),
+            row.told.clone(),
             row.named.clone(),
             number(row.overlap_ms),
             verdict,

@@ -7,7 +7,9 @@ use anyhow::Result;
 
 use super::scenario::Act;
 use super::stage::SOON;
-use super::strikes::{EVENT, WAITING, as_app, exhausted, killed, password, semi_sync, slips};
+use super::strikes::{
+    EVENT, WAITING, as_app, cleared, exhausted, healed, killed, password, semi_sync, slips, writes_wait,
+};
 use super::{Decided, Expected, Policy, Scenario, Stage};
 use crate::host::Restart;
 use crate::wait;
@@ -16,6 +18,8 @@ use Decided::{Held, Moved, Refused, Reopened, Replaced, Stays, Stuck, Undone};
 
 const EVERY: &[Policy] = &Policy::ALL;
 const ONE: &[Policy] = &[Policy::Default];
+/// What the other hosts say of a server that lives.
+const GREETED: &str = "is greeted by its server";
 
 /// A scenario in which nothing is prepared, the monitor decides, and healing takes the fault back.
 const PLAIN: Scenario = Scenario {
@@ -81,8 +85,23 @@ pub const SCENES: &[Scenario] = &[
     Scenario {
         name: "deaf-to-box",
         says: "one way: nothing from the box reaches the writer",
+        under: EVERY,
         strike: |s| s.lab.cut_one_way(&["box"], &["db1"]),
         expect: |_| Expected::new(&[Held], &["R27"]),
+        ..PLAIN
+    },
+    Scenario {
+        name: "tcp-cut-from-box",
+        says: "SSH and the server's port of the writer filtered from the box alone, while nobody writes",
+        under: EVERY,
+        strike: |s| {
+            writes_wait(s)?;
+            s.db1().drop_ports_from("box", &[22, 3306])
+        },
+        expect: |policy| match policy {
+            Policy::Fence => Expected::new(&[Held], &["R32"]).and_says(GREETED),
+            Policy::Default | Policy::Never => Expected::new(&[Held], &["R26"]).and_says(GREETED),
+        },
         ..PLAIN
     },
     Scenario {
@@ -127,6 +146,19 @@ pub const SCENES: &[Scenario] = &[
             by: &[],
             ..silent(policy)
         },
+        ..PLAIN
+    },
+    Scenario {
+        name: "returns-while-held",
+        says: "the old writer's link comes back while its replacement is held back",
+        under: &[Policy::Never],
+        strike: |s| {
+            s.db1().link_down()?;
+            s.until_shown("R31 to hold it back", |view| view.guard() == Some("R31"))?;
+            s.db1().link_up()
+        },
+        lasts: Duration::from_secs(30),
+        expect: |_| Expected::new(&[Stays], &["R03"]),
         ..PLAIN
     },
     // The host.
@@ -447,15 +479,6 @@ pub const SCENES: &[Scenario] = &[
 
 fn nothing(_: &Stage<'_>) -> Result<()> {
     Ok(())
-}
-
-fn healed(stage: &Stage<'_>) -> Result<()> {
-    stage.lab.heal()
-}
-
-/// A person has looked after a run that got stuck.
-fn cleared(stage: &Stage<'_>) -> Result<()> {
-    stage.lab.box_().mmm(["clear"]).map(drop)
 }
 
 /// The writer is silent to everybody who can be asked.

@@ -7,6 +7,15 @@ use super::stage::SOON;
 use crate::host::Restart;
 use crate::wait;
 
+pub fn healed(stage: &Stage<'_>) -> Result<()> {
+    stage.lab.heal()
+}
+
+/// A person has looked after a run that got stuck.
+pub fn cleared(stage: &Stage<'_>) -> Result<()> {
+    stage.lab.box_().mmm(["clear"]).map(drop)
+}
+
 pub fn killed(stage: &Stage<'_>, restart: Restart) -> Result<()> {
     stage.db1().set_restart(restart)?;
     stage.db1().kill_mysqld()
@@ -50,6 +59,14 @@ pub fn password(stage: &Stage<'_>, to: &str) -> Result<()> {
         "SET SESSION sql_log_bin = 0; ALTER USER 'mmm_monitor'@'%' IDENTIFIED BY '{to}'; KILL USER mmm_monitor"
     ))?;
     Ok(())
+}
+
+/// Nobody's write comes through, as in a night without any, until the scenario is over: replication has nothing to receive.
+pub fn writes_wait(stage: &Stage<'_>) -> Result<()> {
+    let lock = "FLUSH TABLES WITH READ LOCK; DO SLEEP(300)";
+    stage.set_going(stage.db1(), &format!("mariadb -e \"{lock}\""))?;
+    let held = "SELECT COUNT(*) FROM information_schema.processlist WHERE info = 'DO SLEEP(300)'";
+    stage.until_more_than(stage.db1(), held, 0)
 }
 
 /// A table for those whom `read_only` does not stop.

@@ -106,6 +106,29 @@ pub struct Told {
     pub began: Option<usize>,
     /// `done`, `undone` or `stuck`; none while it is under way.
     pub ending: Option<String>,
+    /// How many transactions the run had lost at least, as told right after it; none when that was not told, or not known.
+    pub lost_at_least: Option<u64>,
+    /// How many it had lost exactly, as told once the old writer was back.
+    pub lost_exactly: Option<u64>,
+}
+
+/// The newest failover that came to its end.
+pub fn failover(lab: &Lab) -> Result<Option<Told>> {
+    let mut runs = runs(lab)?;
+    runs.retain(|run| run.operation == "failover" && run.ending.as_deref() == Some("done"));
+    Ok(runs.pop())
+}
+
+/// How many transactions a line of a journal says are lost.
+fn lost(line: &serde_json::Value) -> Option<u64> {
+    let found = line.get("found")?;
+    if found == "nothing" {
+        return Some(0);
+    }
+    let ranges = found.get("extra")?.get("mariadb")?.as_array()?;
+    ranges.iter().try_fold(0, |sum, range| {
+        Some(sum + range.get("to")?.as_u64()? - range.get("from")?.as_u64()? + 1)
+    })
 }
 
 /// Every run that moved, or was to move, the writer on this box, the oldest first.
@@ -138,6 +161,10 @@ pub fn runs(lab: &Lab) -> Result<Vec<Told>> {
         let began = lines()
             .filter_map(|line| line.get("step")?.get("doing")?.as_u64())
             .next_back();
+        let losses = |exact: bool| {
+            let told = lines().filter_map(move |mut line| line.get_mut("lost").map(serde_json::Value::take));
+            told.filter(move |loss| loss["is_exact"] == exact)
+        };
         let ending = lines().find_map(|line| line.get("end")?.as_object()?.keys().next().cloned());
         found.push((
             name.split_once('-').map(|(_, stamp)| stamp.to_owned()),
@@ -146,6 +173,8 @@ pub fn runs(lab: &Lab) -> Result<Vec<Told>> {
                 rung: open["rung"].as_str().map(str::to_owned),
                 began: began.and_then(|stage| usize::try_from(stage).ok()),
                 ending,
+                lost_at_least: losses(false).next().and_then(|loss| lost(&loss)),
+                lost_exactly: losses(true).next_back().and_then(|loss| lost(&loss)),
             },
         ));
     }
@@ -180,6 +209,18 @@ mod tests {
     fn transactions_are_counted_over_all_their_ranges() {
         assert_eq!(count_of("0-1-103..105, 0-2-7").unwrap(), 4);
         assert!(count_of("0-1-x..y").is_err());
+    }
+
+    #[test]
+    fn losses_are_counted_as_journals_have_them() {
+        let line = |found: &str| lost(&serde_json::from_str(&format!("{{\"found\":{found}}}")).unwrap());
+        let range = r#"{"domain":0,"server":1,"from":103,"to":105}"#;
+        assert_eq!(
+            line(&format!(r#"{{"extra":{{"mariadb":[{range},{range}]}}}}"#)),
+            Some(6)
+        );
+        assert_eq!(line("\"nothing\""), Some(0));
+        assert_eq!(line(r#"{"unknown":"nobody looked"}"#), None);
     }
 
     #[test]
