@@ -1,5 +1,5 @@
 //! The state on disk outlives its writer: a process that changes it without a pause is killed at any moment, and what
-//! it leaves is whole and never older than what it has reported as written.
+//! it leaves is whole and never older than what it has reported as written. A journal stays whole on a disk that is full.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use mmm::core::hosts::{HostMemory, HostRecord, RECORDS_VERSION, Records};
 use mmm::core::moment::Moment;
+use mmm::core::run::{Ending, Happening};
 use mmm::core::standing::Standing;
+use mmm::io::journal::{self, Entry, Journal, Opening};
 use mmm::io::records;
 use mmm::io::standing::StateDir;
 
@@ -122,4 +124,75 @@ fn what_a_killed_writer_leaves_is_whole() {
     // The standing, the records, and the runs' own directory.
     dir.sweep(Duration::ZERO).unwrap();
     assert_eq!(files(), 3);
+}
+
+/// No file of this process may grow beyond that: a real write then stops in the middle of a line, as on a full disk.
+fn limit(bytes: Option<u64>) {
+    let limit = rustix::process::Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+}
+
+/// The child's part: writes a journal on a disk that is full for a while.
+fn write_on_a_full_disk(dir: &StateDir) {
+    let opening = Opening {
+        run: "a".into(),
+        operation: "switchover".into(),
+        outgoing: Some("db1".into()),
+        incoming: Some("db2".into()),
+        rung: None,
+        automatic: false,
+        address: None,
+        write_refused_max: None,
+        stages: vec![],
+    };
+    let known = || journal::open_runs(dir).unwrap().remove(0).happenings;
+    let mut journal = Journal::begin(dir, opening).unwrap();
+    journal.append(Entry::Step(Happening::Doing(0)));
+    assert_eq!(journal.trouble(), None);
+    let length = std::fs::metadata(dir.path().join("runs/a.jsonl")).unwrap().len();
+    limit(Some(length + 7));
+    for happening in [Happening::Overdue(0, "late".into()), Happening::GivenUp] {
+        journal.append(Entry::Step(happening));
+        assert!(journal.trouble().is_some(), "nobody would know");
+        assert_eq!(known(), [Happening::Doing(0)]);
+    }
+    let left = std::fs::metadata(dir.path().join("runs/a.jsonl")).unwrap().len();
+    assert_eq!(left, length, "no part of a line is left");
+    limit(None);
+    journal.append(Entry::Step(Happening::Undoing(0)));
+    assert_eq!(journal.trouble(), None);
+    let all = [
+        Happening::Doing(0),
+        Happening::Overdue(0, "late".into()),
+        Happening::GivenUp,
+        Happening::Undoing(0),
+    ];
+    assert_eq!(known(), all, "nothing is missing, and all is in order");
+    journal.append(Entry::End(Ending::Done { warnings: vec![] }));
+    assert!(journal::open_runs(dir).unwrap().is_empty());
+}
+
+#[test]
+fn a_journal_on_a_full_disk_stays_whole_and_says_that_it_is_behind() {
+    if let Ok(directory) = std::env::var(DIRECTORY) {
+        return write_on_a_full_disk(&StateDir::of(Path::new(&directory), "test"));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    StateDir::of(directory.path(), "test").prepare().unwrap();
+    // The signal that such a write sends is left out of account, or it would end the child.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_journal_on_a_full_disk_stays_whole_and_says_that_it_is_behind",
+        ])
+        .env(DIRECTORY, directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
 }

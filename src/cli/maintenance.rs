@@ -12,7 +12,7 @@ use crate::core::maintenance::Downtime;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::journal::Journal;
+use crate::io::journal;
 use crate::io::lock::LocalLock;
 use crate::io::socket::{Nudged, nudge};
 use crate::io::standing::StateDir;
@@ -120,7 +120,7 @@ pub async fn ack(settings: &Settings, what: &AckArguments) -> Result<u8, Trouble
     let mut known = None;
     for entry in clusters {
         let dir = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name);
-        if Journal::of_run(&dir, &what.run).is_ok() {
+        if journal::is_known(&dir, &what.run) {
             known = Some(entry);
         }
         let standing = dir.load()?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::args::Settings;
 use super::setting;
-use crate::core::run::Ending;
+use crate::core::history;
+use crate::core::run::{Ending, Run};
 use crate::core::settlement::Wish;
 use crate::core::trouble::Trouble;
 use crate::io::resume;
@@ -59,9 +60,13 @@ pub fn left_open(dir: &StateDir) -> Vec<String> {
         Ok(open) => open
             .into_iter()
             .map(|open| {
-                let (run, how) = (&open.opening.run, if open.stuck { "is stuck" } else { "was cut off" });
+                let (opening, how) = (&open.opening, if open.stuck { "is stuck" } else { "was cut off" });
+                let is_committed = Run::replay(opening.stages.clone(), &open.happenings).is_committed();
+                let outgoing = opening.outgoing.as_ref();
+                let ways = history::ways_out(&opening.run, &opening.operation, outgoing, is_committed);
                 format!(
-                    "run {run} {how}: `mmm resume {run}` goes on with it, `mmm undo {run}` takes it back; whatever acts next settles it first"
+                    "run {} {how}: {ways}; whatever acts next settles it first",
+                    opening.run
                 )
             })
             .collect(),

@@ -19,8 +19,8 @@ use super::standing::{Return, Standing};
 use super::trouble::{Kind, Trouble};
 
 pub use number::Guard;
-pub use sources::could_not_have_been_replaced;
 use sources::follows_a_possible_writer;
+pub use sources::{could_not_have_been_replaced, doubt};
 pub use strays::{held_by_a_stranger, strays};
 
 /// A host that is further behind would not catch up within the time that a switchover gives it.

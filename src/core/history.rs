@@ -9,7 +9,7 @@ use super::cluster::HostName;
 use super::losses::Loss;
 use super::moment::Moment;
 use super::playbook::{Seat, Section};
-use super::run::{Ending, Happening, Outcome, REFUSES_WRITES, Settled, Stage};
+use super::run::{Ending, Happening, Outcome, REFUSES_WRITES, Run, Settled, Stage};
 use super::settlement::CUT_OFF;
 
 /// How the reason begins for which a run was closed that somebody had overtaken.
@@ -34,6 +34,17 @@ pub struct Record {
     pub began: Moment,
     /// What was written down about it, in order.
     pub marks: Vec<(Moment, Mark)>,
+}
+
+impl Record {
+    /// Whether it has come past its commit.
+    fn is_committed(&self) -> bool {
+        let steps = self.marks.iter().filter_map(|(_, mark)| match mark {
+            Mark::Step(happening) => Some(happening),
+            Mark::Lost(_) | Mark::End(_) => None,
+        });
+        Run::replay(self.stages.clone(), steps).is_committed()
+    }
 }
 
 /// One thing that was written down about a run.
@@ -99,6 +110,9 @@ pub struct History {
     pub lost: Option<String>,
     /// What was done, in order.
     pub spans: Vec<Span>,
+    /// Whether it has come past its commit by its record.
+    #[serde(skip)]
+    pub committed: bool,
 }
 
 /// A span of time in which nobody could write.
@@ -169,6 +183,7 @@ pub fn of(record: &Record) -> History {
         resumed: Vec::new(),
         lost: None,
         spans: Vec::new(),
+        committed: record.is_committed(),
     };
     for (at, mark) in &record.marks {
         match mark {
@@ -191,6 +206,20 @@ pub fn of(record: &Record) -> History {
     let is_known = !history.write_refused.is_empty();
     history.write_refused_ms = is_known.then(|| u64::try_from(total.as_millis()).unwrap_or(u64::MAX));
     history
+}
+
+/// What a person can do about a run that has not come to its end, in words. `is_committed` says that it has come past its
+/// commit.
+pub fn ways_out(run: &str, operation: &str, outgoing: Option<&HostName>, is_committed: bool) -> String {
+    if !is_committed {
+        return format!("`mmm resume {run}` goes on with it, `mmm undo {run}` takes it back");
+    }
+    let back = match (operation, outgoing) {
+        ("switchover", Some(outgoing)) => format!("only `mmm switchover --to {outgoing}` leads back now"),
+        ("move-address", _) => "only another move of the address leads back now".to_owned(),
+        _ => "it cannot be taken back any more".to_owned(),
+    };
+    format!("`mmm resume {run}` brings it to its end; {back}")
 }
 
 impl History {

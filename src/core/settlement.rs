@@ -52,6 +52,18 @@ pub struct CutOff<'r> {
     /// Who holds the writer's address without having a part in the run, in words, whoever wants what: asked of a run that
     /// has come past its commit while nobody takes writes, before its address is brought up.
     pub held_elsewhere: Option<&'r str>,
+    /// Who may have become the writer since without anybody here knowing: asked before the old one is opened again, or put
+    /// on record again, without a person.
+    pub doubt: Option<&'r Doubt>,
+}
+
+/// Why nobody can tell whether somebody has moved the role since a run was cut off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// In words.
+    pub because: String,
+    /// The hosts whose answer would tell; none where only a person can judge.
+    pub awaits: Vec<HostName>,
 }
 
 /// What to do with it.
@@ -66,13 +78,19 @@ pub enum Verdict {
     /// Nothing can be concluded: close it, and nobody may act until these hosts answer, or, without any, until a person
     /// has judged.
     Stuck(String, Vec<HostName>),
+    /// As stuck; it may be taken back, but on a person's word alone.
+    Doubtful(Doubt),
 }
 
 /// Settles a run that was cut off. Nothing is taken back, and so nobody opened, unless the incoming host is seen to
 /// refuse writes or was never told to take them.
 pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
     if !cut.moves_writer {
-        return Verdict::GoOn(giving_up(cut.run));
+        return Verdict::GoOn(if cut.run.is_committed() {
+            going_on(cut)
+        } else {
+            giving_up(cut.run)
+        });
     }
     let writable: Vec<&HostName> = sights
         .iter()
@@ -93,7 +111,8 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
             Commit::InDoubt => Verdict::GoOn(succeeding(cut.run)),
             Commit::Done => Verdict::GoOn(going_on(cut)),
             Commit::NotBegun => {
-                Verdict::Overtaken(format!("{only} takes writes, which this run had not told it to"))
+                let because = format!("{only} takes writes, which by its record this run had not told it to");
+                Verdict::Overtaken(because)
             }
         },
         [only] if Some(*only) != cut.outgoing => {
@@ -132,6 +151,14 @@ pub fn settle(cut: CutOff<'_>, sights: &BTreeMap<HostName, Sight>) -> Verdict {
 
 /// Nobody was opened; `writable` is the host that gives the role away, when it takes writes.
 fn before_the_commit(cut: CutOff<'_>, writable: Option<&HostName>) -> Verdict {
+    if let Some(doubt) = cut.doubt
+        && cut.wish == Wish::Settle
+        && cut.moved_since.is_none()
+        && writable.is_none()
+        && (cut.is_failover || opens_again(cut.run))
+    {
+        return Verdict::Doubtful(doubt.clone());
+    }
     match (cut.moved_since, writable) {
         (Some(because), None) => Verdict::Overtaken(because.to_owned()),
         (_, Some(outgoing)) if cut.wish == Wish::GoOn && cut.run.has_refused_writes() => Verdict::Overtaken(
@@ -145,6 +172,15 @@ fn before_the_commit(cut: CutOff<'_>, writable: Option<&HostName>) -> Verdict {
             Verdict::GoOn(happenings)
         }
     }
+}
+
+/// Whether taking it back lets the host write again that gives the role away.
+fn opens_again(run: &Run) -> bool {
+    let mut back = run.clone();
+    for happening in giving_up(run) {
+        back.record(&happening);
+    }
+    back.would_reopen()
 }
 
 /// Behind the commit: on to the end, and what could not be made to come true is tried again on a person's word.
@@ -202,243 +238,4 @@ fn giving_up(run: &Run) -> Vec<Happening> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::core::playbook::Seat;
-    use crate::core::run::Stage;
-
-    fn run(happenings: &[Happening]) -> Run {
-        let stage = |section, duty: &str, undo: Option<&str>| Stage {
-            section,
-            name: duty.into(),
-            seat: Seat::Outgoing,
-            hosts: vec!["db1".into()],
-            duty: duty.into(),
-            source: None,
-            with: BTreeMap::new(),
-            within: Duration::from_secs(1),
-            undo: undo.map(Into::into),
-            undo_if_possible: false,
-            only_asks: false,
-            if_possible: false,
-        };
-        let stages = vec![
-            stage(Section::Prepare, "deny-writes", Some("allow")),
-            stage(Section::Commit, "allow", None),
-            stage(Section::Secure, "announce", None),
-        ];
-        Run::replay(stages, happenings)
-    }
-
-    fn verdict(happenings: &[Happening], db1: Sight, db2: Sight) -> Verdict {
-        wanted(Wish::Settle, None, happenings, db1, db2)
-    }
-
-    fn wanted(
-        wish: Wish,
-        moved_since: Option<&str>,
-        happenings: &[Happening],
-        db1: Sight,
-        db2: Sight,
-    ) -> Verdict {
-        seen(wish, (moved_since, None), happenings, db1, db2)
-    }
-
-    fn seen(
-        wish: Wish,
-        (moved_since, held_elsewhere): (Option<&str>, Option<&str>),
-        happenings: &[Happening],
-        db1: Sight,
-        db2: Sight,
-    ) -> Verdict {
-        let run = run(happenings);
-        let (outgoing, incoming) = (HostName::from("db1"), HostName::from("db2"));
-        let cut = CutOff {
-            run: &run,
-            moves_writer: true,
-            is_failover: false,
-            outgoing: Some(&outgoing),
-            incoming: Some(&incoming),
-            wish,
-            moved_since,
-            held_elsewhere,
-        };
-        settle(
-            cut,
-            &BTreeMap::from([(outgoing.clone(), db1), (incoming.clone(), db2)]),
-        )
-    }
-
-    const DENIED: [Happening; 2] = [Happening::Doing(0), Happening::Did(0, Outcome::Done)];
-
-    fn after_denying(more: &[Happening]) -> Vec<Happening> {
-        [&DENIED, more].concat()
-    }
-
-    #[test]
-    fn before_the_commit_everything_is_taken_back_even_when_the_incoming_host_is_silent() {
-        for incoming in [Sight::ReadOnly, Sight::Unseen] {
-            let verdict = verdict(&DENIED, Sight::ReadOnly, incoming);
-            assert!(
-                matches!(&verdict, Verdict::GoOn(steps) if steps.len() == 3),
-                "{verdict:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_commit_in_doubt_is_settled_by_what_the_incoming_host_shows_and_by_nothing_else() {
-        let begun = after_denying(&[Happening::Doing(1)]);
-        let went = verdict(&begun, Sight::ReadOnly, Sight::Writable);
-        assert_eq!(went, Verdict::GoOn(vec![Happening::Did(1, Outcome::Done)]));
-        let not = verdict(&begun, Sight::ReadOnly, Sight::ReadOnly);
-        assert!(
-            matches!(not, Verdict::GoOn(steps) if steps.contains(&Happening::Looked(1, Settled::DidNotHappen)))
-        );
-        for outgoing in [Sight::ReadOnly, Sight::Unseen, Sight::Writable] {
-            assert!(matches!(
-                verdict(&begun, outgoing, Sight::Unseen),
-                Verdict::Stuck(..)
-            ));
-        }
-    }
-
-    #[test]
-    fn who_was_opened_by_somebody_else_overtakes() {
-        assert!(matches!(
-            verdict(&DENIED, Sight::ReadOnly, Sight::Writable),
-            Verdict::Overtaken(_)
-        ));
-        let undoing = after_denying(&[
-            Happening::Doing(1),
-            Happening::Did(1, Outcome::Failed("no".into())),
-            Happening::Looked(1, Settled::DidNotHappen),
-        ]);
-        assert!(matches!(
-            verdict(&undoing, Sight::ReadOnly, Sight::Writable),
-            Verdict::Overtaken(_)
-        ));
-        let committed = after_denying(&[Happening::Doing(1), Happening::Did(1, Outcome::Done)]);
-        assert!(matches!(
-            verdict(&committed, Sight::Writable, Sight::ReadOnly),
-            Verdict::Overtaken(_)
-        ));
-    }
-
-    #[test]
-    fn what_was_only_tried_when_the_program_died_is_no_reason_to_go_on() {
-        let mut stages = run(&[]).stages().to_vec();
-        stages.insert(
-            1,
-            Stage {
-                if_possible: true,
-                ..stages[0].clone()
-            },
-        );
-        let begun = [&DENIED[..], &[Happening::Doing(1)]].concat();
-        let mut run = Run::replay(stages, &begun);
-        for happening in giving_up(&run) {
-            run.record(&happening);
-        }
-        assert_eq!(run.next(), &Next::Undo(1));
-    }
-
-    #[test]
-    fn behind_the_commit_no_address_is_brought_up_that_somebody_else_holds_while_nobody_writes() {
-        use Sight::{ReadOnly, Writable};
-        let committed = after_denying(&[Happening::Doing(1), Happening::Did(1, Outcome::Done)]);
-        for wish in [Wish::Settle, Wish::GoOn] {
-            let held = |db2| seen(wish, (None, Some("db3 holds it")), &committed, ReadOnly, db2);
-            assert_eq!(
-                held(ReadOnly),
-                Verdict::Overtaken("db3 holds it".into()),
-                "{wish:?}"
-            );
-            // Whoever writes is the writer, and repairs put its address where it belongs.
-            assert!(matches!(held(Writable), Verdict::GoOn(_)), "{wish:?}");
-            let free = seen(wish, (None, None), &committed, ReadOnly, ReadOnly);
-            assert!(matches!(free, Verdict::GoOn(_)), "{wish:?}");
-        }
-    }
-
-    #[test]
-    fn two_writers_are_never_judged() {
-        assert!(matches!(
-            verdict(&DENIED, Sight::Writable, Sight::Writable),
-            Verdict::Stuck(..)
-        ));
-    }
-
-    #[test]
-    fn a_person_may_let_it_go_on_or_take_it_back_until_the_commit_has_happened() {
-        use Sight::{ReadOnly, Unseen, Writable};
-        let begun = after_denying(&[Happening::Doing(1)]);
-        let Verdict::GoOn(steps) = wanted(Wish::GoOn, None, &begun, ReadOnly, ReadOnly) else {
-            panic!("a commit that did not happen is as if it had not been begun")
-        };
-        assert_eq!(steps.last(), Some(&Happening::Resumed));
-        let mut resumed = run(&begun);
-        steps.iter().for_each(|step| resumed.record(step));
-        assert_eq!(resumed.next(), &Next::Do(0), "it begins with what it had done");
-        for wish in [Wish::Settle, Wish::TakeBack] {
-            let Verdict::GoOn(steps) = wanted(wish, None, &begun, ReadOnly, ReadOnly) else {
-                panic!("{wish:?}")
-            };
-            let mut back = run(&begun);
-            steps.iter().for_each(|step| back.record(step));
-            assert_eq!(back.next(), &Next::Undo(0), "{wish:?}");
-        }
-        let committed = after_denying(&[Happening::Doing(1), Happening::Did(1, Outcome::Done)]);
-        for happened in [&begun, &committed] {
-            assert_eq!(
-                wanted(Wish::TakeBack, None, happened, ReadOnly, Writable),
-                Verdict::Irrevocable("db2".into())
-            );
-            assert!(matches!(
-                wanted(Wish::GoOn, None, happened, ReadOnly, Writable),
-                Verdict::GoOn(_)
-            ));
-        }
-        for wish in [Wish::GoOn, Wish::TakeBack] {
-            let unseen = wanted(wish, None, &begun, ReadOnly, Unseen);
-            assert!(matches!(unseen, Verdict::Stuck(..)), "{wish:?}: {unseen:?}");
-        }
-    }
-
-    #[test]
-    fn what_somebody_wrote_or_opened_since_overtakes_whatever_is_wanted() {
-        use Sight::{ReadOnly, Writable};
-        for wish in [Wish::Settle, Wish::GoOn, Wish::TakeBack] {
-            let since = wanted(wish, Some("db2 has written"), &DENIED, ReadOnly, ReadOnly);
-            assert_eq!(since, Verdict::Overtaken("db2 has written".into()), "{wish:?}");
-        }
-        let opened = |wish| wanted(wish, None, &DENIED, Writable, ReadOnly);
-        assert!(matches!(opened(Wish::GoOn), Verdict::Overtaken(_)));
-        assert!(matches!(opened(Wish::TakeBack), Verdict::GoOn(_)));
-        // It had only begun to refuse: the host takes writes because it was never closed.
-        let begun = [Happening::Doing(0)];
-        assert!(matches!(
-            wanted(Wish::GoOn, None, &begun, Writable, ReadOnly),
-            Verdict::GoOn(_)
-        ));
-    }
-
-    #[test]
-    fn what_an_undo_had_opened_is_not_taken_for_somebody_elses_however_often_it_is_resumed() {
-        use Sight::{ReadOnly, Writable};
-        let undoing = after_denying(&[
-            Happening::Doing(1),
-            Happening::Did(1, Outcome::Failed("no".into())),
-            Happening::Looked(1, Settled::DidNotHappen),
-            Happening::Undoing(0),
-            Happening::Resumed,
-        ]);
-        let seen = |happenings: &[Happening]| wanted(Wish::GoOn, None, happenings, Writable, ReadOnly);
-        assert!(matches!(seen(&undoing), Verdict::GoOn(_)));
-        // Once it has refused writes again, only somebody else can have let them in.
-        let refused = [undoing, DENIED.to_vec()].concat();
-        assert!(matches!(seen(&refused), Verdict::Overtaken(_)));
-    }
-}
+mod tests;

@@ -204,6 +204,11 @@ impl Standing {
             .map(|(run, _)| run.as_str())
     }
 
+    /// Whether that run is on record as having made a host the writer, whatever its journal says.
+    pub fn knows_commit_of(&self, run: &str) -> bool {
+        self.made_writer.as_ref().is_some_and(|(made, _)| made == run)
+    }
+
     /// Marks a change.
     pub fn touch(&mut self) {
         self.generation += 1;

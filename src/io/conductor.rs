@@ -55,6 +55,8 @@ pub trait Hands {
     fn rival(&self, host: &HostName) -> impl Future<Output = Option<String>>;
     /// Writes down, synced, before anything follows from it.
     fn note(&self, entry: Entry);
+    /// Why not everything that was noted is on disk; none when it is.
+    fn unwritten(&self) -> Option<String>;
     /// Tells people.
     fn tell(&self, event: Event);
     /// Time since some fixed moment; never goes back.
@@ -90,6 +92,7 @@ pub async fn conduct(hands: &impl Hands, opening: &Opening, run: Run, past: Past
         hands,
         run,
         registered: past.registered,
+        is_planned: opening.rung.is_none(),
         write_refused_max: opening.write_refused_max,
         fenced: opening
             .outgoing
@@ -161,6 +164,8 @@ struct Conduct<'h, H> {
     hands: &'h H,
     run: Run,
     registered: Registered,
+    /// Whether nobody is missed when it is not done; a failover goes on whatever cannot be written.
+    is_planned: bool,
     /// The host that a fence has taken out of service, by what the fence says.
     fenced: Option<HostName>,
     /// For how long writes may be refused.
@@ -190,14 +195,12 @@ impl<H: Hands> Conduct<'_, H> {
         self.happens(Happening::Doing(number));
         self.tell_start(number, &stage);
         let began = self.hands.elapsed();
-        if stage.duty == REFUSES_WRITES {
-            self.refused_at.get_or_insert(began);
-        }
-        let opens = stage.section == Section::Commit && !self.run.is_committed();
-        let barred = if opens { self.barred().await } else { None };
-        let (reports, outcome) = match barred {
+        let (reports, outcome) = match self.barred(&stage).await {
             Some(why) => (Vec::new(), Outcome::Failed(why)),
             None => {
+                if stage.duty == REFUSES_WRITES {
+                    self.refused_at.get_or_insert(began);
+                }
                 let reports = self.everywhere(&stage, &stage.duty).await;
                 let outcome = worst(&reports);
                 (reports, outcome)
@@ -231,8 +234,25 @@ impl<H: Hands> Conduct<'_, H> {
         self.tell_end(number, &stage, ended, began, note);
     }
 
+    /// Why a stage that was announced must not be done. While there is a way back, a planned run does nothing that is not on
+    /// disk: whoever found its journal would take it for less than it was.
+    async fn barred(&self, stage: &Stage) -> Option<String> {
+        if self.run.is_committed() || stage.section > Section::Commit {
+            return None;
+        }
+        if self.is_planned
+            && let Some(why) = self.hands.unwritten()
+        {
+            return Some(format!("not begun: the run's journal cannot be written: {why}"));
+        }
+        match stage.section {
+            Section::Commit => self.must_not_open().await,
+            _ => None,
+        }
+    }
+
     /// Why the host that takes over must not be opened.
-    async fn barred(&self) -> Option<String> {
+    async fn must_not_open(&self) -> Option<String> {
         let (lost, answer) = tokio::join!(self.hands.lost_lock(), async {
             match &self.fenced {
                 Some(fenced) => self.hands.still_answers(fenced).await,

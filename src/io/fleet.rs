@@ -33,6 +33,7 @@ use crate::io::ssh::{Identity, Link, Links, SshError, Timing, Wanted};
 use crate::io::vault::{Logins, Vault};
 
 pub use printing::Printed;
+pub use settling::old;
 
 /// Added to a duty's own deadline for the way there and back.
 const GRACE: Duration = Duration::from_millis(500);

@@ -1,9 +1,10 @@
 //! A run's record: one append-only file of JSON lines, each synced before the thing it announces is done. Whoever finds
 //! a run without an end line knows how far it came.
 
+mod lines;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,10 @@ use crate::core::site::Occasion;
 use crate::io::clock;
 use crate::io::shell::Trace;
 use crate::io::standing::StateDir;
+use lines::Lines;
+
+/// The operation by which a replaced writer comes back.
+pub const REJOIN: &str = "rejoin";
 
 /// What a run is: written before anything is touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +56,7 @@ pub struct Opening {
 impl Opening {
     /// Whether it decides who takes writes.
     pub fn moves_writer(&self) -> bool {
-        self.operation != "rejoin" && self.address.is_none()
+        self.operation != REJOIN && self.address.is_none()
     }
 }
 
@@ -104,9 +109,9 @@ pub struct SiteRecord {
 /// A journal being written.
 #[derive(Debug)]
 pub struct Journal {
-    /// Where; `None` when the state directory could not be written and a failover goes on in memory.
-    file: Option<(PathBuf, File)>,
-    /// What went wrong with writing, once something did.
+    /// `None` when the state directory could not be written and a failover goes on in memory.
+    lines: Option<Lines>,
+    /// Why not everything is on disk, while it is not.
     trouble: Option<String>,
 }
 
@@ -116,10 +121,8 @@ impl Journal {
     /// # Errors
     /// When the file cannot be created or synced; the caller decides whether to go on without one.
     pub fn begin(dir: &StateDir, opening: Opening) -> std::io::Result<Journal> {
-        let path = dir.path().join("runs").join(format!("{}.jsonl", opening.run));
-        let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
         let mut journal = Journal {
-            file: Some((path, file)),
+            lines: Some(Lines::create(&path_of(dir, &opening.run))?),
             trouble: None,
         };
         journal.try_append(Entry::Open(opening))?;
@@ -130,46 +133,46 @@ impl Journal {
     /// A journal that keeps nothing, for a failover that must go on although nothing can be written.
     pub fn in_memory(why: String) -> Journal {
         Journal {
-            file: None,
+            lines: None,
             trouble: Some(why),
         }
     }
 
-    /// Opens the journal of an unfinished run to end it.
+    /// Opens the journal of an unfinished run to end it; a line of it that was not written whole is taken away. With the
+    /// cluster's lock held: whoever is at work on a run writes to it.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// When the file cannot be opened, or not be mended.
     pub fn reopen(path: &Path) -> std::io::Result<Journal> {
-        let file = OpenOptions::new().append(true).open(path)?;
         Ok(Journal {
-            file: Some((path.to_owned(), file)),
+            lines: Some(Lines::reopen(path, |line| line_of(line).is_some())?),
             trouble: None,
         })
     }
 
-    /// Opens the journal of a run of that name, to add what became known later.
+    /// Opens the journal of a run of that name, to add what became known later. With the cluster's lock held.
     ///
     /// # Errors
     /// When there is none, or it cannot be opened.
     pub fn of_run(dir: &StateDir, run: &str) -> std::io::Result<Journal> {
-        Journal::reopen(&dir.path().join("runs").join(format!("{run}.jsonl")))
+        Journal::reopen(&path_of(dir, run))
     }
 
-    /// Writes one line and syncs it. A failure is remembered and told at the end of the run: stopping in the middle
-    /// because of the journal would leave the cluster worse than going on.
+    /// Writes one line and syncs it. What cannot be written is kept, and goes first with the next line: whether the run
+    /// may go on without it is for whoever performs it to say.
     pub fn append(&mut self, entry: Entry) {
-        if let Err(error) = self.try_append(entry) {
-            self.trouble.get_or_insert(error.to_string());
+        if self.lines.is_some() {
+            self.trouble = self.try_append(entry).err().map(|error| error.to_string());
         }
     }
 
-    /// Why not everything could be written.
+    /// Why not everything is on disk; none when it is.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
     fn try_append(&mut self, entry: Entry) -> std::io::Result<()> {
-        let Some((_, file)) = &mut self.file else {
+        let Some(lines) = &mut self.lines else {
             return Ok(());
         };
         let mut line = serde_json::to_vec(&Line {
@@ -177,9 +180,17 @@ impl Journal {
             entry,
         })?;
         line.push(b'\n');
-        file.write_all(&line)?;
-        file.sync_data()
+        lines.append(&line)
     }
+}
+
+/// Whether a run of that name has a journal.
+pub fn is_known(dir: &StateDir, run: &str) -> bool {
+    path_of(dir, run).is_file()
+}
+
+fn path_of(dir: &StateDir, run: &str) -> PathBuf {
+    dir.path().join("runs").join(format!("{run}.jsonl"))
 }
 
 /// A run found in the journals without an end.
@@ -237,18 +248,19 @@ pub fn runs(dir: &StateDir) -> std::io::Result<Vec<Found>> {
     Ok(runs)
 }
 
-/// A last line cut off by a crash is left out: it was never acted on, because acting waits for the sync.
+/// A line that is not whole says nothing: it was never acted on, because acting waits for the sync. A crashed disk may leave
+/// anything behind the last one.
 fn read(path: PathBuf) -> std::io::Result<Option<Found>> {
-    // A crashed disk may leave anything behind the last whole line.
-    let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
-    let whole = text
-        .lines()
-        .map_while(|line| serde_json::from_str::<Line>(line).ok());
-    let lines: Vec<Line> = whole.collect();
+    let bytes = fs::read(&path)?;
+    let lines: Vec<Line> = bytes.split(|byte| *byte == b'\n').filter_map(line_of).collect();
     let Some(Entry::Open(opening)) = lines.first().map(|line| line.entry.clone()) else {
         return Ok(None);
     };
     Ok(Some(Found { path, opening, lines }))
+}
+
+fn line_of(bytes: &[u8]) -> Option<Line> {
+    serde_json::from_slice(bytes).ok()
 }
 
 /// Every run of the cluster that has no end or got stuck, oldest first.
@@ -339,84 +351,4 @@ impl OpenRun {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn opening(run: &str) -> Opening {
-        Opening {
-            run: run.into(),
-            operation: "switchover".into(),
-            outgoing: Some("db1".into()),
-            incoming: Some("db2".into()),
-            rung: None,
-            automatic: false,
-            address: None,
-            write_refused_max: None,
-            stages: vec![],
-        }
-    }
-
-    #[test]
-    fn an_unfinished_run_is_found_with_all_that_was_synced() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::of(dir.path(), "test");
-        state.prepare().unwrap();
-        let mut cut = Journal::begin(&state, opening("a")).unwrap();
-        cut.append(Entry::Step(Happening::Doing(0)));
-        cut.append(Entry::Step(Happening::Did(0, Outcome::Done)));
-        cut.file
-            .as_mut()
-            .unwrap()
-            .1
-            .write_all(b"{\"at\": 12, \"st")
-            .unwrap();
-        let mut whole = Journal::begin(&state, opening("b")).unwrap();
-        whole.append(Entry::End(Ending::Done { warnings: vec![] }));
-        let open = open_runs(&state).unwrap();
-        assert_eq!(open.len(), 1);
-        assert_eq!(open[0].opening.run, "a");
-        assert_eq!(
-            open[0].happenings,
-            vec![Happening::Doing(0), Happening::Did(0, Outcome::Done)]
-        );
-        assert!(
-            Journal::begin(&state, opening("a")).is_err(),
-            "a name is used once"
-        );
-    }
-
-    #[test]
-    fn a_stuck_run_stays_open_until_it_has_come_to_an_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::of(dir.path(), "test");
-        state.prepare().unwrap();
-        let mut journal = Journal::begin(&state, opening("a")).unwrap();
-        let stuck = |journal: &mut Journal, entry| {
-            journal.append(entry);
-            open_runs(&state).unwrap().first().map(|run| run.stuck)
-        };
-        let because = String::from("no answer");
-        assert_eq!(
-            stuck(
-                &mut journal,
-                Entry::End(Ending::Stuck {
-                    because,
-                    awaits: Vec::new()
-                })
-            ),
-            Some(true)
-        );
-        assert_eq!(stuck(&mut journal, Entry::Step(Happening::Cleared)), Some(false));
-        let because = String::from("no answer");
-        assert_eq!(
-            stuck(
-                &mut journal,
-                Entry::End(Ending::Undone {
-                    because,
-                    untouched: false
-                })
-            ),
-            None
-        );
-    }
-}
+mod tests;

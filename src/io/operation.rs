@@ -6,6 +6,7 @@ mod beforehand;
 mod hands;
 pub(crate) mod harmless;
 mod in_service;
+mod in_time;
 mod locked;
 mod planner;
 mod preparing;
@@ -31,7 +32,7 @@ use crate::core::run::{Ending, Run};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
-use crate::io::conductor::{self, Past, RunReport};
+use crate::io::conductor::{self, Hands as _, Past, RunReport};
 use crate::io::fleet::Fleet;
 use crate::io::hold::Hold;
 use crate::io::journal::{Entry, Journal, Opening};
@@ -44,7 +45,7 @@ use crate::io::teller::Teller;
 use hands::RealHands;
 
 pub use planner::{Planner, SingleDuty};
-pub use preparing::{Prepared, has_gtids, uses_gtid};
+pub use preparing::{Prepared, goes_by_gtid, has_gtids, uses_gtid};
 
 /// An operation asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -297,18 +298,12 @@ impl Performer<'_> {
 
     /// That whoever asked still wants it to begin.
     fn in_time(&self, request: &Request) -> Result<(), Trouble> {
-        if self.begin_by.is_none_or(|moment| Instant::now() < moment) {
+        // A host that comes back was made harmless, and so touched, before it was compared.
+        if matches!(request, Request::Rejoin { .. }) {
             return Ok(());
         }
-        Err(Trouble::refused(
-            Guard::G64,
-            format!(
-                "{} of `{}` was not begun",
-                request.operation(),
-                self.fleet.entry().cluster.name
-            ),
-            "everything before its first step took longer than that",
-        ))
+        let cluster = &self.fleet.entry().cluster.name;
+        self.in_time_for(&format!("{} of `{cluster}`", request.operation()))
     }
 
     /// Performs a prepared run from where it stands.
@@ -364,7 +359,7 @@ impl Performer<'_> {
             born: Instant::now(),
         };
         let report = conductor::conduct(&hands, &prepared.opening, run, past).await;
-        if let Some(trouble) = hands.journal_trouble() {
+        if let Some(trouble) = hands.unwritten() {
             self.alarm(&Trouble::new(
                 Kind::Wrong,
                 "not everything could be written to the run's journal",

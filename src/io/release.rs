@@ -66,7 +66,10 @@ impl Performer<'_> {
     ) -> Result<T, Trouble> {
         self.dir.prepare()?;
         let hold = Hold::take(self.fleet, &self.dir, purpose, self.lock_wait).await?;
-        let done = work.await;
+        let done = match self.in_time_for(purpose) {
+            Ok(()) => work.await,
+            Err(late) => Err(late),
+        };
         self.fleet.cool().await;
         hold.release().await;
         done
@@ -76,7 +79,10 @@ impl Performer<'_> {
     pub(super) async fn settled(&self) -> Result<(Standing, Facts), Trouble> {
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
+        let what = format!("what is to be done with `{}`", self.fleet.entry().cluster.name);
+        self.in_time_for(&what)?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
+        self.in_time_for(&what)?;
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(&self.fleet.entry().cluster, &facts);
         }

@@ -12,7 +12,7 @@ use crate::core::trouble::{Kind, Trouble};
 use crate::io::conductor::RunReport;
 use crate::io::hold::Hold;
 use crate::io::inquest;
-use crate::io::journal::{self, Found, Opening};
+use crate::io::journal::{self, Found, Opening, REJOIN};
 use crate::io::lock::LocalLock;
 use crate::io::monitor;
 use crate::io::operation::{Performed, Performer, Request};
@@ -115,6 +115,8 @@ impl Performer<'_> {
         }
         let mut standing = self.dir.load()?;
         let facts = self.fleet.look_everywhere().await;
+        let verb = if wish == Wish::GoOn { "resume" } else { "undo" };
+        self.in_time_for(&format!("{verb} of run {}", opening.run))?;
         let facts = self.close_returned(&mut standing, facts).await;
         match settle::settle(self, open, &mut standing, &facts, wish).await? {
             Settlement::Ended(report) => Ok(Performed { report, standing }),
@@ -123,9 +125,13 @@ impl Performer<'_> {
                 self.tell_untouched(&opening, &report, &facts);
                 Ok(Performed { report, standing })
             }
-            Settlement::Closed(because) => match address_wanted(&opening, wish) {
-                Some(request) => self.perform_held(&request, &[]).await,
-                None => Err(closed(&opening, because)),
+            Settlement::Closed(because) => match (address_wanted(&opening), &opening.outgoing) {
+                (Some(request), _) if wish == Wish::GoOn => self.perform_held(&request, &[]).await,
+                // A host that comes back is compared anew.
+                (None, Some(host)) if wish == Wish::GoOn && opening.operation == REJOIN => {
+                    self.take_back_held(host).await
+                }
+                _ => Err(closed(&opening, because)),
             },
         }
     }
@@ -243,14 +249,10 @@ fn still_holds(opening: &Opening, rung: Rung, rule: EvidenceRule, decision: Deci
 }
 
 /// A run about another address than the writer's is over once it is cut off; it goes where the person wants it by a new one.
-fn address_wanted(opening: &Opening, wish: Wish) -> Option<Request> {
-    let host = match wish {
-        Wish::GoOn => opening.incoming.clone(),
-        Wish::TakeBack | Wish::Settle => opening.outgoing.clone(),
-    };
+fn address_wanted(opening: &Opening) -> Option<Request> {
     Some(Request::MoveAddress {
         address: opening.address?,
-        to: host?,
+        to: opening.incoming.clone()?,
     })
 }
 

@@ -5,8 +5,11 @@
 //! everything is taken back, afterwards the commit is looked for and, when it provably did not happen, taken back too.
 //! That is the safe direction for whoever comes next; a person may want a run to go on, or back (`resume`).
 
+mod ending;
+mod left_over;
+mod openless;
+
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -16,13 +19,17 @@ use crate::core::guard::{self, Facts, Guard};
 use crate::core::history::OVERTAKEN;
 use crate::core::maintenance::Automatic;
 use crate::core::run::{Ending, Happening, Next, Run};
-use crate::core::settlement::{self, CutOff, Sight, Verdict, Wish};
+use crate::core::settlement::{self, CutOff, Doubt, Sight, Verdict, Wish};
 use crate::core::standing::{Owed, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::{Past, RunReport};
-use crate::io::journal::{self, Entry, Journal, OpenRun};
-use crate::io::operation::{Performer, Prepared, uses_gtid};
+use crate::io::journal::{self, Entry, Journal, OpenRun, REJOIN};
+use crate::io::operation::{Performer, Prepared, goes_by_gtid};
+use ending::{close_untouched, closed, end, get_stuck, known_better, untouched_now};
+use left_over::{bury, wait_for_expiry};
+
+pub(super) use ending::Settlement;
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
 /// After a run got stuck nothing is settled until the hosts that it waits for answer, or a person has looked. Whoever acts
@@ -71,6 +78,10 @@ pub(super) async fn settle(
     wish: Wish,
 ) -> Result<Settlement, Trouble> {
     let name = open.opening.run.clone();
+    let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
+    if standing.knows_commit_of(&name) && !run.is_committed() {
+        return known_better(performer, &open, wish);
+    }
     if wish == Wish::Settle {
         let how = if open.stuck { "got stuck" } else { "was cut off" };
         performer.teller.tell(Event::Alarm {
@@ -91,12 +102,9 @@ pub(super) async fn settle(
             error,
         )
     })?;
-    if open.opening.address.is_some() {
-        // Wherever the address stands now, repairs put it where it belongs, and no host waits for that.
-        let because = "it was cut off; repairs go on from what they find".to_owned();
-        return Ok(closed(performer, &open, &mut journal, because).await);
+    if let Some(settled) = openless::settled(performer, &open, &run, &mut journal, facts, wish).await? {
+        return Ok(settled);
     }
-    let mut run = Run::replay(open.opening.stages.clone(), &open.happenings);
     let mut happenings = Vec::new();
     let is_over = open.stuck && run.is_committed();
     if open.stuck && (!is_over || wish == Wish::Settle) {
@@ -110,12 +118,14 @@ pub(super) async fn settle(
         // Everything that could be done for it was done, and asked; the rest is for people and repairs.
         journal.append(Entry::Step(Happening::Cleared));
         let ending = Ending::Done { warnings: Vec::new() };
-        journal.append(Entry::End(ending.clone()));
+        let is_ended = end(performer, &open, &mut journal, &ending);
         let report = RunReport {
             committed: true,
             ..untouched_now(&open, ending)
         };
-        performer.site_after(&open.opening, &report).await;
+        if is_ended {
+            performer.site_after(&open.opening, &report).await;
+        }
         return Ok(Settlement::Closed(None));
     }
     let (verdict, facts) = verdict(performer, &open, &run, facts, wish).await;
@@ -133,26 +143,22 @@ pub(super) async fn settle(
             return Ok(closed(performer, &open, &mut journal, because).await);
         }
         Verdict::Stuck(because, awaits) => {
-            let ending = Ending::Stuck {
-                because: because.clone(),
-                awaits: awaits.clone(),
-            };
-            journal.append(Entry::End(ending.clone()));
-            if run.is_in_doubt() {
-                standing.writer = None;
-            }
-            standing.get_stuck(format!("run {name}: {because}"), &awaits);
-            performer.remember(standing);
-            // Of one that has been stuck all along the site has been told.
-            if !open.stuck {
-                let report = RunReport {
-                    committed: run.is_committed(),
-                    in_doubt: run.is_in_doubt(),
-                    ..untouched_now(&open, ending)
-                };
-                performer.site_after(&open.opening, &report).await;
-            }
+            get_stuck(
+                performer,
+                &open,
+                (&run, &mut journal),
+                standing,
+                (&because, &awaits),
+            )
+            .await;
             return Err(stuck(&name, because));
+        }
+        Verdict::Doubtful(Doubt { because, awaits }) => {
+            let because = format!("{because}, so it may have become the writer since");
+            let way_out = format!("once you are sure that it has not, `mmm undo {name}` takes it back");
+            let told = format!("{because}: {way_out}");
+            get_stuck(performer, &open, (&run, &mut journal), standing, (&told, &awaits)).await;
+            return Err(stuck(&name, because).hint(way_out));
         }
         Verdict::GoOn(more) => {
             for happening in &more {
@@ -230,7 +236,7 @@ async fn go_on(
     let prepared = Prepared {
         opening: open.opening.clone(),
         address: performer.fleet.entry().cluster.writer_address(),
-        gtid: uses_gtid(facts),
+        gtid: goes_by_gtid(&open.opening.operation, open.opening.rung, facts),
         given: open.registered.clone(),
         shells,
     };
@@ -240,49 +246,6 @@ async fn go_on(
         refused_for: refused_since.map(|since| clock::now().since(since)),
     };
     performer.conduct_with(&prepared, run, past, journal).await
-}
-
-/// What came of settling a run.
-#[derive(Debug)]
-pub(super) enum Settlement {
-    /// Nothing was done for it, and why; it is over.
-    Closed(Option<String>),
-    /// It was cut off before its first step, so nothing had to be taken back; it is over.
-    Untouched(RunReport),
-    /// It was performed to its end.
-    Ended(RunReport),
-}
-
-/// Nothing is done for it any more: others have, or repairs will.
-async fn closed(
-    performer: &Performer<'_>,
-    open: &OpenRun,
-    journal: &mut Journal,
-    because: String,
-) -> Settlement {
-    let ending = Ending::Undone {
-        because: because.clone(),
-        untouched: false,
-    };
-    journal.append(Entry::End(ending.clone()));
-    let report = RunReport {
-        in_doubt: true,
-        ..untouched_now(open, ending)
-    };
-    performer.site_after(&open.opening, &report).await;
-    Settlement::Closed(Some(because))
-}
-
-/// How a run ended for which no stage was performed any more.
-fn untouched_now(open: &OpenRun, ending: Ending) -> RunReport {
-    RunReport {
-        ending,
-        committed: false,
-        in_doubt: false,
-        write_refused: None,
-        registered: open.registered.clone(),
-        not_following: Vec::new(),
-    }
 }
 
 fn stuck(run: &str, because: String) -> Trouble {
@@ -349,6 +312,7 @@ async fn verdict(
         Some(_) => guard::held_by_another(cluster, &facts, parts, wish),
     };
     let held_elsewhere = guard::held_by_a_stranger(cluster, &facts, parts);
+    let doubt = guard::doubt(cluster, &facts, parts, opening.rung.is_some());
     let cut = CutOff {
         run,
         moves_writer: opening.moves_writer(),
@@ -358,67 +322,9 @@ async fn verdict(
         wish,
         moved_since: moved_since.as_deref(),
         held_elsewhere: held_elsewhere.as_deref(),
+        doubt: doubt.as_ref(),
     };
     (settlement::settle(cut, &sights), facts)
-}
-
-/// A run that was cut off before its first step: nothing was touched.
-async fn close_untouched(
-    performer: &Performer<'_>,
-    open: &OpenRun,
-    standing: &mut Standing,
-) -> Result<Settlement, Trouble> {
-    let mut journal = Journal::reopen(&open.path).map_err(|error| {
-        Trouble::refused(
-            Guard::G05,
-            format!("the journal of run {} cannot be ended", open.opening.run),
-            error,
-        )
-    })?;
-    let because = "it was cut off before its first step".to_owned();
-    let ending = Ending::Undone {
-        because,
-        untouched: false,
-    };
-    journal.append(Entry::End(ending.clone()));
-    let report = untouched_now(open, ending);
-    conclude(open, &report, standing);
-    performer.remember(standing);
-    performer.site_closed(&open.opening, &report).await;
-    Ok(Settlement::Untouched(report))
-}
-
-/// Verifies that the shells of the cut-off run are gone from every host that answers, and gives the hosts that do not.
-async fn bury(
-    performer: &Performer<'_>,
-    open: &OpenRun,
-    facts: &Facts,
-) -> Result<Vec<HostName>, (String, HostName)> {
-    let mut haunted = Vec::new();
-    for (host, trace) in &open.shells {
-        if facts.get(host).is_none_or(|facts| facts.ssh.up().is_none()) {
-            haunted.push(host.clone());
-            continue;
-        }
-        performer.fleet.bury(host, trace).await.map_err(|why| {
-            let because = format!("what it left running on {host} is not known to be gone: {why}");
-            (because, host.clone())
-        })?;
-    }
-    Ok(haunted)
-}
-
-/// Nothing that the old process sent can start later than its stage's deadline on the host's clock. After the commit
-/// nobody is opened any more, and what may come late is only what is done again now.
-async fn wait_for_expiry(open: &OpenRun, run: &Run) {
-    if !run.is_committed()
-        && let Next::Do(stage) | Next::Undo(stage) = run.next()
-        && let Some(stage) = run.stages().get(*stage)
-    {
-        let passed = clock::now().since(open.last_at);
-        let margin = stage.within + Duration::from_secs(1);
-        tokio::time::sleep(margin.saturating_sub(passed)).await;
-    }
 }
 
 /// What stands after the run was settled.
@@ -446,7 +352,7 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
             standing.owed.remove(outgoing);
         }
     }
-    if opening.operation == "rejoin"
+    if opening.operation == REJOIN
         && committed
         && matches!(ending, Ending::Done { .. })
         && let Some(host) = &opening.outgoing

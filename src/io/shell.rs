@@ -21,7 +21,7 @@ const KEPT_OUTPUT_BYTES: usize = 64 * 1024;
 const GRACE: Duration = Duration::from_millis(500);
 
 /// What remains to be found of a shell whose end was not seen; belongs into the journal before the shell is used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The session all its processes are in.
     pub session: u32,
@@ -29,6 +29,15 @@ pub struct Trace {
     pub tag: String,
     /// The server's id of its SQL connection, once there is one.
     pub connection: Option<u64>,
+    /// Whether that connection holds the lock that tells it from later ones of its number.
+    #[serde(default)]
+    pub marked: bool,
+    /// When the session's leader started, in the kernel's ticks since boot; 0 when that is not known.
+    #[serde(default)]
+    pub started: u64,
+    /// What the kernel called the run of the system it was opened in; empty when that is not known.
+    #[serde(default)]
+    pub boot: String,
 }
 
 /// Why a shell cannot be used.
@@ -96,6 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
                 session: 0,
                 tag: tag.to_owned(),
                 connection: None,
+                marked: false,
+                started: 0,
+                boot: String::new(),
             },
             clock: (Uptime(0), Instant::now()),
             duties: 0,
@@ -105,8 +117,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
         let mut noise = Vec::new();
         loop {
             match shell.next(deadline).await {
-                Ok(Frame::Hello { session, uptime, .. }) => {
-                    shell.trace.session = session;
+                Ok(Frame::Hello {
+                    session,
+                    started,
+                    uptime,
+                    boot,
+                }) => {
+                    shell.trace = Trace {
+                        session,
+                        started,
+                        boot,
+                        ..shell.trace
+                    };
                     shell.clock = (uptime, Instant::now());
                     return Ok(shell);
                 }
@@ -235,7 +257,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Shell<S> {
                 Err(error) => return Err(error.to_string()),
             };
             match frame {
-                Frame::Sql { connection } => self.trace.connection = Some(connection),
+                Frame::Sql { connection, marked } => {
+                    self.trace.connection = Some(connection);
+                    self.trace.marked = marked;
+                }
                 Frame::Done(id, uptime) if id == self.duties => {
                     self.clock = (uptime, Instant::now());
                     return Ok(());

@@ -305,15 +305,18 @@ impl Performer<'_> {
         performed
     }
 
-    async fn take_back_held(&self, host: &HostName) -> Result<Performed, Trouble> {
+    pub(super) async fn take_back_held(&self, host: &HostName) -> Result<Performed, Trouble> {
         let mut standing = self.dir.load()?;
         self.permit(&standing, Deed::Rejoin)?;
         let facts = self.fleet.look_everywhere().await;
+        let what = format!("the return of `{host}`");
+        self.in_time_for(&what)?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         self.require_as_planned(&Request::Rejoin { host: host.clone() }, &standing, &facts)
             .await?;
         guard::rejoin(cluster, &standing, host)?;
+        self.in_time_for(&what)?;
         self.quarantine(
             host,
             facts.get(host).is_some_and(|facts| facts.mysql.up().is_some()),

@@ -3,7 +3,7 @@
 mod page;
 
 use crate::core::cluster::HostName;
-use crate::core::history::{Axis, History, Span, SpanEnd, Verdict, Window};
+use crate::core::history::{Axis, History, Span, SpanEnd, Verdict, Window, ways_out};
 use crate::core::moment::Moment;
 use crate::report::line::seconds;
 
@@ -87,10 +87,8 @@ fn summary(run: &History) -> String {
         text.push_str(&format!("\nlost: {lost}"));
     }
     if matches!(run.verdict, Verdict::Open | Verdict::Stuck) {
-        text.push_str(&format!(
-            "\nhint: `mmm resume {0}` goes on with it, `mmm undo {0}` takes it back",
-            run.run
-        ));
+        let ways = ways_out(&run.run, &run.operation, run.outgoing.as_ref(), run.committed);
+        text.push_str(&format!("\nhint: {ways}"));
     }
     text
 }
@@ -194,6 +192,12 @@ mod tests {
             timeline("c", &run),
             timeline("c", &cut_off),
         ];
+        let committed = history::History {
+            committed: true,
+            ..cut_off
+        };
+        assert!(timeline("c", &committed).contains("only `mmm switchover --to db1` leads back now"));
+        assert!(!timeline("c", &committed).contains("mmm undo"));
         crate::core::golden::check("tests/golden/history.txt", &text.join("\n"));
     }
 

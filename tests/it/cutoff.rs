@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab::{Background, Lab, wait};
+use lab::{Background, Lab, Restart, wait};
 use rustix::process::Signal;
 
 use super::cluster::{SOON, cluster, mmm};
@@ -164,6 +164,12 @@ fn journal(lab: &Lab) -> String {
     files[0].to_owned()
 }
 
+/// The run that was cut off has come to its end by its record, and nobody finds it open again.
+fn is_closed(lab: &Lab) {
+    let told = mmm(lab, &["history"], 0).stdout;
+    assert!(told.contains(" undone ") && !told.contains(" OPEN"), "{told}");
+}
+
 #[test]
 fn a_tail_that_was_never_written_whole_is_left_out() {
     let lab = cut_off(&Halt::Within(step("catch-up")));
@@ -174,9 +180,25 @@ fn a_tail_that_was_never_written_whole_is_left_out() {
         .ok()
         .unwrap();
     mmm(&lab, &["switchover", "--to", "db2"], 0);
+    is_closed(&lab);
     order::is_the_writer(&lab, "db2");
-    mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let again = mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let said = format!("{}{}", again.stdout, again.stderr);
+    assert!(!said.contains("was cut off"), "{said}");
     order::is_the_writer(&lab, "db1");
+    // So ends a journal whose disk was full from then on: the record of the writer knows better.
+    let shorten = "cd /var/lib/mmm/test_mmm/runs && last=$(ls -t | head -n 1) && sed -i 9q \"$last\"";
+    lab.box_().sh(shorten).unwrap().ok().unwrap();
+    let told = mmm(&lab, &["history"], 0).stdout;
+    assert!(told.contains(" OPEN"), "{told}");
+    let again = mmm(&lab, &["switchover", "--to", "db2"], 0);
+    let said = format!("{}{}", again.stdout, again.stderr);
+    assert!(
+        !said.contains("was cut off") && !said.contains("is closed"),
+        "{said}"
+    );
+    is_closed(&lab);
+    order::is_the_writer(&lab, "db2");
 }
 
 #[test]
@@ -189,9 +211,35 @@ fn a_tail_of_zeros_as_a_crashed_disk_leaves_is_left_out() {
         .ok()
         .unwrap();
     mmm(&lab, &["switchover", "--to", "db2"], 0);
+    is_closed(&lab);
     order::is_the_writer(&lab, "db2");
-    mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let again = mmm(&lab, &["switchover", "--to", "db1"], 0);
+    let said = format!("{}{}", again.stdout, again.stderr);
+    assert!(!said.contains("was cut off"), "{said}");
     order::is_the_writer(&lab, "db1");
+}
+
+/// Whoever comes next opens nobody while the other one may have become the writer; a person may, and then no dead server is
+/// asked whether a connection to it still lives.
+#[test]
+fn servers_that_died_meanwhile_leave_it_to_a_person_and_hold_him_up_no_more() {
+    let lab = cut_off(&Halt::Within(step("catch-up")));
+    for host in [lab.db2(), lab.db3()] {
+        host.set_restart(Restart::Never).unwrap();
+        host.kill_mysqld().unwrap();
+    }
+    let stuck = mmm(&lab, &["switchover", "--to", "db2"], 6).stderr;
+    let says = |word: &str| assert!(stuck.contains(word), "{word}: {stuck}");
+    says("`db2` does not say that it refuses writes");
+    says("`mmm undo switchover-");
+    let late = mmm(&lab, &["--timeout", "1ms", "undo"], 4);
+    assert!(late.stderr.contains("G64"), "{late:?}");
+    assert_eq!(lab.writable_hosts(), [""; 0]);
+    mmm(&lab, &["undo"], 0);
+    assert_eq!(lab.writable_hosts(), ["db1"]);
+    is_closed(&lab);
+    let shown = lab.box_().mmm(["show"]).unwrap().stdout;
+    assert!(!shown.contains("an operation got stuck"), "{shown}");
 }
 
 #[test]

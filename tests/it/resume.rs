@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lab::judge::Expect;
 use lab::load::Load;
+use lab::roster::READER_ADDRESSES;
 use lab::writer::Writers;
 use lab::{Flavour, Lab, Restart, Server};
 use rustix::process::Signal;
@@ -252,6 +253,50 @@ fn killed_at_every_step_of_a_failover() {
 #[ignore = "it takes a quarter of an hour; `cargo lab test --long` tells it"]
 fn killed_at_every_step_of_a_failover_of_mysql() {
     every_step_of_a_failover(Flavour::of(Server::Mysql9_7));
+}
+
+/// The return of a replaced writer and the move of another address open nobody: gone on with they are begun anew, and behind
+/// their commit they are not taken back.
+#[test]
+fn runs_that_open_nobody_are_begun_anew_and_not_taken_back_behind_their_commit() {
+    let lab = cluster_of_halts(Flavour::default());
+    let reader = READER_ADDRESSES[0];
+    let to = |host| ["move-role", "reader", host, "--address", reader];
+    mmm(&lab, &to("db1"), 0);
+    cut_off(
+        &lab,
+        &Halt::Before(step_of("move-address", "announce")),
+        &to("db2"),
+    );
+    let refused = mmm(&lab, &["undo"], 4).stderr;
+    let back = format!("`mmm move-role reader db1 --address {reader}`");
+    assert!(
+        refused.contains("guard: G71 ") && refused.contains(&back),
+        "{refused}"
+    );
+    mmm(&lab, &["resume"], 0);
+    assert_eq!(lab.who_has(reader).unwrap(), ["db2"]);
+    mmm(&lab, &to("db1"), 0);
+    cut_off(
+        &lab,
+        &Halt::Before(step_of("move-address", "add-address")),
+        &to("db2"),
+    );
+    mmm(&lab, &["undo"], 0);
+    assert_eq!(lab.who_has(reader).unwrap(), ["db1"]);
+
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    mmm(&lab, &["failover", "--to", "db2"], 0);
+    cut_off(
+        &lab,
+        &Halt::Before(step_of("rejoin", "demote-server")),
+        &["rejoin", "db1"],
+    );
+    mmm(&lab, &["resume"], 0);
+    assert!(lab.replication_runs());
+    let told = mmm(&lab, &["history"], 0).stdout;
+    assert!(!told.contains(" OPEN"), "{told}");
 }
 
 /// Another box brings the cluster to another writer while the run is cut off.

@@ -10,6 +10,7 @@ use lab::{Lab, Restart};
 
 use super::cluster::{SOON, cluster, mmm};
 use super::failover::{one_writer_at_a_time, unplanned};
+use super::order;
 use super::watch::{ACTS_WITHIN, WRITER, Watch, long};
 
 /// Waits until both replicas follow `writer` again.
@@ -74,6 +75,17 @@ fn a_writer_is_ensured_once_and_left_alone_afterwards() {
     mmm(&lab, &["ensure-writer", "db9"], 2);
     let late = mmm(&lab, &["--timeout", "1ms", "ensure-writer", "db2"], 4);
     assert!(late.stderr.contains("G64"), "{late:?}");
+    let before = order::settings(&lab);
+    for words in [
+        &["set-offline", "db3"][..],
+        &["set-online", "db3"],
+        &["playbook", "run", "stop-replication", "--at", "db3"],
+        &["rejoin", "db3"],
+    ] {
+        let late = mmm(&lab, &[&["--timeout", "1ms"], words].concat(), 4);
+        assert!(late.stderr.contains("G64"), "{late:?}");
+    }
+    assert_eq!(order::settings(&lab), before, "nothing was touched");
     let late = mmm(&lab, &["--timeout", "1ms", "show"], 3);
     assert!(late.stderr.contains("--timeout"), "{late:?}");
     // A dead writer is no planned move.

@@ -16,11 +16,11 @@ use super::{Local, login, open, soon};
 /// A server with a warm shell beside it.
 pub struct Host {
     pub server: Server,
-    shell: Local,
+    pub shell: Local,
     _child: Child,
     registered: BTreeMap<String, String>,
     source: Option<SourceScene>,
-    old: Option<OldShell>,
+    pub old: Option<OldShell>,
 }
 
 fn speaks() -> Speaks {
@@ -311,65 +311,6 @@ async fn a_dead_writers_last_words_are_applied() {
             hosts[at].server.sql("CHECKSUM TABLE test.t") == sum
         });
     }
-}
-
-#[tokio::test]
-async fn a_lost_shell_is_settled() {
-    let mut host = Host::start(1).await;
-    let (mut lost, mut child) = open("dash", "lost1", &login(&host.server)).await;
-    let connection = lost.warm_sql(soon()).await.unwrap();
-    let step = super::run("sleep 1000");
-    let deadline = tokio::time::Instant::now() + Duration::from_millis(200);
-    let report = lost.run(&super::script(vec![step]), deadline).await;
-    assert!(
-        matches!(report.outcome, DutyOutcome::Unknown { .. }),
-        "{report:?}"
-    );
-    let trace = lost.trace().clone();
-    assert_eq!(trace.connection, Some(connection));
-    host.old = Some(OldShell {
-        session: trace.session,
-        tag: trace.tag.clone(),
-        connection,
-    });
-    let members = |session: u32| {
-        let all = std::process::Command::new("ps")
-            .args(["-e", "-o", "sid=,stat="])
-            .output()
-            .unwrap();
-        String::from_utf8_lossy(&all.stdout)
-            .lines()
-            .filter(|line| line.trim().starts_with(&format!("{session} ")) && !line.contains('Z'))
-            .count()
-    };
-    assert!(members(trace.session) > 2);
-    let settled = host.done("settle-shell").await;
-    println!("settled in {:?}", settled.took);
-    assert_eq!(members(trace.session), 0);
-    host.done("settle-sql").await;
-    let left = host.server.sql(&format!(
-        "SELECT COUNT(*) FROM information_schema.processlist WHERE id = {connection}"
-    ));
-    assert_eq!(left, "0");
-    child.wait().await.unwrap();
-}
-
-#[tokio::test]
-async fn settling_ends_a_connection_whose_shell_cannot_be_seen() {
-    let mut host = Host::start(1).await;
-    let (mut lost, _child) = open("bash", "lost2", &login(&host.server)).await;
-    let connection = lost.warm_sql(soon()).await.unwrap();
-    host.old = Some(OldShell {
-        session: 1,
-        tag: "lost2".to_owned(),
-        connection,
-    });
-    host.done("settle-sql").await;
-    host.done("settle-sql").await;
-    let report = lost
-        .run(&super::script(vec![super::tell("SELECT 1")]), soon())
-        .await;
-    assert!(matches!(report.outcome, DutyOutcome::Failed { .. }), "{report:?}");
 }
 
 #[tokio::test]

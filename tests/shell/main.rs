@@ -13,6 +13,7 @@ mod endings;
 mod looks;
 mod quiet;
 mod server;
+mod settling;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;

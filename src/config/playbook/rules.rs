@@ -40,7 +40,10 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("address", &["ip", "prefix", "version"]),
     ("source", &["name", "address", "port"]),
     ("service", &["unit"]),
-    ("old", &["session", "tag", "connection"]),
+    (
+        "old",
+        &["session", "tag", "connection", "marked", "started", "boot"],
+    ),
 ];
 
 /// What the sentence and step names of an operation can name besides.

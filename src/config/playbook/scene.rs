@@ -124,6 +124,12 @@ pub struct OldShell {
     pub tag: String,
     /// The server's id of its SQL connection; 0, which no connection has, when there was none.
     pub connection: u64,
+    /// 1 when that connection is told from later ones of its number by a lock that it holds; 0 when it is not.
+    pub marked: u8,
+    /// When the session's leader started, in the kernel's ticks since boot; 0 when that is not known.
+    pub started: u64,
+    /// What the kernel called the run of the system it was opened in; empty when that is not known.
+    pub boot: String,
 }
 
 impl Scene {

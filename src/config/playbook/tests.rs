@@ -408,6 +408,9 @@ fn every_duty_renders_for_every_dialect() {
                 session: 4,
                 tag: "t".to_owned(),
                 connection: 5,
+                marked: 1,
+                started: 1,
+                boot: String::new(),
             }),
             registered: registered
                 .iter()

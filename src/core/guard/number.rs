@@ -167,8 +167,8 @@ guards! {
     // Runs that were cut off, or got stuck.
     G70 "the run has come to its end"
         => "`mmm history` shows the runs and how each ended";
-    G71 "the run has opened its new writer, so it cannot be taken back"
-        => "`mmm resume RUN` brings it to its end; a switchover leads back";
+    G71 "the run has come past its commit, so it cannot be taken back"
+        => "`mmm resume RUN` brings it to its end; a switchover, or a move of the address, leads back";
     G72 "another box or a person has moved the role since, so the run is over"
         => "`mmm show` says who is the writer";
     G73 "something has happened since that the run does not reckon with"

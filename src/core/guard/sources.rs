@@ -3,6 +3,7 @@
 use super::{Facts, Guard, another_writable, possible_writers};
 use crate::core::cluster::{Cluster, HostName};
 use crate::core::losses;
+use crate::core::settlement::Doubt;
 use crate::core::trouble::Trouble;
 
 /// The host of the writer role other than `outgoing` that `incoming` follows, unless it was seen to refuse writes: whoever
@@ -74,6 +75,31 @@ pub fn could_not_have_been_replaced(
     }
 }
 
+/// Who may have become the writer since a run was cut off, without anybody here knowing: of a planned one everybody of the
+/// writer role, since another box may have acted; a failover opens nobody when it is taken back, and only what it may itself
+/// have opened counts. A journal on a full disk ends before its run did.
+pub fn doubt(
+    cluster: &Cluster,
+    facts: &Facts,
+    (outgoing, incoming): (Option<&HostName>, Option<&HostName>),
+    is_failover: bool,
+) -> Option<Doubt> {
+    let outgoing = outgoing?;
+    let unseen = possible_writers(cluster, facts, outgoing);
+    if is_failover {
+        let opened = incoming.filter(|host| unseen.contains(host))?;
+        return Some(Doubt {
+            because: format!("`{opened}` does not say that it refuses writes"),
+            awaits: vec![opened.clone()],
+        });
+    }
+    let refused = could_not_have_been_replaced(cluster, facts, outgoing).err()?;
+    Some(Doubt {
+        because: refused.because,
+        awaits: unseen,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +133,25 @@ mod tests {
             follows_a_possible_writer(&cluster, &facts, Some(&db1), &db3),
             None
         );
+    }
+
+    #[test]
+    fn a_run_is_taken_back_without_doubt_once_all_who_could_be_the_writer_refuse_writes() {
+        let mut cluster = samples::cluster();
+        cluster.roles[0].hosts.push("db3".into());
+        let (db1, db2) = (HostName::from("db1"), HostName::from("db2"));
+        let asked = |facts: &Facts, is_failover| {
+            let doubt = doubt(&cluster, facts, (Some(&db1), Some(&db2)), is_failover);
+            doubt.map(|doubt| doubt.awaits)
+        };
+        let mut facts = Facts::new();
+        assert_eq!(asked(&facts, false), Some(vec!["db2".into(), "db3".into()]));
+        assert_eq!(asked(&facts, true), Some(vec!["db2".into()]));
+        facts.insert(db2.clone(), samples::facts(false, &[]));
+        assert_eq!(asked(&facts, false), Some(vec!["db3".into()]));
+        assert_eq!(asked(&facts, true), None);
+        facts.insert("db3".into(), samples::facts(false, &[]));
+        assert_eq!(asked(&facts, false), None);
     }
 
     #[test]

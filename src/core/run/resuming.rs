@@ -16,6 +16,15 @@ impl Run {
         !self.may_have_reopened && self.touched.iter().any(refuses)
     }
 
+    /// True while something was begun whose undo lets the host that gives the role away take writes again.
+    pub fn would_reopen(&self) -> bool {
+        let reopens = |stage: &usize| {
+            let stage = &self.stages[*stage];
+            stage.duty == REFUSES_WRITES && stage.undo.is_some()
+        };
+        !self.committed && self.touched.iter().any(reopens)
+    }
+
     /// True for a stage that was begun before the run was resumed.
     pub fn was_begun_before(&self, stage: usize) -> bool {
         self.begun_before.contains(&stage)

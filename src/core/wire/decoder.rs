@@ -16,15 +16,19 @@ pub enum Frame {
     Hello {
         /// The session all its processes are in.
         session: u32,
-        /// When the shell started, in the kernel's ticks since boot.
+        /// When that session's leader started, in the kernel's ticks since boot; 0 when that cannot be seen.
         started: u64,
         /// The host's clock.
         uptime: Uptime,
+        /// What the kernel calls this run of the system; empty when that cannot be seen.
+        boot: String,
     },
     /// The SQL client is connected.
     Sql {
         /// The server's id of the connection.
         connection: u64,
+        /// Whether it holds the lock by which it is told from others of that number.
+        marked: bool,
     },
     /// A duty was received whole.
     Duty(u64),
@@ -159,9 +163,11 @@ fn frame(words: &str) -> Option<Said> {
             session: number()?.try_into().ok()?,
             started: number()?,
             uptime: Uptime(number()?),
+            boot: rest.split(' ').nth(3).unwrap_or_default().to_owned(),
         },
         "sql" => Frame::Sql {
             connection: number()?,
+            marked: number() == Some(1),
         },
         "duty" => Frame::Duty(number()?),
         "begin" => Frame::Begin(usize::try_from(number()?).ok()?),

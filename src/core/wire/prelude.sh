@@ -20,10 +20,13 @@ m_now() { read -r m_u m_x </proc/uptime; m_n=${m_u%.*}${m_u#*.}; }
 # When nobody can hear it any more, nothing further is begun.
 m_say() { printf '\n%s %s\n' "$m_mark" "$*" || exit 3; }
 
+# Numbers of sessions are used again, so their leader's start and the system's own are told with it.
 m_hello() {
   read -r m_l </proc/$$/stat
+  m_s=$(set -- ${m_l##*) }; printf %s "$4") m_l=') '
+  { read -r m_l <"/proc/$m_s/stat"; read -r m_b </proc/sys/kernel/random/boot_id; } 2>/dev/null
   m_now
-  m_say hello $(set -- ${m_l##*) }; printf %s "$4 ${20}") "$m_n"
+  m_say hello "$m_s" "$(set -- ${m_l##*) }; printf %s "${20:-0}")" "$m_n" "${m_b-}"
 }
 
 # --- SQL: one client kept warm. Statements go out on 6, answers come back on 7.
@@ -46,8 +49,9 @@ m_open() {
       3<&0 0</dev/fd/4 >/dev/fd/5 2>&1 4>&- 5>&- 6>&- 7<&- &
   m_sql=$!
   exec 4>&- 5>&-
-  m_raw 'SELECT CONNECTION_ID() AS id' || return 1
-  m_say sql "$m_row"
+  # A lock marks the connection: a server that is started anew uses its number again.
+  m_raw "SELECT CONNECTION_ID() AS id, GET_LOCK(CONCAT_WS(' ', 'mmm', '${MMM_SHELL-}', CONNECTION_ID()), 0) AS marked" || return 1
+  m_say sql "${m_row%%"$m_tab"*}" "${m_row##*"$m_tab"}"
   [ -z "$m_session" ] || m_raw "$m_session"
 }
 

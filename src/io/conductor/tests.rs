@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::*;
+use crate::core::evidence::Rung;
 use crate::core::playbook::Seat;
 
 const MS: Duration = Duration::from_millis(1);
@@ -16,6 +17,9 @@ struct Slow {
     lost: Option<String>,
     /// What a fenced host still answers by then.
     answer: Option<String>,
+    /// The stage with which the journal's disk is full.
+    full_at: Option<usize>,
+    noted: RefCell<Vec<Entry>>,
 }
 
 impl Hands for Slow {
@@ -57,7 +61,15 @@ impl Hands for Slow {
         None
     }
 
-    fn note(&self, _: Entry) {}
+    fn note(&self, entry: Entry) {
+        self.noted.borrow_mut().push(entry);
+    }
+
+    fn unwritten(&self) -> Option<String> {
+        let full = self.full_at.map(|stage| Entry::Step(Happening::Doing(stage)))?;
+        let is_full = self.noted.borrow().contains(&full);
+        is_full.then(|| "No space left on device".to_owned())
+    }
 
     fn tell(&self, _: Event) {}
 
@@ -97,6 +109,20 @@ async fn move_under(
     longest: Duration,
     takes: &[(&'static str, Duration)],
 ) -> (RunReport, Vec<String>) {
+    let hands = Slow {
+        takes: takes.iter().copied().collect(),
+        now: Cell::default(),
+        performed: RefCell::default(),
+        lost,
+        answer,
+        full_at: None,
+        noted: RefCell::default(),
+    };
+    conducted(hands, rung, longest).await
+}
+
+/// A switchover, or with a rung a failover.
+async fn conducted(hands: Slow, rung: Option<Rung>, longest: Duration) -> (RunReport, Vec<String>) {
     let stages = vec![
         stage(Section::Prepare, "ask", None),
         stage(Section::Prepare, REFUSES_WRITES, Some("reopen")),
@@ -114,13 +140,6 @@ async fn move_under(
         address: None,
         write_refused_max: Some(longest),
         stages: stages.clone(),
-    };
-    let hands = Slow {
-        takes: takes.iter().copied().collect(),
-        now: Cell::default(),
-        performed: RefCell::default(),
-        lost,
-        answer,
     };
     let report = conduct(&hands, &opening, Run::new(stages), Past::default()).await;
     (report, hands.performed.into_inner())
@@ -176,6 +195,39 @@ async fn nobody_is_opened_while_a_fenced_host_still_answers() {
     }
     let (report, _) = move_under((None, None), Some(Rung::Fence), long, &[]).await;
     assert!(report.committed, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_down_is_not_begun_while_there_is_a_way_back() {
+    let full = |stage| Slow {
+        takes: BTreeMap::new(),
+        now: Cell::default(),
+        performed: RefCell::default(),
+        lost: None,
+        answer: None,
+        full_at: Some(stage),
+        noted: RefCell::default(),
+    };
+    let minute = Duration::from_secs(60);
+    for (stage, done) in [
+        (0, &["reopen"; 0][..]),
+        (1, &["ask", "reopen"]),
+        (3, &["ask", "deny-writes", "catch-up", "reopen"]),
+    ] {
+        let (report, performed) = conducted(full(stage), None, minute).await;
+        let Ending::Undone { because, .. } = &report.ending else {
+            panic!("{report:?}")
+        };
+        assert!(because.contains("No space left"), "{because}");
+        assert_eq!(performed, done);
+    }
+    // Behind the commit there is none, and a failover goes on in memory.
+    let all = ["ask", "deny-writes", "catch-up", "open", "announce"];
+    for (stage, rung) in [(4, None), (0, Some(Rung::Demote))] {
+        let (report, performed) = conducted(full(stage), rung, minute).await;
+        assert!(report.committed, "{report:?}");
+        assert_eq!(performed, all);
+    }
 }
 
 #[tokio::test]

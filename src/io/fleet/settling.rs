@@ -67,28 +67,41 @@ impl Fleet {
     /// # Errors
     /// Why that is not known.
     pub async fn bury(&self, host: &HostName, trace: &Trace) -> Result<(), String> {
-        let old = serde_json::json!({
-            "session": trace.session,
-            "tag": trace.tag,
-            "connection": trace.connection.unwrap_or(0),
-        });
         let errand = Errands {
-            old: Some(old),
+            old: Some(old(trace)),
             ..Errands::default()
         };
-        let mut duties = vec!["settle-shell"];
-        if trace.connection.is_some() {
-            duties.push("settle-sql");
+        self.done(host, "settle-shell", &errand).await?;
+        if trace.connection.is_none() {
+            return Ok(());
         }
-        for duty in duties {
-            let report = self
-                .act(host, duty, &errand, SETTLE_WITHIN)
-                .await
-                .map_err(|trouble| trouble.because)?;
-            if report.outcome != DutyOutcome::Done {
-                return Err(crate::io::conductor::describe(&report));
-            }
-        }
-        Ok(())
+        let Err(why) = self.done(host, "settle-sql", &errand).await else {
+            return Ok(());
+        };
+        // A server that is gone has taken its connections along, and cannot be asked about them.
+        let gone = self.done(host, "server-is-gone", &Errands::default()).await;
+        gone.map_err(|_| why)
     }
+
+    /// Performs a duty that settles something, and says why it did not end well.
+    async fn done(&self, host: &HostName, duty: &str, errand: &Errands<'_>) -> Result<(), String> {
+        let performed = self.act(host, duty, errand, SETTLE_WITHIN).await;
+        let report = performed.map_err(|trouble| trouble.because)?;
+        match report.outcome {
+            DutyOutcome::Done => Ok(()),
+            _ => Err(crate::io::conductor::describe(&report)),
+        }
+    }
+}
+
+/// What is left of a shell, as templates name it.
+pub fn old(trace: &Trace) -> serde_json::Value {
+    serde_json::json!({
+        "session": trace.session,
+        "tag": trace.tag,
+        "connection": trace.connection.unwrap_or(0),
+        "marked": u8::from(trace.marked),
+        "started": trace.started,
+        "boot": trace.boot,
+    })
 }

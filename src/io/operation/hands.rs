@@ -38,14 +38,6 @@ impl RealHands<'_> {
             old: None,
         }
     }
-
-    pub(super) fn journal_trouble(&self) -> Option<String> {
-        let journal = self
-            .journal
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        journal.trouble().map(str::to_owned)
-    }
 }
 
 impl Hands for RealHands<'_> {
@@ -110,6 +102,14 @@ impl Hands for RealHands<'_> {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .append(entry);
+    }
+
+    fn unwritten(&self) -> Option<String> {
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        journal.trouble().map(str::to_owned)
     }
 
     fn tell(&self, event: Event) {

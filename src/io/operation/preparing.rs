@@ -18,16 +18,13 @@ use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::Registered;
-use crate::io::journal::Opening;
+use crate::io::journal::{Opening, REJOIN};
 use crate::io::shell::Trace;
 
 /// The duty that keeps a dead writer's server stopped.
 const KEEPS_STOPPED: &str = "keep-stopped";
 /// What stands in for it where nothing would start the server again.
 const SERVER_IS_GONE: &str = "server-is-gone";
-
-/// The return of a replaced writer.
-const REJOIN: &str = "rejoin";
 
 /// The writer takes writes again.
 const REOPEN: &str = "reopen";
@@ -62,6 +59,16 @@ pub fn has_gtids(facts: &Facts) -> bool {
     let mut servers = facts.values().filter_map(|facts| facts.mysql.up()).peekable();
     let is_known = servers.peek().is_some();
     uses_gtid(facts) || is_known && servers.all(|mysql| mysql.version.flavour == Flavour::Mariadb)
+}
+
+/// Whether an operation tells hosts their new place by GTID. Where nobody could note a position before, only GTIDs tell where
+/// a host must go on.
+pub fn goes_by_gtid(operation: &str, rung: Option<Rung>, facts: &Facts) -> bool {
+    if rung.is_some() || operation == REJOIN {
+        has_gtids(facts)
+    } else {
+        uses_gtid(facts)
+    }
 }
 
 /// Whether events ran on the writer: seen now, remembered by the monitor, or on disk from an earlier operation.
@@ -160,12 +167,7 @@ impl Planner<'_> {
         allow_loss: bool,
     ) -> Result<Prepared, Trouble> {
         let entry = self.sights.entry();
-        // Where nobody could note a position before, only GTIDs tell where a host must go on.
-        let gtid = if rung.is_some() || operation.name == REJOIN {
-            has_gtids(facts)
-        } else {
-            uses_gtid(facts)
-        };
+        let gtid = goes_by_gtid(&operation.name, rung, facts);
         let fence = seats
             .outgoing
             .as_ref()
@@ -261,5 +263,24 @@ impl Planner<'_> {
                 Some(Service::Systemd { .. }) | None => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::facts::Reach;
+    use crate::core::samples;
+
+    #[test]
+    fn a_failover_and_a_return_go_by_gtid_where_only_positions_are_used_so_far() {
+        let mut host = samples::facts(false, &[]);
+        if let Reach::Up(mysql) = &mut host.mysql {
+            mysql.replicas[0].using_gtid = UsingGtid::No;
+        }
+        let facts = Facts::from([("db2".into(), host)]);
+        assert!(!goes_by_gtid("switchover", None, &facts));
+        assert!(goes_by_gtid("failover", Some(Rung::Demote), &facts));
+        assert!(goes_by_gtid(REJOIN, None, &facts));
     }
 }

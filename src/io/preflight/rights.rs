@@ -8,7 +8,8 @@ use crate::core::playbook::Duty;
 use crate::core::script::Command;
 use crate::core::site::SiteAct;
 use crate::io::context::Errands;
-use crate::io::fleet::Fleet;
+use crate::io::fleet::{self, Fleet};
+use crate::io::shell::Trace;
 
 /// The commands that duties will run as root on a host, and the duties for which that cannot be told.
 pub(super) fn root_commands(fleet: &Fleet, entry: &HostEntry) -> (BTreeSet<String>, Vec<(String, String)>) {
@@ -96,7 +97,7 @@ fn errands<'a>(
     let needs = |name: &str| duty.needs.iter().any(|need| need == name);
     let mut errands = vec![Errands {
         with: Some(with),
-        old: needs("old").then(|| serde_json::json!({ "session": 0, "tag": "", "connection": 0 })),
+        old: needs("old").then(|| fleet::old(&Trace::default())),
         ..Errands::default()
     }];
     if needs("address") {
