@@ -218,7 +218,8 @@ impl Electorate<'_> {
 
 /// Whether a host in that state may become the writer without a person. A lag is caught up with first; one that is not
 /// known yet is judged by its facts alone.
-fn may_take_over(state: HostState) -> bool {
+/// Whether a host in that state may be given the writer role.
+pub fn may_take_over(state: HostState) -> bool {
     match state {
         HostState::Online | HostState::ReplicationDelay | HostState::Unknown => true,
         HostState::AdminOffline

@@ -9,7 +9,7 @@ use super::cluster::HostName;
 use super::losses::Loss;
 use super::moment::Moment;
 use super::playbook::{Seat, Section};
-use super::run::{Ending, Happening, Outcome, REFUSES_WRITES, Run, Settled, Stage};
+use super::run::{Ending, Happening, Outcome, Run, Settled, Stage};
 use super::settlement::CUT_OFF;
 
 /// How the reason begins for which a run was closed that somebody had overtaken.
@@ -234,11 +234,7 @@ impl History {
     }
 
     fn happen(&mut self, stages: &[Stage], at: Moment, happening: &Happening) {
-        let refuses = |stage: usize| {
-            stages
-                .get(stage)
-                .is_some_and(|stage| stage.duty == REFUSES_WRITES)
-        };
+        let refuses = |stage: usize| stages.get(stage).is_some_and(Stage::refuses_writes);
         let opens = |stage: usize| {
             stages
                 .get(stage)
@@ -374,6 +370,7 @@ pub mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::core::run::REFUSES_WRITES;
 
     fn stage(section: Section, name: &str, seat: Seat, duty: &str) -> Stage {
         Stage {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cluster::HostName;
 use super::evidence::Rung;
 use super::playbook::{Operation, OperationStep, Playbook, Seat, Section, Undo};
-use super::run::{REFUSES_WRITES, Stage, TRIES_TO_UNDO};
+use super::run::{Stage, TRIES_TO_UNDO};
 
 /// Who plays which part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -170,7 +170,7 @@ pub fn stages(
 pub fn write_refused_at_most(stages: &[Stage], is_dead: bool, longest: Option<Duration>) -> Option<Duration> {
     let window = stages
         .iter()
-        .skip_while(|stage| !is_dead && stage.duty != REFUSES_WRITES)
+        .skip_while(|stage| !is_dead && !stage.refuses_writes())
         .take_while(|stage| stage.section <= Section::Commit);
     let (commit, before): (Vec<_>, Vec<_>) = window.partition(|stage| stage.section == Section::Commit);
     let sum = |stages: Vec<&Stage>| stages.into_iter().map(|stage| stage.within).sum::<Duration>();
@@ -186,7 +186,7 @@ pub fn write_refused_at_most(stages: &[Stage], is_dead: bool, longest: Option<Du
 pub fn write_refused_if_undone(stages: &[Stage], longest: Option<Duration>) -> Option<Duration> {
     let window = stages
         .iter()
-        .skip_while(|stage| stage.duty != REFUSES_WRITES)
+        .skip_while(|stage| !stage.refuses_writes())
         .take_while(|stage| stage.section < Section::Commit);
     let window: Vec<&Stage> = window.collect();
     if window.is_empty() {
@@ -201,6 +201,7 @@ pub fn write_refused_if_undone(stages: &[Stage], longest: Option<Duration>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::run::REFUSES_WRITES;
 
     fn stage(section: Section, duty: &str, within_s: u64) -> Stage {
         Stage {

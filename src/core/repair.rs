@@ -166,6 +166,9 @@ pub fn fixes(
     if eligible.writer_in_doubt {
         fixes.retain(|fix| !is_about_writer_role(cluster, fix));
     }
+    if eligible.nobody_to_open {
+        fixes.retain(|fix| !matches!(fix, Fix::DenyWrites(_)));
+    }
     fixes
 }
 
@@ -337,6 +340,25 @@ mod tests {
     use crate::core::moment::Moment;
     use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
     use crate::core::standing::Owed;
+
+    #[test]
+    fn while_nobody_could_take_over_nobody_is_closed_who_may_be_a_persons_way_out() {
+        let standing = Standing {
+            writer: Some("db1".into()),
+            ..Standing::default()
+        };
+        let seen = BTreeMap::from([("db3".into(), facts(true, &[]))]);
+        let found = |nobody_to_open| {
+            let eligible = Eligible {
+                writer_in_doubt: true,
+                nobody_to_open,
+                ..Eligible::default()
+            };
+            fixes(&cluster(), &standing, &eligible, &seen)
+        };
+        assert_eq!(found(false), [Fix::DenyWrites("db3".into())]);
+        assert_eq!(found(true), []);
+    }
 
     #[test]
     fn a_host_that_follows_somebody_else_is_pointed_to_the_writer_unless_it_cannot_be_compared() {

@@ -28,6 +28,9 @@ pub struct Eligible {
     pub last_seen: Held,
     /// The writer has failed and is to be replaced, which is held back: what has to do with its role is left alone.
     pub writer_in_doubt: bool,
+    /// It has failed, and nobody could take over: no failover is held up by a host that takes writes, which may be how a
+    /// person helps himself.
+    pub nobody_to_open: bool,
 }
 
 impl Eligible {

@@ -139,6 +139,15 @@ pub enum Ending {
 
 /// The duty with which the time begins in which nobody can write.
 pub const REFUSES_WRITES: &str = "deny-writes";
+/// The duty that ends it again, when it is undone.
+pub const TAKES_WRITES_AGAIN: &str = "reopen-writes";
+
+impl Stage {
+    /// Whether the time in which nobody can write begins with it: by its own name, or by what undoes it.
+    pub fn refuses_writes(&self) -> bool {
+        self.duty == REFUSES_WRITES || self.undo.as_deref() == Some(TAKES_WRITES_AGAIN)
+    }
+}
 
 /// How often a stage that must come true is tried.
 const TRIES_TO_SECURE: u32 = 5;
@@ -363,7 +372,7 @@ impl Run {
     }
 
     fn after_done(&mut self, stage: usize) -> Next {
-        self.may_have_reopened &= self.stages[stage].duty != REFUSES_WRITES;
+        self.may_have_reopened &= !self.stages[stage].refuses_writes();
         if self.stages[stage].section == Section::Commit {
             self.committed = true;
         }

@@ -12,7 +12,7 @@ use crate::core::cluster::HostName;
 use crate::core::event::{Event, StepEnd};
 use crate::core::evidence::Rung;
 use crate::core::playbook::Section;
-use crate::core::run::{Ending, Happening, Next, Outcome, REFUSES_WRITES, Run, Settled, Stage};
+use crate::core::run::{Ending, Happening, Next, Outcome, Run, Settled, Stage};
 use crate::core::script::{DutyOutcome, DutyReport, StepReport};
 use crate::io::journal::{Entry, Opening};
 
@@ -53,6 +53,8 @@ pub trait Hands {
     fn still_answers(&self, fenced: &HostName) -> impl Future<Output = Option<String>>;
     /// Why this host must not take writes again: looks, with the lock held or had back, for another that accepts them.
     fn rival(&self, host: &HostName) -> impl Future<Output = Option<String>>;
+    /// Why a dead writer may have been replaced by somebody else meanwhile; none when nobody can have done so.
+    fn replaced(&self, writer: &HostName) -> impl Future<Output = Option<String>>;
     /// Writes down, synced, before anything follows from it.
     fn note(&self, entry: Entry);
     /// Why not everything that was noted is on disk; none when it is.
@@ -198,7 +200,7 @@ impl<H: Hands> Conduct<'_, H> {
         let (reports, outcome) = match self.barred(&stage).await {
             Some(why) => (Vec::new(), Outcome::Failed(why)),
             None => {
-                if stage.duty == REFUSES_WRITES {
+                if stage.refuses_writes() {
                     self.refused_at.get_or_insert(began);
                 }
                 let reports = self.everywhere(&stage, &stage.duty).await;
@@ -314,9 +316,15 @@ impl<H: Hands> Conduct<'_, H> {
         };
         self.hands.note(Entry::Step(Happening::Undoing(number)));
         let began = self.hands.elapsed();
-        let opens = stage.duty == REFUSES_WRITES;
-        let rival = if opens { self.rival(&stage).await } else { None };
-        let outcome = match rival {
+        let opens = stage.refuses_writes();
+        let barred = if opens {
+            self.rival(&stage).await
+        } else if stage.undo_if_possible {
+            self.replaced(&stage).await
+        } else {
+            None
+        };
+        let outcome = match barred {
             Some(why) => Outcome::Failed(why),
             None => worst(&self.everywhere(&stage, &duty).await),
         };
@@ -338,6 +346,12 @@ impl<H: Hands> Conduct<'_, H> {
     async fn rival(&self, stage: &Stage) -> Option<String> {
         let rivals = join_all(stage.hosts.iter().map(|host| self.hands.rival(host)));
         rivals.await.into_iter().flatten().next()
+    }
+
+    /// Why what was taken from a dead writer must not be given back: it may not be the writer any more.
+    async fn replaced(&self, stage: &Stage) -> Option<String> {
+        let all = join_all(stage.hosts.iter().map(|host| self.hands.replaced(host)));
+        all.await.into_iter().flatten().next()
     }
 
     /// Performs a duty at every host of a stage at once.

@@ -266,7 +266,7 @@ async fn reaches(fleet: &Fleet, host: &HostName, suspect: &HostName) -> Option<C
                 text.is_some_and(|text| text.lines().any(|line| line.trim() == word))
             };
             let is_reached =
-                said("witness_arp", "0") || said("witness_ping", "0") || said("witness_port", "open");
+                said("witness_arp", "1") || said("witness_ping", "0") || said("witness_port", "open");
             Some(match (said("witness_port", "greeted"), is_reached) {
                 (true, _) => Contact::Greeted,
                 (false, true) => Contact::Reached,

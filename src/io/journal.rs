@@ -17,7 +17,7 @@ use crate::core::history::{Mark, Record};
 use crate::core::losses::Loss;
 use crate::core::moment::Moment;
 use crate::core::playbook::Section;
-use crate::core::run::{Ending, Happening, Outcome, REFUSES_WRITES, Settled, Stage};
+use crate::core::run::{Ending, Happening, Outcome, Settled, Stage};
 use crate::core::site::Occasion;
 use crate::io::clock;
 use crate::io::shell::Trace;
@@ -145,7 +145,10 @@ impl Journal {
     /// When the file cannot be opened, or not be mended.
     pub fn reopen(path: &Path) -> std::io::Result<Journal> {
         Ok(Journal {
-            lines: Some(Lines::reopen(path, |line| line_of(line).is_some())?),
+            // A newer program may have written what this one does not know: whole it is all the same.
+            lines: Some(Lines::reopen(path, |line| {
+                serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
+            })?),
             trouble: None,
         })
     }
@@ -333,7 +336,7 @@ impl Found {
 impl OpenRun {
     fn count_refusal(&mut self, at: Moment, happening: &Happening) {
         let stage = |number: &usize| self.opening.stages.get(*number);
-        let refuses = |number: &usize| stage(number).is_some_and(|stage| stage.duty == REFUSES_WRITES);
+        let refuses = |number: &usize| stage(number).is_some_and(Stage::refuses_writes);
         let opens = |number: &usize| stage(number).is_some_and(|stage| stage.section == Section::Commit);
         match happening {
             Happening::Doing(number) if refuses(number) => {

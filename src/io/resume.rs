@@ -130,7 +130,7 @@ impl Performer<'_> {
                 (Some(request), _) if wish == Wish::GoOn => self.perform_held(&request, &[]).await,
                 // A host that comes back is compared anew.
                 (None, Some(host)) if wish == Wish::GoOn && opening.operation == REJOIN => {
-                    self.take_back_held(host).await
+                    self.take_back_held(host, true).await
                 }
                 _ => Err(closed(&opening, because)),
             },

@@ -191,7 +191,7 @@ impl Performer<'_> {
             )
             .hint("mend that and try again"));
         }
-        self.take_back(host).await
+        self.take_back_once(host, true).await
     }
 
     /// That a kept plan discards just this.

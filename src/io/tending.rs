@@ -290,6 +290,11 @@ impl Performer<'_> {
     /// Refused: it is not due, cannot be reached, or has something extra. How a rejoin that was begun ended is in the
     /// answer.
     pub async fn take_back(&self, host: &HostName) -> Result<Performed, Trouble> {
+        self.take_back_once(host, false).await
+    }
+
+    /// The same; with `is_begun` it is part of what has touched the host already, and whether it is late counts no more.
+    pub(super) async fn take_back_once(&self, host: &HostName, is_begun: bool) -> Result<Performed, Trouble> {
         self.network.require(&format!("the return of `{host}`")).await?;
         self.dir.prepare()?;
         let hold = Hold::take(
@@ -299,24 +304,25 @@ impl Performer<'_> {
             self.lock_wait,
         )
         .await?;
-        let performed = self.take_back_held(host).await;
+        let performed = self.take_back_held(host, is_begun).await;
         self.fleet.cool().await;
         hold.release().await;
         performed
     }
 
-    pub(super) async fn take_back_held(&self, host: &HostName) -> Result<Performed, Trouble> {
+    pub(super) async fn take_back_held(&self, host: &HostName, is_begun: bool) -> Result<Performed, Trouble> {
         let mut standing = self.dir.load()?;
         self.permit(&standing, Deed::Rejoin)?;
         let facts = self.fleet.look_everywhere().await;
         let what = format!("the return of `{host}`");
-        self.in_time_for(&what)?;
+        let in_time = || if is_begun { Ok(()) } else { self.in_time_for(&what) };
+        in_time()?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
         let cluster = &self.fleet.entry().cluster;
         self.require_as_planned(&Request::Rejoin { host: host.clone() }, &standing, &facts)
             .await?;
         guard::rejoin(cluster, &standing, host)?;
-        self.in_time_for(&what)?;
+        in_time()?;
         self.quarantine(
             host,
             facts.get(host).is_some_and(|facts| facts.mysql.up().is_some()),

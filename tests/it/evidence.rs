@@ -62,7 +62,8 @@ fn what_the_other_hosts_hear_of_a_silent_writer_is_said() {
     lab.partition(&["db1"], &["box"]).unwrap();
     let receives = "its replication receives transactions from it";
     watch.until("what the others hear", |view| {
-        warns(view, "R27 holds failover back") && warns(view, &format!("db2 reaches it, {receives}"))
+        warns(view, "R27 holds failover back")
+            && warns(view, &format!("db2 is greeted by its server, {receives}"))
     });
     assert!(watch.said().contains(receives), "{}", watch.said());
     let ready = mmm(&lab, &["check", "--readiness"], 3);

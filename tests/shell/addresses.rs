@@ -143,7 +143,7 @@ async fn who_answers_on_the_wire_is_told() {
             report.registered["witness_arp"].as_str(),
             report.registered["witness_ping"].as_str()
         ),
-        ("1", "1")
+        ("0", "1")
     );
     // The other end of the wire answers for both addresses.
     let other = super::run(
@@ -168,7 +168,7 @@ async fn who_answers_on_the_wire_is_told() {
         "{report:?}"
     );
     let report = done(&mut shell, "witness").await;
-    assert_eq!(report.registered["witness_arp"], "0");
+    assert_eq!(report.registered["witness_arp"], "1");
     let report = perform(&mut shell, "fallen-silent").await;
     let answered = matches!(&report.outcome, DutyOutcome::Failed { step, .. } if step == "It answers no ARP");
     assert!(answered, "a fence that lied: {report:?}");

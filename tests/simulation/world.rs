@@ -249,6 +249,10 @@ impl Hands for World {
         Some(format!("{rival} accepts writes meanwhile"))
     }
 
+    async fn replaced(&self, writer: &HostName) -> Option<String> {
+        self.rival(writer).await
+    }
+
     fn note(&self, entry: Entry) {
         let mut model = self.model.borrow_mut();
         if model.is_full() {

@@ -10,7 +10,7 @@ use super::page::Page;
 use super::{called, fences};
 use crate::config::template;
 use crate::core::playbook::{Dialect, Duty, Playbook, Section, Undo};
-use crate::core::run::REFUSES_WRITES;
+use crate::core::run::{REFUSES_WRITES, TAKES_WRITES_AGAIN};
 
 /// What every template can name.
 pub const ALWAYS: [&str; 19] = [
@@ -108,15 +108,16 @@ pub fn check_duty(page: &mut Page<'_>, file: &DutyFile, duty: &Duty, playbook: &
     }
     if let (Some(Undo::Duty(name)), Some(text)) = (&duty.undo, &file.undo) {
         check_undo(page, text, name, duty, playbook);
-        if duty.name != REFUSES_WRITES && step_that_lets_write(playbook, name).is_some() {
+        let is_known = duty.name == REFUSES_WRITES || name == TAKES_WRITES_AGAIN;
+        if !is_known && step_that_lets_write(playbook, name).is_some() {
             page.error(
                 text,
                 format!("duty `{}` is undone by letting a server take writes again", duty.name),
                 format!(
-                    "the time in which nobody can write is counted from `{REFUSES_WRITES}` on, and before it is undone \
-                     another writer is looked for; of a duty with another name neither is known"
+                    "the time in which nobody can write is counted from `{REFUSES_WRITES}` on, or from a duty that \
+                     `{TAKES_WRITES_AGAIN}` undoes, and before that another writer is looked for; of others neither is known"
                 ),
-                format!("put it into `duties/{REFUSES_WRITES}.yaml`, which stands for the shipped one"),
+                format!("let `{TAKES_WRITES_AGAIN}` undo it; a file `duties/{TAKES_WRITES_AGAIN}.yaml` stands for the shipped one"),
             );
         }
     }

@@ -32,7 +32,7 @@ fn what_mariadb_12_calls_its_degrees_of_read_only_is_asked_in_words() {
 
 #[test]
 fn what_lets_a_server_write_again_undoes_nothing_but_what_refused_writes() {
-    let own = "duty: my-deny-writes\nsays: s\nundo: reopen-writes\nneeds: [event_scheduler]\nwithin: 1s\nsteps:\n  - name: n\n    sql: deny_writes\n";
+    let own = "duty: my-deny-writes\nsays: s\nundo: allow-writes\nwithin: 1s\nsteps:\n  - name: n\n    sql: deny_writes\n";
     assert_eq!(
         findings("duties/my-deny-writes.yaml", own),
         ["3:7 duty `my-deny-writes` is undone by letting a server take writes again"]

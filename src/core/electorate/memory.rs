@@ -64,6 +64,13 @@ impl Memory {
         trap_after: Duration,
     ) -> Memory {
         let states = std::mem::take(&mut self.states);
+        // Only whoever is seen to replicate is not broken any more.
+        let is_up = |host: &HostName| facts.get(host).is_some_and(|seen| seen.mysql.up().is_some());
+        let broken = states
+            .iter()
+            .filter(|(host, state)| **state == HostState::ReplicationFail && !is_up(host));
+        self.states
+            .extend(broken.map(|(host, state)| (host.clone(), *state)));
         for (host, mysql) in facts
             .iter()
             .filter_map(|(host, seen)| Some((host, seen.mysql.up()?)))
@@ -148,6 +155,10 @@ mod tests {
         let mut left = Memory::default();
         left.states.insert("db2".into(), HostState::ReplicationFail);
         assert_eq!(looked(left.clone(), 0, IoThread::No).states, left.states);
+        // One that cannot be asked for a moment is not mended by that.
+        let facts = Facts::from([("db1".into(), samples::facts(true, &[]))]);
+        let unseen = left.clone().after_look(&"db1".into(), Moment(0), &facts, TRAP);
+        assert_eq!(unseen.states, left.states);
         left.states.insert("db2".into(), HostState::AwaitingRecovery);
         assert_eq!(looked(left, 0, IoThread::No).states.len(), 0);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::maintaining::quietly;
 use super::{Effect, Engine};
 use crate::core::cluster::{CheckKind, Host, HostName};
+use crate::core::electorate::may_take_over;
 use crate::core::event::Event;
 use crate::core::hosts::{
     self, Comeback, HostPicture, HostRecord, HostRule, HostState, Part, Peer, Replication, Server, Word,
@@ -147,8 +148,13 @@ impl Engine {
             record.uptime_at = self.looked_at.get(&host.name).copied();
         }
         // A host that has told nothing yet stays what others held it to be.
+        // That one is well counts once this monitor has seen the writer serve: it may have broken since the record.
         if record.state != HostState::Unknown {
-            self.memory.states.insert(host.name.clone(), record.state);
+            if may_take_over(record.state) && self.met != self.standing.writer {
+                self.memory.states.remove(&host.name);
+            } else {
+                self.memory.states.insert(host.name.clone(), record.state);
+            }
         }
         self.records.insert(host.name.clone(), record);
     }

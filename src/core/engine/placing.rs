@@ -48,6 +48,7 @@ impl Engine {
             to_keep,
             last_seen,
             writer_in_doubt: self.writer_in_doubt(),
+            nobody_to_open: self.rule_told() == Rule::R07,
         }
     }
 

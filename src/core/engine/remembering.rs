@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Effect, Engine};
 use crate::core::cluster::CheckKind;
-use crate::core::hosts::{HostMemory, HostRecord, HostState, RECORDS_VERSION, Records};
+use crate::core::electorate::may_take_over;
+use crate::core::hosts::{HostMemory, HostRecord, RECORDS_VERSION, Records};
 use crate::core::latch::Latch;
 use crate::core::moment::Moment;
 
@@ -39,11 +40,13 @@ impl Engine {
         };
         // From now on somebody judges all the time.
         memory.stopped.clear();
-        memory.states.retain(|host, _| self.cluster.host(host).is_some());
+        memory
+            .states
+            .retain(|host, state| self.cluster.host(host).is_some() && !may_take_over(*state));
         let judged = self
             .records
             .values()
-            .filter(|record| record.state != HostState::Unknown);
+            .filter(|record| !may_take_over(record.state));
         memory
             .states
             .extend(judged.map(|record| (record.host.clone(), record.state)));

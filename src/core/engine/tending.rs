@@ -43,11 +43,15 @@ impl Engine {
 
     /// Whether the writer has failed and a failover is held back, by the evidence or since nobody could take over.
     pub(super) fn writer_in_doubt(&self) -> bool {
-        let rule = match self.rule {
+        matches!(self.rule_told(), Rule::R06 | Rule::R07)
+    }
+
+    /// The rule in force, or while something is done the one by which it was begun.
+    pub(super) fn rule_told(&self) -> Rule {
+        match self.rule {
             Rule::R10 => self.told_rule,
             rule => rule,
-        };
-        matches!(rule, Rule::R06 | Rule::R07)
+        }
     }
 
     /// Mends what is out of place, then brings replaced writers in.

@@ -76,8 +76,8 @@ pub fn could_not_have_been_replaced(
 }
 
 /// Who may have become the writer since a run was cut off, without anybody here knowing: of a planned one everybody of the
-/// writer role, since another box may have acted; a failover opens nobody when it is taken back, and only what it may itself
-/// have opened counts. A journal on a full disk ends before its run did.
+/// writer role, since another box may have acted; a failover opens nobody when it is taken back (its writer's leave to start
+/// is given back by a look of its own), and only what it may itself have opened counts. A journal on a full disk ends before its run did.
 pub fn doubt(
     cluster: &Cluster,
     facts: &Facts,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::HostRecord;
+use super::{HostRecord, HostState};
 use crate::core::cluster::{CheckKind, HostName};
-use crate::core::electorate::Memory;
+use crate::core::electorate::{Memory, may_take_over};
 use crate::core::guard::Facts;
 use crate::core::latch::Latch;
 use crate::core::moment::Moment;
@@ -45,7 +45,12 @@ impl Records {
     /// names its host.
     pub fn memory_under(self, writer: Option<&HostName>) -> Memory {
         if writer.is_some() && self.writer.as_ref() == writer {
-            return self.memory;
+            let mut memory = self.memory;
+            // That a host was well says nothing of the time since; who is out of service, what stands tells.
+            memory
+                .states
+                .retain(|_, state| !may_take_over(*state) && *state != HostState::AdminOffline);
+            return memory;
         }
         Memory {
             seen: self.memory.seen,
@@ -77,5 +82,44 @@ impl Records {
             memory: memory.after_look(writer, now, facts, trap_after),
             ..left
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_host_was_well_once_lets_it_take_over_no_more() {
+        use HostState::{AdminOffline, AwaitingRecovery, Online, ReplicationDelay, ReplicationFail};
+        let states = [
+            Online,
+            ReplicationDelay,
+            ReplicationFail,
+            AwaitingRecovery,
+            AdminOffline,
+        ];
+        let states = states
+            .into_iter()
+            .enumerate()
+            .map(|(number, state)| (HostName(format!("db{number}")), state));
+        let records = Records {
+            version: RECORDS_VERSION,
+            writer: Some("db9".into()),
+            writer_since: None,
+            memory: Memory {
+                states: states.collect(),
+                ..Memory::default()
+            },
+            hosts: BTreeMap::new(),
+        };
+        let left: Vec<HostState> = records
+            .clone()
+            .memory_under(Some(&"db9".into()))
+            .states
+            .into_values()
+            .collect();
+        assert_eq!(left, [ReplicationFail, AwaitingRecovery]);
+        assert!(records.memory_under(Some(&"db8".into())).states.is_empty());
     }
 }

@@ -38,6 +38,7 @@ fn online(hosts: &[&str]) -> Eligible {
         to_return: names(hosts),
         last_seen: Held::new(),
         writer_in_doubt: false,
+        nobody_to_open: false,
     }
 }
 
@@ -267,6 +268,7 @@ fn any_cluster() -> impl Strategy<Value = Any> {
                 to_return: which(|state| state.0 && state.2),
                 last_seen: Held::new(),
                 writer_in_doubt: false,
+                nobody_to_open: false,
             };
             let addresses = || {
                 cluster

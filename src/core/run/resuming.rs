@@ -1,6 +1,6 @@
 //! A run that was cut off or got stuck, and goes on because a person wants it to.
 
-use super::{Ending, Next, REFUSES_WRITES, Run, Stage};
+use super::{Ending, Next, Run, Stage};
 use crate::core::playbook::{Seat, Section};
 
 /// The duty that brings an address up.
@@ -12,7 +12,7 @@ impl Run {
     pub fn has_refused_writes(&self) -> bool {
         let is_at =
             |stage: usize| matches!(self.next, Next::Do(at) | Next::Look(at) | Next::Undo(at) if at == stage);
-        let refuses = |stage: &usize| self.stages[*stage].duty == REFUSES_WRITES && !is_at(*stage);
+        let refuses = |stage: &usize| self.stages[*stage].refuses_writes() && !is_at(*stage);
         !self.may_have_reopened && self.touched.iter().any(refuses)
     }
 
@@ -20,7 +20,7 @@ impl Run {
     pub fn would_reopen(&self) -> bool {
         let reopens = |stage: &usize| {
             let stage = &self.stages[*stage];
-            stage.duty == REFUSES_WRITES && stage.undo.is_some()
+            stage.refuses_writes() && stage.undo.is_some()
         };
         !self.committed && self.touched.iter().any(reopens)
     }

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use super::*;
 use crate::core::evidence::Rung;
 use crate::core::playbook::Seat;
+use crate::core::run::REFUSES_WRITES;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -59,6 +60,10 @@ impl Hands for Slow {
 
     async fn rival(&self, _: &HostName) -> Option<String> {
         None
+    }
+
+    async fn replaced(&self, _: &HostName) -> Option<String> {
+        self.lost.clone()
     }
 
     fn note(&self, entry: Entry) {
@@ -174,6 +179,46 @@ async fn nobody_is_opened_once_a_lock_is_lost() {
     };
     assert!(because.contains("lost on db3"), "{because}");
     assert_eq!(performed, ["ask", "deny-writes", "catch-up", "reopen"]);
+}
+
+#[tokio::test]
+async fn what_was_taken_from_a_dead_writer_is_given_back_only_while_nobody_can_have_replaced_it() {
+    for (lost, given_back) in [(None, true), (Some("the lock is lost".to_owned()), false)] {
+        let hands = Slow {
+            takes: BTreeMap::from([("drain", 20_000 * MS)]),
+            now: Cell::default(),
+            performed: RefCell::default(),
+            lost,
+            answer: None,
+            full_at: None,
+            noted: RefCell::default(),
+        };
+        let mut stages = vec![
+            stage(Section::Prepare, "keep-stopped", Some("allow-start")),
+            stage(Section::Prepare, "drain", None),
+            stage(Section::Commit, "open", None),
+        ];
+        stages[0].undo_if_possible = true;
+        let opening = Opening {
+            run: "run".to_owned(),
+            operation: "failover".to_owned(),
+            outgoing: Some("db1".into()),
+            incoming: Some("db2".into()),
+            rung: Some(Rung::Demote),
+            automatic: true,
+            address: None,
+            write_refused_max: None,
+            stages: stages.clone(),
+        };
+        let report = conduct(&hands, &opening, Run::new(stages), Past::default()).await;
+        assert!(matches!(report.ending, Ending::Undone { .. }), "{report:?}");
+        let performed = hands.performed.into_inner();
+        assert_eq!(
+            performed.contains(&"allow-start".to_owned()),
+            given_back,
+            "{performed:?}"
+        );
+    }
 }
 
 #[tokio::test]

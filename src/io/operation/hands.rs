@@ -97,6 +97,19 @@ impl Hands for RealHands<'_> {
         Some(format!("{rival} accepts writes meanwhile"))
     }
 
+    async fn replaced(&self, writer: &HostName) -> Option<String> {
+        if let Some(why) = self.lost_lock().await {
+            return Some(why);
+        }
+        let facts = self.fleet.look_except(std::slice::from_ref(writer)).await;
+        let cluster = &self.fleet.entry().cluster;
+        let refused = guard::could_not_have_been_replaced(cluster, &facts, writer).err()?;
+        Some(format!(
+            "it may have been replaced meanwhile: {}",
+            refused.because
+        ))
+    }
+
     fn note(&self, entry: Entry) {
         self.journal
             .lock()
