@@ -49,7 +49,7 @@ pub async fn run(settings: &Settings, what: &FailoverArguments) -> Result<u8, Tr
         }
         return reopen(settings, &inventory, &fleet, standing.writer).await;
     }
-    let memory = Sights::of(&fleet, &dir).memory(standing.writer.as_ref());
+    let memory = Sights::of(&fleet, &dir).memory(standing.writer.as_ref(), &standing);
     let memory = memory.weighed(what.allow_loss);
     let incoming = guard::target(cluster, &standing, &facts, what.to.as_deref(), &memory)?;
     let (teller, reporting) = setting::telling(settings, &cluster.name);

@@ -78,7 +78,7 @@ async fn come_by(performer: &Performer<'_>, state_dir: &Path) -> Result<Outcome,
     if let Some(writer) = serves(&standing, &facts)
         && is_settled(performer, &standing)?
     {
-        note_look(state_dir, cluster, &writer, &facts);
+        note_look(state_dir, cluster, &standing, &writer, &facts);
         can_be_reached(cluster, &facts, &writer)?;
         return Ok(Outcome::Serves(writer));
     }
@@ -93,7 +93,7 @@ async fn come_by(performer: &Performer<'_>, state_dir: &Path) -> Result<Outcome,
     facts = fleet.look_everywhere().await;
     guard::hands_off(cluster, &standing)?;
     if let Some(writer) = serves(&standing, &facts) {
-        note_look(state_dir, cluster, &writer, &facts);
+        note_look(state_dir, cluster, &standing, &writer, &facts);
         can_be_reached(cluster, &facts, &writer)?;
         return Ok(Outcome::Serves(writer));
     }
@@ -134,7 +134,7 @@ async fn come_by(performer: &Performer<'_>, state_dir: &Path) -> Result<Outcome,
         .hint("`mmm show` and `mmm checks` say what is wrong with it"));
     };
     maintenance::automatic_failover(cluster, &standing, clock::now())?;
-    let memory = performer.planner().sights().memory(Some(&writer));
+    let memory = performer.planner().sights().memory(Some(&writer), &standing);
     let incoming = guard::target(cluster, &standing, &facts, None, &memory)?;
     let request = Request::Failover {
         outgoing: Some(writer),
@@ -150,8 +150,8 @@ async fn come_by(performer: &Performer<'_>, state_dir: &Path) -> Result<Outcome,
 
 /// Leaves to the next one who comes by what an election would have to know of this moment. That it cannot be kept keeps
 /// nothing from being done.
-fn note_look(state_dir: &Path, cluster: &Cluster, writer: &HostName, facts: &Facts) {
-    if let Err(trouble) = records::note_look(state_dir, cluster, writer, facts) {
+fn note_look(state_dir: &Path, cluster: &Cluster, standing: &Standing, writer: &HostName, facts: &Facts) {
+    if let Err(trouble) = records::note_look(state_dir, cluster, standing, writer, facts) {
         tracing::warn!("{}: {}", trouble.what, trouble.because);
     }
 }

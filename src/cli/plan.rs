@@ -206,7 +206,9 @@ pub async fn failover_request(
             rule: None,
         });
     }
-    let memory = sights.memory(standing.writer.as_ref()).weighed(allows.loss);
+    let memory = sights
+        .memory(standing.writer.as_ref(), standing)
+        .weighed(allows.loss);
     let incoming = guard::target(cluster, standing, facts, to, &memory)?;
     let outgoing = failover::outgoing(cluster, standing, facts, &incoming, to.is_some())?;
     let answers = outgoing.as_ref().and_then(|writer| facts.get(writer)?.mysql.up());

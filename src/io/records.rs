@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::core::cluster::{Cluster, HostName};
 use crate::core::guard::{Facts, Guard};
 use crate::core::hosts::{RECORDS_VERSION, Records};
+use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::monitor::OnlyMonitor;
@@ -79,6 +80,7 @@ pub fn save(dir: &StateDir, records: &Records) -> Result<(), Trouble> {
 pub fn note_look(
     state_dir: &Path,
     cluster: &Cluster,
+    standing: &Standing,
     writer: &HostName,
     facts: &Facts,
 ) -> Result<(), Trouble> {
@@ -95,7 +97,7 @@ pub fn note_look(
     let trap_after = cluster.checks.rep_threads.trap_after;
     save(
         &dir,
-        &Records::after_look(left, writer, clock::now(), facts, trap_after),
+        &Records::after_look(left, standing, writer, clock::now(), facts, trap_after),
     )
 }
 
@@ -157,6 +159,7 @@ mod tests {
             version: RECORDS_VERSION,
             writer: Some(writer.into()),
             writer_since: Some(Moment(3)),
+            made_by: None,
             memory: Default::default(),
             hosts: BTreeMap::from([("db1".into(), memory)]),
         }
@@ -188,12 +191,13 @@ mod tests {
         let cluster = samples::cluster();
         let state = StateDir::of(root.path(), &cluster.name);
         let (db1, db2) = (HostName::from("db1"), HostName::from("db2"));
+        let standing = Standing::default();
         let mut facts = Facts::from([
             ("db1".into(), samples::facts(true, &[])),
             ("db2".into(), samples::facts(false, &[])),
         ]);
         save(&state, &records("db1")).unwrap();
-        note_look(root.path(), &cluster, &db1, &facts).unwrap();
+        note_look(root.path(), &cluster, &standing, &db1, &facts).unwrap();
         let left = load(&state).unwrap().unwrap();
         assert_eq!(
             (left.hosts.clone(), left.writer_since),
@@ -202,13 +206,13 @@ mod tests {
         let seen = left.memory.seen.clone().unwrap();
         assert_eq!((seen.host, left.memory.lags.len()), (db1.clone(), 2));
         // Of another's time nothing counts but what that host had.
-        assert_eq!(left.memory_under(Some(&db2)).lags.len(), 0);
+        assert_eq!(left.memory_under(Some(&db2), &standing).lags.len(), 0);
         facts.insert("db2".into(), samples::facts(true, &[]));
         let claim = OnlyMonitor::claim(root.path(), Duration::ZERO).unwrap();
-        note_look(root.path(), &cluster, &db2, &facts).unwrap();
+        note_look(root.path(), &cluster, &standing, &db2, &facts).unwrap();
         assert_eq!(load(&state).unwrap().unwrap().writer, Some(db1));
         drop(claim);
-        note_look(root.path(), &cluster, &db2, &facts).unwrap();
+        note_look(root.path(), &cluster, &standing, &db2, &facts).unwrap();
         assert_eq!(load(&state).unwrap().unwrap().writer, Some(db2));
     }
 

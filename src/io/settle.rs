@@ -196,7 +196,7 @@ pub(super) async fn settle(
     }
     if open.opening.rung.is_some() {
         let outgoing = open.opening.outgoing.as_ref();
-        let seen = performer.planner().sights().memory(outgoing).seen;
+        let seen = performer.planner().sights().memory(outgoing, standing).seen;
         performer
             .tell_loss(&open.opening, &report, seen.as_ref(), standing)
             .await;

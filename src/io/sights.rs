@@ -82,9 +82,10 @@ impl<'f> Sights<'f> {
     }
 
     /// What is remembered of the time when `writer` served; nothing where that cannot be read, or was of another's.
-    pub fn memory(&self, writer: Option<&HostName>) -> Memory {
+    pub fn memory(&self, writer: Option<&HostName>, standing: &Standing) -> Memory {
         match records::load(self.dir) {
-            Ok(records) => records.map_or_else(Memory::default, |records| records.memory_under(writer)),
+            Ok(Some(records)) => records.memory_under(writer, standing),
+            Ok(None) => Memory::default(),
             Err(trouble) => {
                 tracing::warn!("{}: {}", trouble.what, trouble.because);
                 Memory::default()

@@ -13,7 +13,7 @@ use super::order;
 fn cut_off(halt: &Halt) -> Lab {
     let lab = cluster_halting(halt);
     let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
-    halt.until_reached(&lab);
+    halt.until_reached(&lab, &run);
     run.signal(Signal::KILL).unwrap();
     assert_eq!(run.wait(SOON).unwrap().code, 128 + 9);
     lift(&lab, halt);

@@ -28,7 +28,7 @@ fn never_runs_late(halt: &Halt) {
         })
         .unwrap();
     let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
-    halt.until_reached(&lab);
+    halt.until_reached(&lab, &run);
     let reached = Instant::now();
     let step = halt.step();
     lab.partition(&[step.host()], &["box"]).unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
+use lab::background::Background;
 use lab::lab::Options;
 use lab::steps::{Mishap, edit, shipped};
 use lab::{Flavour, Lab, wait};
@@ -144,13 +145,19 @@ impl Halt {
         }
     }
 
-    /// Waits until the operation halts here.
-    pub fn until_reached(&self, lab: &Lab) {
+    /// Waits until the operation that `run` performs halts here; what it said instead is shown.
+    pub fn until_reached(&self, lab: &Lab, run: &Background) {
         let mark = lab.host(self.host()).unwrap().path(HALTED).unwrap();
-        wait::until(REACHED_WITHIN, &format!("the operation to halt {self}"), || {
+        let reached = wait::until(REACHED_WITHIN, &format!("the operation to halt {self}"), || {
             mark.exists()
-        })
-        .unwrap();
+        });
+        if let Err(error) = reached {
+            panic!(
+                "{error:#}\n--- stdout\n{}\n--- stderr\n{}",
+                run.stdout(),
+                run.stderr()
+            );
+        }
     }
 
     /// Lets what halts here go on, if it still lives.

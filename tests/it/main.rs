@@ -28,6 +28,7 @@ mod families;
 mod faults;
 mod figures;
 mod flapping;
+mod greeting;
 mod gtids;
 mod halts;
 mod killed;

@@ -21,7 +21,7 @@ use super::watch::{ACTS_WITHIN, WRITER, long, tell};
 pub fn cut_off(lab: &Lab, halt: &Halt, words: &[&str]) {
     halt_at(lab, halt);
     let run = lab.box_().spawn_mmm(words).unwrap();
-    halt.until_reached(lab);
+    halt.until_reached(lab, &run);
     run.signal(Signal::KILL).unwrap();
     assert_eq!(run.wait(SOON).unwrap().code, 128 + 9);
     lift(lab, halt);

@@ -114,7 +114,7 @@ fn a_box_without_power_that_holds_the_lock_delays_another_by_15_s_at_most() {
         let other = second_box(&lab);
         let load = lab.start_load(Writers::default()).unwrap();
         let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
-        halt.until_reached(&lab);
+        halt.until_reached(&lab, &run);
         let refused = other
             .mmm(["switchover", "--to", "db2", "--lock-wait", "0s"])
             .unwrap();
@@ -266,7 +266,7 @@ fn a_writer_that_a_dead_box_left_closed_is_opened_again_by_the_second_box() {
     assert_eq!(comes_by(other).code, 0);
     let load = lab.start_load(slow()).unwrap();
     let run = lab.box_().spawn_mmm(["switchover", "--to", "db2"]).unwrap();
-    halt.until_reached(&lab);
+    halt.until_reached(&lab, &run);
     lab.box_().power_off().unwrap();
     drop(run);
     assert_eq!(lab.writable_hosts(), [""; 0]);
@@ -301,7 +301,7 @@ fn a_failover_that_a_dead_box_left_half_done_is_done_by_the_second_box() {
     lab.db1().set_restart(Restart::Never).unwrap();
     lab.db1().kill_mysqld().unwrap();
     let run = lab.box_().spawn_mmm(["failover"]).unwrap();
-    halt.until_reached(&lab);
+    halt.until_reached(&lab, &run);
     lab.box_().power_off().unwrap();
     drop(run);
     assert_eq!(lab.writable_hosts(), [""; 0]);

@@ -18,9 +18,22 @@ const NETWORK: &str = "ip link set lo up && ip link add eth0 type veth peer name
     && ip address add 10.9.9.1/24 dev eth0 && exec setsid sh -c \"$0\"";
 
 async fn host(shell: &str, tag: &str) -> (Local, Child) {
+    host_with_path(shell, tag, &std::env::var("PATH").unwrap()).await
+}
+
+async fn host_with_path(shell: &str, tag: &str, path: &str) -> (Local, Child) {
     let command = wire::remote_command_for(shell, tag);
     open_with(
-        &["unshare", "--net", "sh", "-c", NETWORK, &command],
+        &[
+            "unshare",
+            "--net",
+            "env",
+            &format!("PATH={path}"),
+            "sh",
+            "-c",
+            NETWORK,
+            &command,
+        ],
         tag,
         &nowhere(),
     )
@@ -199,14 +212,35 @@ async fn a_server_that_greets_is_told_from_a_port_that_is_open() {
     if !is_root() {
         return;
     }
-    let (mut shell, _child) = host("dash", "a7").await;
+    let path = std::env::var("PATH").unwrap();
+    // With the client of this machine, and with one that cannot run: then the shell itself listens.
+    let broken = tempfile::tempdir().unwrap();
+    let client = broken.path().join("mariadb");
+    std::fs::write(&client, "#!/bin/sh\necho no library >&2\nexit 127\n").unwrap();
+    std::fs::set_permissions(&client, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for (tag, path) in [
+        ("a7", path.clone()),
+        ("a8", format!("{}:{path}", broken.path().display())),
+    ] {
+        greets(host_with_path("dash", tag, &path).await).await;
+    }
+}
+
+async fn greets((mut shell, _child): (Local, Child)) {
     let script = tempfile::NamedTempFile::new().unwrap();
     let listener = "import socket, sys\nlistening = socket.create_server(('10.9.9.2', 3306))\nlistening.settimeout(20)\n\
-                    while True:\n    taken = listening.accept()[0]\n    taken.sendall(sys.argv[1].encode()) if sys.argv[1:] else \
-                    taken.settimeout(20) or taken.recv(1)\n";
+                    while True:\n    taken = listening.accept()[0]\n    taken.sendall(bytes.fromhex(sys.argv[1])) if sys.argv[1:] \
+                    else taken.settimeout(20) or taken.recv(1)\n";
     std::fs::write(script.path(), listener).unwrap();
     answer(&mut shell, "ip address add 10.9.9.2/32 dev lo").await;
-    for (greeting, expected) in [("", "open"), ("'[greeting'", "open\ngreeted")] {
+    let report = done(&mut shell, "witness").await;
+    assert_eq!(report.registered["witness_port"], "", "{report:?}");
+    // A server with too many connections says so instead of its version.
+    let full: String = b"\x17\0\0\0\xff\x10\x04Too many connections"
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    for (greeting, expected) in [("", "open"), (full.as_str(), "open\ngreeted")] {
         let listen = format!(
             "python3 {} {greeting} >/dev/null 2>&1 & until timeout 1 bash -c '</dev/tcp/10.9.9.2/3306' 2>/dev/null; \
              do sleep 0.05; done; echo $!",

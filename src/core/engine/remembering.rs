@@ -36,7 +36,8 @@ impl Engine {
         let mut memory = if self.standing.writer.is_none() {
             records.memory.clone()
         } else {
-            records.clone().memory_under(self.standing.writer.as_ref())
+            let writer = self.standing.writer.as_ref();
+            records.clone().memory_under(writer, &self.standing)
         };
         // From now on somebody judges all the time.
         memory.stopped.clear();
@@ -70,6 +71,7 @@ impl Engine {
             version: RECORDS_VERSION,
             writer: self.known_writer.clone(),
             writer_since: self.writer_since,
+            made_by: self.standing.made_by().map(str::to_owned),
             memory: self.memory.clone(),
             hosts: self
                 .records
@@ -110,6 +112,7 @@ impl Engine {
         };
         known.writer == self.known_writer
             && known.writer_since == self.writer_since
+            && known.made_by.as_deref() == self.standing.made_by()
             && self.records.values().all(is_as_known)
     }
 }

@@ -11,6 +11,7 @@ use crate::core::electorate::{Memory, may_take_over};
 use crate::core::guard::Facts;
 use crate::core::latch::Latch;
 use crate::core::moment::Moment;
+use crate::core::standing::Standing;
 
 /// The version of the persisted form.
 pub const RECORDS_VERSION: u32 = 1;
@@ -24,6 +25,9 @@ pub struct Records {
     pub writer: Option<HostName>,
     /// Since when, where a monitor saw it become one.
     pub writer_since: Option<Moment>,
+    /// The run of this box that made it the writer, if one did: who was the writer before as well had another time then.
+    #[serde(default)]
+    pub made_by: Option<String>,
     /// What an election needs to know of the time of that writer.
     #[serde(default)]
     pub memory: Memory,
@@ -41,15 +45,20 @@ pub struct HostMemory {
 }
 
 impl Records {
-    /// What is remembered of the time when `writer` was the writer. Of another's nothing counts but what a host had, which
-    /// names its host.
-    pub fn memory_under(self, writer: Option<&HostName>) -> Memory {
-        if writer.is_some() && self.writer.as_ref() == writer {
+    /// What is remembered of the time when `writer` was the writer. Of another time nothing counts but what a host had,
+    /// which names its host.
+    pub fn memory_under(self, writer: Option<&HostName>, standing: &Standing) -> Memory {
+        if writer.is_some() && self.writer.as_ref() == writer && self.is_of_now(standing) {
             let mut memory = self.memory;
             // That a host was well says nothing of the time since; who is out of service, what stands tells.
-            memory
-                .states
-                .retain(|_, state| !may_take_over(*state) && *state != HostState::AdminOffline);
+            memory.states.retain(|host, state| {
+                let out_since = self.hosts.get(host).and_then(|known| known.record.out_since);
+                let is_let_in = match (standing.released.get(host), out_since) {
+                    (Some(released), Some(out)) => *state == HostState::AwaitingRecovery && *released >= out,
+                    _ => false,
+                };
+                !may_take_over(*state) && *state != HostState::AdminOffline && !is_let_in
+            });
             return memory;
         }
         Memory {
@@ -58,10 +67,16 @@ impl Records {
         }
     }
 
+    /// Whether nobody has been made the writer since, as far as this box knows.
+    fn is_of_now(&self, standing: &Standing) -> bool {
+        standing.writer != self.writer || standing.made_by() == self.made_by.as_deref()
+    }
+
     /// The records after one look at a writer that serves, by somebody who does not watch: the hosts' timers stay as the
     /// last monitor left them.
     pub fn after_look(
         left: Option<Records>,
+        standing: &Standing,
         writer: &HostName,
         now: Moment,
         facts: &Facts,
@@ -71,14 +86,19 @@ impl Records {
             version: RECORDS_VERSION,
             writer: Some(writer.clone()),
             writer_since: None,
+            made_by: None,
             memory: Memory::default(),
             hosts: BTreeMap::new(),
         });
-        let is_new = left.writer.as_ref() != Some(writer);
-        let memory = left.clone().memory_under(Some(writer));
+        let made_by = standing
+            .made_by()
+            .filter(|_| standing.writer.as_ref() == Some(writer));
+        let is_new = left.writer.as_ref() != Some(writer) || !left.is_of_now(standing);
+        let memory = left.clone().memory_under(Some(writer), standing);
         Records {
             writer: Some(writer.clone()),
             writer_since: if is_new { Some(now) } else { left.writer_since },
+            made_by: made_by.map(str::to_owned),
             memory: memory.after_look(writer, now, facts, trap_after),
             ..left
         }
@@ -107,19 +127,65 @@ mod tests {
             version: RECORDS_VERSION,
             writer: Some("db9".into()),
             writer_since: None,
+            made_by: Some("2".to_owned()),
             memory: Memory {
                 states: states.collect(),
                 ..Memory::default()
             },
             hosts: BTreeMap::new(),
         };
-        let left: Vec<HostState> = records
-            .clone()
-            .memory_under(Some(&"db9".into()))
-            .states
-            .into_values()
-            .collect();
-        assert_eq!(left, [ReplicationFail, AwaitingRecovery]);
-        assert!(records.memory_under(Some(&"db8".into())).states.is_empty());
+        let made = |run: &str, writer: &str| Standing {
+            writer: Some(writer.into()),
+            made_writer: Some((run.to_owned(), writer.into())),
+            ..Standing::default()
+        };
+        let left = |writer: &str, standing: &Standing| -> Vec<HostState> {
+            let memory = records.clone().memory_under(Some(&writer.into()), standing);
+            memory.states.into_values().collect()
+        };
+        let mut standing = made("2", "db9");
+        assert_eq!(left("db9", &standing), [ReplicationFail, AwaitingRecovery]);
+        assert_eq!(left("db8", &made("3", "db8")), []);
+        // It was the writer before, another was in between: what was seen before that is of another time.
+        assert_eq!(left("db9", &made("4", "db9")), []);
+        // Who was let in by a person since may take over again; what is broken that does not mend.
+        let mut record = HostRecord::unknown("db3".into(), Moment(5));
+        record.out_since = Some(Moment(7));
+        let mut known = records.clone();
+        let checks = BTreeMap::new();
+        known.hosts.insert("db3".into(), HostMemory { record, checks });
+        for (released, expected) in [
+            (6, vec![ReplicationFail, AwaitingRecovery]),
+            (8, vec![ReplicationFail]),
+        ] {
+            for host in ["db2", "db3"] {
+                standing.released.insert(host.into(), Moment(released));
+            }
+            let memory = known.clone().memory_under(Some(&"db9".into()), &standing);
+            assert_eq!(memory.states.into_values().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn a_look_is_of_the_time_of_the_run_that_made_the_writer() {
+        let db1 = HostName::from("db1");
+        let mut standing = Standing {
+            writer: Some(db1.clone()),
+            ..Standing::default()
+        };
+        let look = |left, standing: &Standing, at| {
+            Records::after_look(left, standing, &db1, Moment(at), &Facts::new(), Duration::ZERO)
+        };
+        let mut first = look(None, &standing, 1);
+        first.memory.lags.insert("db2".into(), Duration::from_secs(9));
+        let again = look(Some(first), &standing, 2);
+        assert_eq!((again.memory.lags.len(), again.made_by.clone()), (1, None));
+        standing.made_writer = Some(("7".to_owned(), db1.clone()));
+        let later = look(Some(again), &standing, 3);
+        assert_eq!(
+            (later.memory.lags.len(), later.made_by.as_deref()),
+            (0, Some("7"))
+        );
+        assert_eq!(later.writer_since, Some(Moment(3)));
     }
 }

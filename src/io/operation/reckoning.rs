@@ -45,7 +45,7 @@ impl Planner<'_> {
         };
         let memory = match memory {
             Some(memory) => (**memory).clone(),
-            None => self.sights.memory(outgoing.as_ref()),
+            None => self.sights.memory(outgoing.as_ref(), standing),
         };
         let seen = memory.seen.clone();
         let cluster = &self.sights.entry().cluster;
@@ -69,7 +69,7 @@ impl Planner<'_> {
     fn states_now(&self, request: &Request, standing: &Standing) -> Memory {
         match request {
             Request::Switchover { .. } | Request::MoveAddress { .. } if !self.whatever_state => {
-                let memory = self.sights.memory(standing.writer.as_ref());
+                let memory = self.sights.memory(standing.writer.as_ref(), standing);
                 memory.current(clock::now())
             }
             _ => Memory::default(),
