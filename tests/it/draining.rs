@@ -116,14 +116,20 @@ fn dies_before_it_is_applied(lab: &Lab) {
     .unwrap();
     lab.db1().kill_mysqld().unwrap();
     if lab.db3().server() == Server::Mysql9_7 {
-        // It tells its place long after it got there.
-        lab.db3()
-            .sql("SET GLOBAL replica_checkpoint_period = 1500")
-            .unwrap();
+        // They tell their place long after they got there.
+        for host in [lab.db2(), lab.db3()] {
+            host.sql("SET GLOBAL replica_checkpoint_period = 1500").unwrap();
+        }
     }
     appliers(lab, &["db3", "db2"], "START");
-    mmm(lab, &["failover"], 0);
+    let failover = mmm(lab, &["failover"], 0);
     assert_eq!(lab.writable_hosts(), ["db2"]);
+    let stopped = lab.db2().replication().unwrap().unwrap();
+    assert_eq!(
+        (stopped.io_running.as_str(), stopped.sql_running.as_str()),
+        ("No", "No")
+    );
+    assert!(!failover.stdout.contains("WARN"), "{}", failover.stdout);
     assert_eq!(rows(lab.db2(), "app.received"), RECEIVED);
     lab.db2()
         .sql(&format!("INSERT INTO app.received VALUES ({RECEIVED})"))

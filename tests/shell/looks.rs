@@ -19,6 +19,17 @@ async fn nothing_may_be_as_good() {
             ("SHOW SLAVE 'gone' STATUS", None, false),
             ("SHOW SLAVE '' STATUS", Some(vec![]), true),
             ("SHOW SLAVE '' STATUS", None, false),
+            // What a connection shows whose receiving thread alone has stopped.
+            (
+                "SELECT '' AS Slave_IO_State, 'Yes' AS Slave_IO_Running",
+                Some(vec![1617]),
+                false,
+            ),
+            (
+                "SELECT '' AS Slave_IO_State, 'No' AS Slave_IO_Running",
+                Some(vec![1617]),
+                true,
+            ),
             ("SELECT 'No' AS Slave_IO_Running", Some(vec![1617]), true),
             ("SELECT 'Yes' AS Slave_IO_Running", Some(vec![1617]), false),
         ] {

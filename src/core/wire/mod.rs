@@ -207,7 +207,7 @@ fn look(looking: &Looking) -> String {
                 None => format!("{{ m_ask {text} && {expected}; }}"),
                 Some(errors) => {
                     let errors = word(&numbers(errors));
-                    format!("{{ m_ask_any {text} {errors} && {{ m_none || {{ {expected}; }}; }}; }}")
+                    format!("{{ m_ask_any {text} {errors} && {{ m_rowless || {{ {expected}; }}; }}; }}")
                 }
             }
         }

@@ -151,6 +151,8 @@ m_same() { m_col "$1" && { m_w=$m_v; m_has "$2" "$m_w"; }; }
 m_is() { [ "$m_count" = 1 ] && [ "${m_row%%"$m_tab"*}" = "$1" ]; }
 # No row, or one that is empty: a position before the first transaction.
 m_none() { [ "$m_count" -le 0 ] || m_is ''; }
+# The status of a connection that receives nothing is a row all the same, whose first column, the state of its thread, is empty.
+m_rowless() { [ "$m_count" -le 0 ]; }
 
 # --- Shell commands: in a subshell, so that nothing of them stays; without our descriptors, so that a command that
 # outlives us does not keep the SQL client alive; without standard input, or it would swallow what we are told next.
