@@ -270,8 +270,15 @@ fn without_mark(operation: &str) -> String {
 
 /// The duty under another name, with a step in front of its own, which are performed even if there is nothing to do.
 fn begins_with(duty: &str, name: &str, new: &str) -> String {
-    let text = duty.replace(&format!("duty: {name}\n"), &format!("duty: {new}\n"));
-    let text = text.replacen("\nunless: &", "\nverify: &", 1);
+    let mut text = duty.replace(&format!("duty: {name}\n"), &format!("duty: {new}\n"));
+    if text.contains("\nunless: &") {
+        let is_the_same = |line: &&str| line.starts_with("verify: *");
+        text = text
+            .lines()
+            .filter(|line| !is_the_same(line))
+            .fold(String::new(), |text, line| text + line + "\n");
+        text = text.replacen("\nunless: &", "\nverify: &", 1);
+    }
     text.replacen(
         "steps:\n",
         "steps:\n  - { name: Wait, run: 'true', within: 60s }\n",
@@ -320,6 +327,8 @@ mod tests {
                     changed.contains("duty: faulty-x\n") && changed.contains("run: 'false'"),
                     "{changed}"
                 );
+                let verified = changed.lines().filter(|line| line.starts_with("verify:")).count();
+                assert!(verified <= 1, "{changed}");
             }
         }
     }
