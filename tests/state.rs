@@ -42,7 +42,7 @@ fn state(generation: u64) -> (Standing, Records) {
         version: RECORDS_VERSION,
         writer: Some("host0".into()),
         writer_since: Some(at),
-        made_by: None,
+        since_run: None,
         memory: Default::default(),
         hosts: names()
             .map(|name| (name.as_str().into(), memory(&name)))

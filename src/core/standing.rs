@@ -74,6 +74,10 @@ pub struct Standing {
     /// The run that made a host the writer, and that host.
     #[serde(default)]
     pub made_writer: Option<(String, HostName)>,
+    /// The run of this box in which the role last went from one host to another: where its time began. One that only opens
+    /// the writer again begins none.
+    #[serde(default)]
+    pub since_run: Option<String>,
 }
 
 impl Default for Standing {
@@ -97,6 +101,7 @@ impl Default for Standing {
             downtimes: BTreeMap::new(),
             automatic: None,
             made_writer: None,
+            since_run: None,
         }
     }
 }
@@ -185,6 +190,7 @@ impl Standing {
         }
         self.writer = Some(writer.clone());
         self.made_writer = None;
+        self.since_run = None;
         self.owed.remove(writer);
         for host in cluster
             .masters()
@@ -195,6 +201,16 @@ impl Standing {
                 .entry(host.clone())
                 .or_insert_with(|| Owed::now(now, NAMED, Rung::Silence));
         }
+    }
+
+    /// A run has made that host the writer. From an unknown one no new time begins: what is remembered holds back, if it
+    /// is wrong.
+    pub fn make_writer(&mut self, incoming: Option<&HostName>, run: &str) {
+        if self.writer.is_some() && self.writer.as_ref() != incoming {
+            self.since_run = Some(run.to_owned());
+        }
+        self.writer = incoming.cloned();
+        self.made_writer = incoming.map(|writer| (run.to_owned(), writer.clone()));
     }
 
     /// The run of this box that made the writer what it is, if one did.

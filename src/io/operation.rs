@@ -386,9 +386,9 @@ impl Performer<'_> {
             return;
         }
         if report.committed && !matches!(request, Request::Rejoin { .. }) {
-            standing.writer.clone_from(&seats.incoming);
+            standing.make_writer(seats.incoming.as_ref(), &opening.run);
             standing.to_follow = report.not_following.iter().cloned().collect();
-            self.note_maker(request, opening, standing);
+            self.note_failover(request, opening, standing);
         } else if report.in_doubt {
             standing.writer = None;
         }
@@ -412,10 +412,8 @@ impl Performer<'_> {
         }
     }
 
-    /// Which run made the writer what it is; and whether another that no person asks for has to wait for one.
-    fn note_maker(&self, request: &Request, opening: &Opening, standing: &mut Standing) {
-        let made = standing.writer.clone();
-        standing.made_writer = made.map(|writer| (opening.run.clone(), writer));
+    /// Whether another failover that no person asks for has to wait for one.
+    fn note_failover(&self, request: &Request, opening: &Opening, standing: &mut Standing) {
         match request {
             Request::Failover { automatic: true, .. } => {
                 standing.automatic = Some(Automatic {

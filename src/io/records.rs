@@ -159,7 +159,7 @@ mod tests {
             version: RECORDS_VERSION,
             writer: Some(writer.into()),
             writer_since: Some(Moment(3)),
-            made_by: None,
+            since_run: None,
             memory: Default::default(),
             hosts: BTreeMap::from([("db1".into(), memory)]),
         }

@@ -334,9 +334,7 @@ fn conclude(open: &OpenRun, report: &RunReport, standing: &mut Standing) {
     let opening = &open.opening;
     let moves_writer = opening.moves_writer();
     if committed && moves_writer {
-        standing.writer.clone_from(&opening.incoming);
-        let made = opening.incoming.clone();
-        standing.made_writer = made.map(|writer| (opening.run.clone(), writer));
+        standing.make_writer(opening.incoming.as_ref(), &opening.run);
         standing.to_follow = report.not_following.iter().cloned().collect();
     } else if report.in_doubt && moves_writer {
         standing.writer = None;

@@ -226,21 +226,31 @@ async fn a_server_that_greets_is_told_from_a_port_that_is_open() {
     }
 }
 
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 async fn greets((mut shell, _child): (Local, Child)) {
     let script = tempfile::NamedTempFile::new().unwrap();
     let listener = "import socket, sys\nlistening = socket.create_server(('10.9.9.2', 3306))\nlistening.settimeout(20)\n\
-                    while True:\n    taken = listening.accept()[0]\n    taken.sendall(bytes.fromhex(sys.argv[1])) if sys.argv[1:] \
-                    else taken.settimeout(20) or taken.recv(1)\n";
+                    kept = []\nwhile True:\n    kept.append(listening.accept()[0])\n    \
+                    kept[-1].sendall(bytes.fromhex(''.join(sys.argv[1:])))\n";
     std::fs::write(script.path(), listener).unwrap();
     answer(&mut shell, "ip address add 10.9.9.2/32 dev lo").await;
     let report = done(&mut shell, "witness").await;
     assert_eq!(report.registered["witness_port"], "", "{report:?}");
     // A server with too many connections says so instead of its version.
-    let full: String = b"\x17\0\0\0\xff\x10\x04Too many connections"
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    for (greeting, expected) in [("", "open"), (full.as_str(), "open\ngreeted")] {
+    let full = hexadecimal(b"\x17\0\0\0\xff\x10\x04Too many connections");
+    // One that is slow, or told to be, says nothing more behind its version.
+    let slow = hexadecimal(
+        b"\x49\0\0\0\x0a8.0.1\0\x07\0\0\0abcdefgh\0\xff\xf7\x21\x02\0\xff\x81\x15\0\0\0\0\0\0\0\0\0\0\
+        ijklmnopqrst\0mysql_native_password\0",
+    );
+    for (greeting, expected) in [
+        ("", "open"),
+        (full.as_str(), "open\ngreeted"),
+        (slow.as_str(), "open\ngreeted"),
+    ] {
         let listen = format!(
             "python3 {} {greeting} >/dev/null 2>&1 & until timeout 1 bash -c '</dev/tcp/10.9.9.2/3306' 2>/dev/null; \
              do sleep 0.05; done; echo $!",

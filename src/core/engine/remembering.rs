@@ -71,7 +71,7 @@ impl Engine {
             version: RECORDS_VERSION,
             writer: self.known_writer.clone(),
             writer_since: self.writer_since,
-            made_by: self.standing.made_by().map(str::to_owned),
+            since_run: self.standing.since_run.clone(),
             memory: self.memory.clone(),
             hosts: self
                 .records
@@ -112,7 +112,7 @@ impl Engine {
         };
         known.writer == self.known_writer
             && known.writer_since == self.writer_since
-            && known.made_by.as_deref() == self.standing.made_by()
+            && known.since_run == self.standing.since_run
             && self.records.values().all(is_as_known)
     }
 }

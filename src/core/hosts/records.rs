@@ -25,9 +25,9 @@ pub struct Records {
     pub writer: Option<HostName>,
     /// Since when, where a monitor saw it become one.
     pub writer_since: Option<Moment>,
-    /// The run of this box that made it the writer, if one did: who was the writer before as well had another time then.
+    /// The run in which its time began, where this box knows it: who was the writer before as well had another time then.
     #[serde(default)]
-    pub made_by: Option<String>,
+    pub since_run: Option<String>,
     /// What an election needs to know of the time of that writer.
     #[serde(default)]
     pub memory: Memory,
@@ -69,7 +69,7 @@ impl Records {
 
     /// Whether nobody has been made the writer since, as far as this box knows.
     fn is_of_now(&self, standing: &Standing) -> bool {
-        standing.writer != self.writer || standing.made_by() == self.made_by.as_deref()
+        standing.writer != self.writer || standing.since_run == self.since_run
     }
 
     /// The records after one look at a writer that serves, by somebody who does not watch: the hosts' timers stay as the
@@ -86,19 +86,18 @@ impl Records {
             version: RECORDS_VERSION,
             writer: Some(writer.clone()),
             writer_since: None,
-            made_by: None,
+            since_run: None,
             memory: Memory::default(),
             hosts: BTreeMap::new(),
         });
-        let made_by = standing
-            .made_by()
-            .filter(|_| standing.writer.as_ref() == Some(writer));
+        let since_run = standing.since_run.clone();
+        let since_run = since_run.filter(|_| standing.writer.as_ref() == Some(writer));
         let is_new = left.writer.as_ref() != Some(writer) || !left.is_of_now(standing);
         let memory = left.clone().memory_under(Some(writer), standing);
         Records {
             writer: Some(writer.clone()),
             writer_since: if is_new { Some(now) } else { left.writer_since },
-            made_by: made_by.map(str::to_owned),
+            since_run,
             memory: memory.after_look(writer, now, facts, trap_after),
             ..left
         }
@@ -127,7 +126,7 @@ mod tests {
             version: RECORDS_VERSION,
             writer: Some("db9".into()),
             writer_since: None,
-            made_by: Some("2".to_owned()),
+            since_run: Some("2".to_owned()),
             memory: Memory {
                 states: states.collect(),
                 ..Memory::default()
@@ -136,7 +135,7 @@ mod tests {
         };
         let made = |run: &str, writer: &str| Standing {
             writer: Some(writer.into()),
-            made_writer: Some((run.to_owned(), writer.into())),
+            since_run: Some(run.to_owned()),
             ..Standing::default()
         };
         let left = |writer: &str, standing: &Standing| -> Vec<HostState> {
@@ -167,6 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_that_is_opened_again_is_in_the_same_time_and_one_that_was_another_meanwhile_is_not() {
+        let (db1, db2) = (HostName::from("db1"), HostName::from("db2"));
+        let mut standing = Standing::default();
+        let mut times = Vec::new();
+        for (run, writer) in [("1", &db1), ("2", &db1), ("3", &db2), ("4", &db1), ("5", &db1)] {
+            standing.make_writer(Some(writer), run);
+            times.push(standing.since_run.clone().unwrap_or_default());
+        }
+        assert_eq!(times, ["", "", "3", "4", "4"]);
+        assert_eq!(standing.made_by(), Some("5"));
+        // Nobody knows what a run in doubt has made of it; what is remembered goes on to count.
+        standing.writer = None;
+        standing.make_writer(Some(&db1), "6");
+        assert_eq!(standing.since_run.as_deref(), Some("4"));
+    }
+
+    #[test]
     fn a_look_is_of_the_time_of_the_run_that_made_the_writer() {
         let db1 = HostName::from("db1");
         let mut standing = Standing {
@@ -179,11 +195,11 @@ mod tests {
         let mut first = look(None, &standing, 1);
         first.memory.lags.insert("db2".into(), Duration::from_secs(9));
         let again = look(Some(first), &standing, 2);
-        assert_eq!((again.memory.lags.len(), again.made_by.clone()), (1, None));
-        standing.made_writer = Some(("7".to_owned(), db1.clone()));
+        assert_eq!((again.memory.lags.len(), again.since_run.clone()), (1, None));
+        standing.since_run = Some("7".to_owned());
         let later = look(Some(again), &standing, 3);
         assert_eq!(
-            (later.memory.lags.len(), later.made_by.as_deref()),
+            (later.memory.lags.len(), later.since_run.as_deref()),
             (0, Some("7"))
         );
         assert_eq!(later.writer_since, Some(Moment(3)));
