@@ -98,6 +98,45 @@ fn kept_apart_and_named(flavour: Flavour) {
     kept_out(&lab, "db1");
 }
 
+/// The standby stands exactly where the other replica's applier was stopped by a person; what that one received behind it is
+/// in its relay log alone, which goes with the next source.
+#[test]
+fn whose_applier_was_stopped_keeps_its_relay_log() {
+    let lab = cluster_of(Flavour::default().by_position());
+    lab.db1()
+        .sql("CREATE DATABASE IF NOT EXISTS app; CREATE TABLE app.handed (id INT PRIMARY KEY)")
+        .unwrap();
+    lab.wait_for_equal_tables("app.handed", &["db1", "db2", "db3"], SOON)
+        .unwrap();
+    lab.db2().sql("STOP SLAVE IO_THREAD").unwrap();
+    lab.db3().sql("STOP SLAVE SQL_THREAD").unwrap();
+    lab.db1().sql("INSERT INTO app.handed VALUES (1)").unwrap();
+    let end = lab.db1().table("SHOW MASTER STATUS").unwrap();
+    let received = || {
+        let status = lab.db3().table("SHOW SLAVE STATUS").unwrap();
+        status.first("Read_Master_Log_Pos") == end.first("Position")
+    };
+    until(SOON, "db3 to receive it", received).unwrap();
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    let done = mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
+    assert_eq!(lab.writable_hosts(), ["db2"]);
+    assert!(
+        said(&done).contains("db3 has transactions that db2 has not"),
+        "{}",
+        said(&done)
+    );
+    assert_eq!(
+        (rows_of(&lab, "db2"), rows_of(&lab, "db3")),
+        ("0".into(), "0".into())
+    );
+    lab.db3().sql("START SLAVE SQL_THREAD").unwrap();
+    until(SOON, "db3 to apply what it alone has", || {
+        rows_of(&lab, "db3") == "1"
+    })
+    .unwrap();
+}
+
 #[test]
 fn mariadb_11_8() {
     nothing_is_lost(Flavour::of(Server::Mariadb11_8));
