@@ -260,7 +260,9 @@ async fn greets((mut shell, _child): (Local, Child)) {
         let listener = answer(&mut shell, &listen).await;
         let report = done(&mut shell, "witness").await;
         assert_eq!(report.registered["witness_port"], expected, "{report:?}");
-        answer(&mut shell, &format!("kill -9 {listener}")).await;
+        // The next one cannot listen before this one is gone.
+        let gone = "while timeout 1 bash -c '</dev/tcp/10.9.9.2/3306' 2>/dev/null; do sleep 0.05; done";
+        answer(&mut shell, &format!("kill -9 {listener}; {gone}")).await;
     }
 }
 
