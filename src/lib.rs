@@ -41,6 +41,7 @@
 //!   - [`core::site`] the site's own steps around an operation · [`core::notice`] who is told of what
 //!   - [`core::maintenance`] downtimes, and failovers that wait for an acknowledgement
 //!   - [`core::release`] out of service and back in, on a person's word · [`core::clearing`] what leaves a host then
+//!   - [`core::chore`] such work by hand, and what becomes of it when it is cut off
 //!   - [`core::plan`] an operation with its seats filled · [`core::run`] a run as a fold over what came of its stages
 //!   - [`core::proposal`] a plan as it is shown and kept · [`core::basis`] what it rests on · [`core::by_hand`] single duties
 //!   - [`core::settlement`] what becomes of a run that was cut off · [`core::history`] how a run went

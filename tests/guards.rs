@@ -49,6 +49,7 @@ fn seen_in(guard: Guard) -> String {
         Guard::G40 | Guard::G41 | Guard::G42 | Guard::G43 => core("what_keeps_a_replaced_writer_from_following"),
         Guard::G44 => "test mysql/starting::a_replaced_writer_that_cannot_be_made_harmless_is_not_taken_back".to_owned(),
         Guard::G45 | Guard::G46 | Guard::G47 | Guard::G48 => RELEASE.to_owned(),
+        Guard::G49 => "lab cut_off_by_hand::a_rebuild".to_owned(),
         Guard::G50 => "unit core/relocation::an_address_of_a_balanced_role_must_be_named".to_owned(),
         Guard::G51 | Guard::G52 | Guard::G53 | Guard::G54 => RELOCATION.to_owned(),
         Guard::G55 => "lab roles::roles_that_are_not_the_writers_move_by_command_and_stay".to_owned(),

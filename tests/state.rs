@@ -146,6 +146,7 @@ fn write_on_a_full_disk(dir: &StateDir) {
         rung: None,
         automatic: false,
         address: None,
+        chore: None,
         write_refused_max: None,
         stages: vec![],
     };

@@ -75,8 +75,8 @@ pub async fn run(settings: &Settings, what: &ApplyArguments) -> Result<u8, Troub
     setting::concluded(&inventory, entry, performed).await
 }
 
-/// The single duty that a plan is about, as it was asked for.
-fn asked_duty(wish: &Wish) -> Option<DutyArguments> {
+/// The single duty that this is about, as it was asked for.
+pub(super) fn asked_duty(wish: &Wish) -> Option<DutyArguments> {
     match wish {
         Wish::Duty {
             duty,

@@ -366,6 +366,9 @@ pub struct RejoinArguments {
     /// Their rows are saved in a file before, as far as they can be decoded.
     #[arg(long)]
     pub discard: bool,
+    /// It was rebuilt by other means after a rebuild of ours that did not come to its end.
+    #[arg(long, conflicts_with = "discard")]
+    pub rebuilt: bool,
 }
 
 /// Arguments of `explain`.

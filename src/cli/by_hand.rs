@@ -1,14 +1,11 @@
 //! What `mmm plan duty` and `mmm playbook run` share: the duty asked for, its values, and whether it may be performed.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use super::args::DutyArguments;
 use super::setting;
 use crate::config::diagnostic::closest;
 use crate::config::inventory::ClusterEntry;
 use crate::config::playbook::opening_step;
-use crate::core::by_hand::{self, Asked};
+use crate::core::by_hand::{self, Asked, Values};
 use crate::core::cluster::HostName;
 use crate::core::guard::Facts;
 use crate::core::playbook::Playbook;
@@ -23,10 +20,7 @@ use crate::io::operation::{Planner, SingleDuty, uses_gtid};
 pub struct Wanted<'a> {
     asked: &'a DutyArguments,
     at: HostName,
-    address: Option<IpAddr>,
-    source: Option<HostName>,
-    with: BTreeMap<String, String>,
-    registered: BTreeMap<String, String>,
+    values: Values,
     only_asks: bool,
     opening_step: Option<String>,
 }
@@ -53,41 +47,16 @@ impl<'a> Wanted<'a> {
         };
         let at = HostName::from(asked.at.as_str());
         setting::host(entry, &at)?;
-        let mut wanted = Wanted {
-            asked,
-            at,
-            address: None,
-            source: None,
-            with: BTreeMap::new(),
-            registered: BTreeMap::new(),
-            only_asks: duty.only_asks,
-            opening_step: opening_step(playbook, &asked.duty),
-        };
-        for (name, value) in &asked.set {
-            match (name.as_str(), name.strip_prefix("with.")) {
-                ("address", _) => {
-                    let address = value.parse();
-                    let address = address.map_err(|_| usage(format!("`{value}` is no IP address")))?;
-                    wanted.address = Some(address);
-                }
-                ("source", _) => {
-                    let source = HostName::from(value.as_str());
-                    setting::host(entry, &source)?;
-                    wanted.source = Some(source);
-                }
-                (_, Some(name)) => {
-                    wanted.with.insert(name.to_owned(), value.clone());
-                }
-                (name, None) => {
-                    wanted.registered.insert(name.to_owned(), value.clone());
-                }
-            }
+        let said = asked.set.iter().map(|(name, value)| (name, value));
+        let values = Values::read(said).map_err(usage)?;
+        if let Some(source) = &values.source {
+            setting::host(entry, source)?;
         }
         let has = |need: &str| match need {
-            "address" => wanted.address.is_some(),
-            "source" => wanted.source.is_some(),
+            "address" => values.address.is_some(),
+            "source" => values.source.is_some(),
             "service" => true,
-            need => wanted.registered.contains_key(need),
+            need => values.registered.contains_key(need),
         };
         let lacks: Vec<String> = duty
             .needs
@@ -100,7 +69,24 @@ impl<'a> Wanted<'a> {
                 usage(format!("it needs {}", lacks.join(", "))).hint("give each with `--set NAME=VALUE`")
             );
         }
-        Ok(wanted)
+        Ok(Wanted {
+            asked,
+            at,
+            values,
+            only_asks: duty.only_asks,
+            opening_step: opening_step(playbook, &asked.duty),
+        })
+    }
+
+    /// As it is written down.
+    pub fn wish(&self) -> Wish {
+        Wish::Duty {
+            duty: self.asked.duty.clone(),
+            at: self.at.clone(),
+            on_box: self.asked.on_box,
+            set: self.asked.set.iter().cloned().collect(),
+            within_ms: u64::try_from(self.asked.within.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 
     /// As it is performed or planned, where replication goes by GTID or not.
@@ -111,10 +97,10 @@ impl<'a> Wanted<'a> {
             on_box: self.asked.on_box,
             within: self.asked.within,
             errand: Errands {
-                address: self.address,
-                source: self.source.as_ref(),
-                registered: Some(&self.registered),
-                with: Some(&self.with),
+                address: self.values.address,
+                source: self.values.source.as_ref(),
+                registered: Some(&self.values.registered),
+                with: Some(&self.values.with),
                 gtid,
                 environment: None,
                 old: None,
@@ -132,7 +118,7 @@ impl<'a> Wanted<'a> {
             at: &self.at,
             only_asks: self.only_asks,
             opening_step: self.opening_step.as_deref(),
-            address: self.address,
+            address: self.values.address,
         };
         by_hand::allowed(&entry.cluster, standing, &asked)
     }

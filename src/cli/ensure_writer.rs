@@ -32,7 +32,8 @@ pub async fn run(settings: &Settings, what: &EnsureWriterArguments) -> Result<u8
         Some(host.as_str()),
         &Memory::default(),
     )?;
-    let is_settled = journal::open_runs(&dir).is_ok_and(|open| open.is_empty());
+    let is_settled =
+        journal::open_runs(&dir).is_ok_and(|open| open.iter().all(|run| run.opening.chore.is_some()));
     if is_settled && lacks(cluster, &standing, &facts, &host).is_empty() {
         say(settings, cluster, &host);
         return Ok(0);

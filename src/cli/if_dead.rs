@@ -191,7 +191,9 @@ fn is_settled(performer: &Performer<'_>, standing: &Standing) -> Result<bool, Tr
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
     })?;
-    Ok(open.is_empty() && standing.owed.is_empty() && standing.hands_off.is_none())
+    // Work by hand on one host decides nothing about the writer.
+    let is_settled = open.iter().all(|run| run.opening.chore.is_some());
+    Ok(is_settled && standing.owed.is_empty() && standing.hands_off.is_none())
 }
 
 /// That no monitor watches the cluster, here or on another box.

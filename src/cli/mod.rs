@@ -168,7 +168,7 @@ async fn perform(arguments: Arguments) -> Result<u8, Trouble> {
         Verb::SetOnline(what) => set_online::run(&settings, &what.host).await,
         Verb::SetOffline(what) => set_offline::run(&settings, &what.host).await,
         Verb::SetIp(what) => set_ip::run(&settings, what.address, &what.host).await,
-        Verb::Rejoin(what) => rejoin::run(&settings, &what.host, what.discard).await,
+        Verb::Rejoin(what) => rejoin::run(&settings, &what).await,
         Verb::Monitor => monitor::run(&settings).await,
         Verb::Ping => monitor::ping(&settings).await,
         Verb::SetActive(which) => {

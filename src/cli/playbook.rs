@@ -205,7 +205,7 @@ pub(super) async fn perform(
     performer.expects = expects;
     let single = wanted.single(uses_gtid(&facts));
     let performed = performer
-        .by_hand(&single, |standing| wanted.allowed(entry, standing))
+        .by_hand(&single, wanted.wish(), |standing| wanted.allowed(entry, standing))
         .await;
     drop(performer);
     setting::all_told(reporting).await;
@@ -228,7 +228,7 @@ pub(super) async fn perform(
             format!("whether {what} was performed is not known"),
             describe(&report),
         )
-        .hint("look at the host before anything else is done")),
+        .hint("`mmm resume latest` makes sure that nothing of it runs any more, and performs it again")),
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use super::args::Settings;
-use super::setting;
+use super::apply::asked_duty;
+use super::args::{RejoinArguments, Settings};
+use super::{playbook, rejoin, set_offline, set_online, setting};
+use crate::config::inventory::{ClusterEntry, Inventory};
+use crate::core::chore;
+use crate::core::proposal::Wish as Wanted;
 use crate::core::run::{Ending, Run};
 use crate::core::settlement::{Wish, ways_out};
-use crate::core::trouble::Trouble;
+use crate::core::trouble::{Kind, Trouble};
 use crate::io::resume;
 use crate::io::standing::StateDir;
 use crate::report::reporter::talk;
@@ -19,10 +23,12 @@ pub async fn run(settings: &Settings, run: &str, wish: Wish) -> Result<u8, Troub
     let inventory = setting::inventory(settings)?;
     let entry = setting::cluster(settings, &inventory, None)?;
     // What cannot be found is said before any host is asked.
-    resume::find(
-        &StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name),
-        run,
-    )?;
+    let dir = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name);
+    let found = resume::find(&dir, run)?;
+    let wanted = found.opening.chore.clone();
+    if let Some(wanted) = wanted.filter(|_| wish == Wish::GoOn && found.open().is_some()) {
+        return again(settings, &inventory, entry, &wanted).await;
+    }
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
@@ -38,6 +44,35 @@ pub async fn run(settings: &Settings, run: &str, wish: Wish) -> Result<u8, Troub
     } else {
         code
     })
+}
+
+/// Does anew what was cut off; whoever takes the cluster's lock settles first what is left of it.
+async fn again(
+    settings: &Settings,
+    inventory: &Inventory,
+    entry: &ClusterEntry,
+    wanted: &Wanted,
+) -> Result<u8, Trouble> {
+    if let Some(asked) = asked_duty(wanted) {
+        return playbook::perform(settings, inventory, entry, &asked, LOCK_WAIT, None).await;
+    }
+    match wanted {
+        Wanted::SetOffline { host } => set_offline::run(settings, host.as_str()).await,
+        Wanted::SetOnline { host } => set_online::run(settings, host.as_str()).await,
+        Wanted::Rejoin { host, .. } => {
+            let asked = RejoinArguments {
+                host: host.to_string(),
+                discard: true,
+                rebuilt: false,
+            };
+            rejoin::run(settings, &asked).await
+        }
+        _ => Err(Trouble::new(
+            Kind::Bug,
+            "nothing was resumed",
+            "an operation was written down as work by hand",
+        )),
+    }
 }
 
 /// Names the runs of these clusters that were cut off or got stuck, on stderr: whoever looks should know of them.
@@ -62,7 +97,10 @@ pub fn left_open(dir: &StateDir) -> Vec<String> {
                 let (opening, how) = (&open.opening, if open.stuck { "is stuck" } else { "was cut off" });
                 let is_committed = Run::replay(opening.stages.clone(), &open.happenings).is_committed();
                 let outgoing = opening.outgoing.as_ref();
-                let ways = ways_out(&opening.run, &opening.operation, outgoing, is_committed);
+                let ways = match &opening.chore {
+                    Some(wanted) => chore::ways_out(&opening.run, wanted),
+                    None => ways_out(&opening.run, &opening.operation, outgoing, is_committed),
+                };
                 format!(
                     "run {} {how}: {ways}; whatever acts next settles it first",
                     opening.run

@@ -288,6 +288,7 @@ pub fn exit_code(performed: &Performed) -> u8 {
         Ending::Done { .. } => 0,
         Ending::Undone { untouched: true, .. } => Kind::Refused.exit_code(),
         Ending::Undone { .. } => Kind::Undone.exit_code(),
+        Ending::Failed { .. } => Kind::Wrong.exit_code(),
         Ending::Stuck { .. } => Kind::Stuck.exit_code(),
     }
 }

@@ -1,12 +1,53 @@
 //! May a person have a single duty performed? An operation looks first whether another host writes; a duty by itself does
 //! not, so what could make a second writer is left to operations.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName};
 use super::guard::{self, Guard};
 use super::standing::Standing;
 use super::trouble::Trouble;
+
+/// What a duty's templates can name, as a person says it: `address=IP`, `source=HOST`, `with.NAME=…`, and what an earlier
+/// duty would have registered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Values {
+    /// The floating address it is about.
+    pub address: Option<IpAddr>,
+    /// The host it follows, waits for, or asks about.
+    pub source: Option<HostName>,
+    /// Values that a step of an operation would give.
+    pub with: BTreeMap<String, String>,
+    /// Values that an earlier duty would have registered.
+    pub registered: BTreeMap<String, String>,
+}
+
+impl Values {
+    /// Reads what was said.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub fn read<'a>(said: impl IntoIterator<Item = (&'a String, &'a String)>) -> Result<Values, String> {
+        let mut values = Values::default();
+        for (name, value) in said {
+            match (name.as_str(), name.strip_prefix("with.")) {
+                ("address", _) => {
+                    let address = value.parse();
+                    values.address = Some(address.map_err(|_| format!("`{value}` is no IP address"))?);
+                }
+                ("source", _) => values.source = Some(HostName::from(value.as_str())),
+                (_, Some(name)) => {
+                    values.with.insert(name.to_owned(), value.clone());
+                }
+                (name, None) => {
+                    values.registered.insert(name.to_owned(), value.clone());
+                }
+            }
+        }
+        Ok(values)
+    }
+}
 
 /// A duty asked for.
 #[derive(Debug, Clone, Copy)]

@@ -111,6 +111,6 @@ fn without(host: &HostName, cluster: &Cluster, online: &[HostName], standing: &S
 }
 
 /// Whether a channel has a thread that is not stopped.
-fn is_at_work(channel: &ReplicationFacts) -> bool {
+pub fn is_at_work(channel: &ReplicationFacts) -> bool {
     channel.io != IoThread::No || channel.sql != SqlThread::No
 }

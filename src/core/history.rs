@@ -1,5 +1,7 @@
 //! A run as it went, for people who read it afterwards: a fold over its record into spans of time.
 
+mod axis;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,8 +11,11 @@ use super::cluster::HostName;
 use super::losses::Loss;
 use super::moment::Moment;
 use super::playbook::{Seat, Section};
+use super::proposal::Wish;
 use super::run::{Ending, Happening, Outcome, Run, Settled, Stage};
 use super::settlement::CUT_OFF;
+
+pub use axis::Axis;
 
 /// How the reason begins for which a run was closed that somebody had overtaken.
 pub const OVERTAKEN: &str = "it was overtaken: ";
@@ -28,6 +33,8 @@ pub struct Record {
     pub incoming: Option<HostName>,
     /// The address it moves, when that is not the writer's.
     pub address: Option<IpAddr>,
+    /// What a person asked for, where it is no operation of the playbooks.
+    pub chore: Option<Wish>,
     /// Every stage.
     pub stages: Vec<Stage>,
     /// When it was begun.
@@ -70,6 +77,8 @@ pub enum Verdict {
     Refused,
     /// Somebody else had moved the role meanwhile; it was closed.
     Overtaken,
+    /// It did not come to its end, and what was done of it stays.
+    Failed,
     /// It can go neither forward nor back for now.
     Stuck,
     /// It has not come to an end.
@@ -113,6 +122,9 @@ pub struct History {
     /// Whether it has come past its commit by its record.
     #[serde(skip)]
     pub committed: bool,
+    /// What a person asked for, where it is no operation of the playbooks.
+    #[serde(skip)]
+    pub chore: Option<Wish>,
 }
 
 /// A span of time in which nobody could write.
@@ -184,6 +196,7 @@ pub fn of(record: &Record) -> History {
         lost: None,
         spans: Vec::new(),
         committed: record.is_committed(),
+        chore: record.chore.clone(),
     };
     for (at, mark) in &record.marks {
         match mark {
@@ -229,6 +242,7 @@ impl History {
                 untouched: true,
             } => (Verdict::Refused, Some(because.clone())),
             Ending::Undone { because, .. } => (Verdict::Undone, Some(because.clone())),
+            Ending::Failed { because } => (Verdict::Failed, Some(because.clone())),
             Ending::Stuck { because, .. } => (Verdict::Stuck, Some(because.clone())),
         };
     }
@@ -315,56 +329,6 @@ impl History {
     }
 }
 
-/// A gap in which nothing was written down is drawn no longer than this: between a program that was cut off and the one
-/// that went on there may be days.
-const GAP_AT_MOST_MS: u64 = 10_000;
-
-/// Places moments on a line from 0 to 1, with long gaps cut short.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Axis {
-    /// Every moment that matters, and how far it is from the first, in milliseconds of the axis.
-    stops: Vec<(Moment, u64)>,
-    /// Whether a gap was cut short.
-    pub is_shortened: bool,
-}
-
-impl Axis {
-    /// The axis of a run.
-    pub fn of(history: &History) -> Axis {
-        let mut moments = vec![history.began, history.until];
-        moments.extend(&history.resumed);
-        for span in &history.spans {
-            moments.push(span.began);
-            moments.extend(span.ended);
-        }
-        moments.sort();
-        moments.dedup();
-        let mut axis = Axis {
-            stops: Vec::new(),
-            is_shortened: false,
-        };
-        let mut far = 0;
-        let mut before = None;
-        for moment in moments {
-            let gap = before.map_or(0, |before| moment.0 - before);
-            axis.is_shortened |= gap > GAP_AT_MOST_MS;
-            far += gap.min(GAP_AT_MOST_MS);
-            before = Some(moment.0);
-            axis.stops.push((moment, far));
-        }
-        axis
-    }
-
-    /// Where a moment is, from 0 to 1.
-    pub fn place(&self, moment: Moment) -> f64 {
-        let Some((_, length)) = self.stops.last().filter(|(_, length)| *length > 0) else {
-            return 0.0;
-        };
-        let reached = self.stops.iter().take_while(|(stop, _)| *stop <= moment).last();
-        reached.map_or(0.0, |(_, far)| *far as f64 / *length as f64)
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
     use std::collections::BTreeMap;
@@ -428,6 +392,7 @@ pub mod tests {
             outgoing: Some("db1".into()),
             incoming: Some("db2".into()),
             address: None,
+            chore: None,
             stages: vec![
                 stage(
                     Section::Prepare,

@@ -3,6 +3,7 @@
 pub mod basis;
 pub mod by_hand;
 pub mod checks;
+pub mod chore;
 pub mod clearing;
 pub mod cluster;
 pub mod election;

@@ -165,6 +165,7 @@ pub fn environment(told: &Told, sentence: &str) -> BTreeMap<String, String> {
                 Ending::Done { .. } => "done",
                 Ending::Undone { untouched: true, .. } => "refused",
                 Ending::Undone { .. } => "undone",
+                Ending::Failed { .. } => "failed",
                 Ending::Stuck { .. } => "stuck",
             };
             set("MMM_OUTCOME", outcome.to_owned());

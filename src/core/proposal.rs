@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ use super::evidence::{EvidenceRule, Rung};
 use super::guard::Guard;
 use super::moment::Moment;
 use super::playbook::{Seat, Section};
+use super::run::Stage;
 use super::script::{Act, Expected, Language, Looking, Script, ScriptStep};
 use super::site::{Occasion, SiteAct, SiteSteps};
 use super::trouble::Trouble;
@@ -211,6 +213,26 @@ pub struct PlannedStage {
     pub scripts: Vec<PlannedScript>,
     /// The duty that takes it back, and its scripts; none when nothing does.
     pub undo: Option<PlannedUndo>,
+}
+
+impl PlannedStage {
+    /// The stage as it is written down and performed, in that section.
+    pub fn performed_in(&self, section: Section) -> Stage {
+        Stage {
+            section,
+            name: self.name.clone(),
+            seat: self.seat.unwrap_or(Seat::Outgoing),
+            hosts: self.hosts.clone(),
+            duty: self.duty.clone(),
+            source: self.source.clone(),
+            with: BTreeMap::new(),
+            within: Duration::from_millis(self.within_ms),
+            undo: self.undo.as_ref().map(|undo| undo.duty.clone()),
+            undo_if_possible: false,
+            only_asks: self.only_asks,
+            if_possible: self.if_possible,
+        }
+    }
 }
 
 /// What takes a stage back.

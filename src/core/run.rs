@@ -126,6 +126,11 @@ pub enum Ending {
         #[serde(default)]
         untouched: bool,
     },
+    /// Work by hand that did not come to its end: what was done of it stays, and nobody goes on with it.
+    Failed {
+        /// What failed, in words.
+        because: String,
+    },
     /// It can go neither forward nor back for now.
     Stuck {
         /// What could not be made true, in words.

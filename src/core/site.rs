@@ -158,7 +158,7 @@ impl Situation {
 /// How a run came out, for the steps behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameOut {
-    /// `done`, `undone`, `refused` or `stuck`.
+    /// `done`, `undone`, `refused`, `failed` or `stuck`.
     pub outcome: &'static str,
     /// Why not done; empty otherwise.
     pub because: String,
@@ -176,6 +176,7 @@ impl CameOut {
                 untouched: true,
             } => ("refused", because.clone()),
             Ending::Undone { because, .. } => ("undone", because.clone()),
+            Ending::Failed { because } => ("failed", because.clone()),
             Ending::Stuck { because, .. } => ("stuck", because.clone()),
         };
         let committed = committed.filter(|committed| *committed || !matches!(ending, Ending::Stuck { .. }));

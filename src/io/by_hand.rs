@@ -1,20 +1,25 @@
 //! A single duty on a person's word. A question is put at once; what changes something waits for the cluster's lock and for
-//! runs that were cut off. No journal is kept: nobody goes on with a duty that was cut off.
+//! runs that were cut off, and is written down like them.
 
 use crate::core::guard::Facts;
-use crate::core::script::DutyReport;
+use crate::core::playbook::Section;
+use crate::core::proposal::Wish;
+use crate::core::run::Ending;
+use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::Standing;
 use crate::core::trouble::Trouble;
+use crate::io::conductor::describe;
 use crate::io::operation::{Performer, SingleDuty};
 
 impl Performer<'_> {
-    /// Performs one duty. `allowed` judges by what stands, with the lock held where one is taken.
+    /// Performs one duty, written down as `wanted`. `allowed` judges by what stands, with the lock held where one is taken.
     ///
     /// # Errors
     /// Usage or refused: nothing was touched, and why. How a duty that was begun ended is in the answer.
     pub async fn by_hand(
         &self,
         single: &SingleDuty<'_>,
+        wanted: Wish,
         allowed: impl Fn(&Standing) -> Result<(), Trouble>,
     ) -> Result<DutyReport, Trouble> {
         let duty = self.fleet.playbook().duties.get(single.duty);
@@ -35,7 +40,23 @@ impl Performer<'_> {
             let (standing, facts) = self.settled().await?;
             allowed(&standing)?;
             self.require_same_duty(single, &standing, &facts).await?;
-            self.send(single).await
+            let planned = [self.planner().stage_of_duty(single).await?];
+            let mut chore = self
+                .begin_chore(wanted, Section::Prepare, &planned, &[], &facts)
+                .await?;
+            let report = chore.perform(self, 0, single).await;
+            let ending = match &report {
+                Ok(report) if report.outcome == DutyOutcome::Done => Ending::Done { warnings: Vec::new() },
+                Ok(report) => Ending::Failed {
+                    because: describe(report),
+                },
+                Err(trouble) => Ending::Undone {
+                    because: trouble.reason(),
+                    untouched: true,
+                },
+            };
+            chore.end(self, ending);
+            report
         })
         .await
     }
@@ -54,7 +75,7 @@ impl Performer<'_> {
         self.require_same_way(now, standing, facts)
     }
 
-    async fn send(&self, single: &SingleDuty<'_>) -> Result<DutyReport, Trouble> {
+    pub(super) async fn send(&self, single: &SingleDuty<'_>) -> Result<DutyReport, Trouble> {
         let SingleDuty {
             duty,
             at,

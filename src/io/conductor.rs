@@ -428,9 +428,14 @@ fn worst(reports: &[(HostName, DutyReport)]) -> Outcome {
     failed.map_or(Outcome::Done, Outcome::Failed)
 }
 
+/// What came of a duty by itself.
+pub fn outcome_of(host: &HostName, report: &DutyReport) -> Outcome {
+    worst(&[(host.clone(), report.clone())])
+}
+
 /// Why a duty did not end well, in words; empty when it did.
 pub fn describe(report: &DutyReport) -> String {
-    match worst(&[(HostName::from(report.duty.as_str()), report.clone())]) {
+    match outcome_of(&HostName::from(report.duty.as_str()), report) {
         Outcome::Done => String::new(),
         Outcome::Failed(why) | Outcome::Unknown(why) => why,
     }

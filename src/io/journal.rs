@@ -17,6 +17,7 @@ use crate::core::history::{Mark, Record};
 use crate::core::losses::Loss;
 use crate::core::moment::Moment;
 use crate::core::playbook::Section;
+use crate::core::proposal::Wish;
 use crate::core::run::{Ending, Happening, Outcome, Settled, Stage};
 use crate::core::site::Occasion;
 use crate::io::clock;
@@ -49,6 +50,9 @@ pub struct Opening {
     /// For how long writes may be refused, in a planned move of the writer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_refused_max: Option<Duration>,
+    /// What a person asked for, where it is no operation of the playbooks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chore: Option<Wish>,
     /// Every stage.
     pub stages: Vec<Stage>,
 }
@@ -56,7 +60,7 @@ pub struct Opening {
 impl Opening {
     /// Whether it decides who takes writes.
     pub fn moves_writer(&self) -> bool {
-        self.operation != REJOIN && self.address.is_none()
+        self.operation != REJOIN && self.address.is_none() && self.chore.is_none()
     }
 }
 
@@ -116,13 +120,18 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins the journal of a run.
+    /// Begins the journal of a run. A chore may take long, without the cluster's lock: while its program lives, nobody takes
+    /// it for one that was cut off.
     ///
     /// # Errors
     /// When the file cannot be created or synced; the caller decides whether to go on without one.
     pub fn begin(dir: &StateDir, opening: Opening) -> std::io::Result<Journal> {
+        let lines = Lines::create(&path_of(dir, &opening.run))?;
+        if opening.chore.is_some() {
+            lines.keep()?;
+        }
         let mut journal = Journal {
-            lines: Some(Lines::create(&path_of(dir, &opening.run))?),
+            lines: Some(lines),
             trouble: None,
         };
         journal.try_append(Entry::Open(opening))?;
@@ -138,7 +147,7 @@ impl Journal {
         }
     }
 
-    /// Opens the journal of an unfinished run to end it; a line of it that was not written whole is taken away. With the
+    /// Opens the journal of an unfinished run that nobody is at work on to end it; a line of it that was not written whole is taken away. With the
     /// cluster's lock held: whoever is at work on a run writes to it.
     ///
     /// # Errors
@@ -266,15 +275,40 @@ fn line_of(bytes: &[u8]) -> Option<Line> {
     serde_json::from_slice(bytes).ok()
 }
 
-/// Every run of the cluster that has no end or got stuck, oldest first.
+/// Every run of the cluster that has no end or got stuck, oldest first, while nobody is at work on it.
 ///
 /// # Errors
 /// When the directory or a file in it cannot be read.
 pub fn open_runs(dir: &StateDir) -> std::io::Result<Vec<OpenRun>> {
-    Ok(runs(dir)?.into_iter().filter_map(Found::open).collect())
+    let mut open = Vec::new();
+    for left in runs(dir)?.into_iter().filter_map(Found::open) {
+        if Lines::are_being_written(&left.path) {
+            continue;
+        }
+        // It may have come to its end between being read and being asked about.
+        open.extend(read(left.path)?.and_then(Found::open));
+    }
+    Ok(open)
 }
 
 impl Found {
+    /// Whether a program is at work on it that need not hold the cluster's lock.
+    pub fn is_at_work(&self) -> bool {
+        Lines::are_being_written(&self.path)
+    }
+
+    /// When it was begun.
+    pub fn began(&self) -> Moment {
+        self.lines.first().map_or(Moment(0), |line| line.at)
+    }
+
+    /// Whether something of it was begun, and it is not known to have done what it was for.
+    pub fn is_half_done(&self) -> bool {
+        let entries = || self.lines.iter().map(|line| &line.entry);
+        let is_done = |entry: &Entry| matches!(entry, Entry::End(Ending::Done { .. }));
+        entries().any(|entry| matches!(entry, Entry::Step(Happening::Doing(_)))) && !entries().any(is_done)
+    }
+
     /// The run for people who read it afterwards.
     pub fn record(&self) -> Record {
         let marks = self.lines.iter().filter_map(|line| {
@@ -292,8 +326,9 @@ impl Found {
             outgoing: self.opening.outgoing.clone(),
             incoming: self.opening.incoming.clone(),
             address: self.opening.address,
+            chore: self.opening.chore.clone(),
             stages: self.opening.stages.clone(),
-            began: self.lines.first().map_or(Moment(0), |line| line.at),
+            began: self.began(),
             marks: marks.collect(),
         }
     }
@@ -326,7 +361,9 @@ impl Found {
                 Entry::Site(record) if record.occasion == Occasion::Before => open.site.push(record),
                 Entry::Open(_) | Entry::Lost(_) | Entry::Site(_) => {}
                 Entry::End(Ending::Stuck { .. }) => open.stuck = true,
-                Entry::End(Ending::Done { .. } | Ending::Undone { .. }) => return None,
+                Entry::End(Ending::Done { .. } | Ending::Undone { .. } | Ending::Failed { .. }) => {
+                    return None;
+                }
             }
         }
         Some(open)

@@ -3,6 +3,7 @@
 mod beginning;
 pub mod by_hand;
 pub mod catching_up;
+mod chore;
 pub mod clock;
 pub mod command;
 pub mod conductor;

@@ -44,6 +44,7 @@ use crate::io::teller::Teller;
 use hands::RealHands;
 
 pub use planner::{Planner, SingleDuty};
+pub(super) use preparing::run_stamp;
 pub use preparing::{Prepared, goes_by_gtid, has_gtids, uses_gtid};
 
 /// An operation asked for.
@@ -320,7 +321,7 @@ impl Performer<'_> {
     ///
     /// # Errors
     /// Refused: a planned operation's cannot be begun.
-    fn begin_journal(&self, opening: &Opening) -> Result<Journal, Trouble> {
+    pub(in crate::io) fn begin_journal(&self, opening: &Opening) -> Result<Journal, Trouble> {
         match Journal::begin(&self.dir, opening.clone()) {
             Ok(journal) => Ok(journal),
             Err(error) if opening.rung.is_some() => {
@@ -408,7 +409,7 @@ impl Performer<'_> {
                     standing.released.insert(host.clone(), clock::now());
                 }
             }
-            (Ending::Done { .. } | Ending::Undone { .. }, _) => {}
+            (Ending::Done { .. } | Ending::Undone { .. } | Ending::Failed { .. }, _) => {}
         }
     }
 
@@ -456,7 +457,7 @@ impl Performer<'_> {
         }
     }
 
-    pub(super) fn alarm(&self, trouble: &Trouble) {
+    pub(in crate::io) fn alarm(&self, trouble: &Trouble) {
         self.teller.tell(Event::Alarm {
             what: format!("{}: {}", trouble.what, trouble.reason()),
             hint: trouble.hint.clone(),

@@ -7,10 +7,14 @@ use crate::core::clearing::{self, Clearing};
 use crate::core::cluster::HostName;
 use crate::core::guard::{self, Facts, Guard};
 use crate::core::hosts::HostState;
+use crate::core::mending::Call;
+use crate::core::playbook::Section;
+use crate::core::proposal::Wish;
 use crate::core::release::{self, Entering, Leaving};
 use crate::core::run::Ending;
 use crate::core::standing::Standing;
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::chore::Chore;
 use crate::io::clock;
 use crate::io::hold::Hold;
 use crate::io::operation::{Performed, Performer, Request};
@@ -129,19 +133,44 @@ impl Performer<'_> {
             }
             facts = self.fleet.look_everywhere().await;
         }
+        let mut after = standing.clone();
         if leaving != Leaving::Already {
-            standing.offline.insert(host.clone(), clock::now());
-            standing.released.remove(host);
-            standing.touch();
-            self.dir
-                .save(&standing)
-                .map_err(|trouble| trouble.into_refusal(Guard::G05))?;
+            after.offline.insert(host.clone(), clock::now());
+            after.released.remove(host);
         }
-        let (moved, stopped) = self.clear(host, &mut standing, online, &facts).await?;
+        let what_leaves = clearing::clearing(cluster, &after, host, online, &facts);
+        let mut calls: Vec<Call<'_>> = what_leaves
+            .fixes
+            .iter()
+            .flat_map(|fix| fix.calls(cluster))
+            .collect();
+        calls.extend(what_leaves.replicates.then(|| clearing::stop(host)));
+        let wanted = Wish::SetOffline { host: host.clone() };
+        let mut chore = self.begin_calls(wanted, Section::Finish, &calls, &facts).await?;
+        if leaving != Leaving::Already {
+            after.touch();
+            if let Err(trouble) = self.dir.save(&after) {
+                let trouble = trouble.into_refusal(Guard::G05);
+                end(self, chore, untouched(&trouble));
+                return Err(trouble);
+            }
+        }
+        standing = after;
+        let cleared = self
+            .clear(host, &mut standing, &what_leaves, chore.as_mut())
+            .await;
+        let ending = match &cleared {
+            Ok(()) => Ending::Done { warnings: Vec::new() },
+            Err(trouble) => Ending::Failed {
+                because: trouble.because.clone(),
+            },
+        };
+        end(self, chore, ending);
+        cleared?;
         Ok(Changed {
             standing,
-            changed: leaving != Leaving::Already || stopped || !moved.is_empty(),
-            moved,
+            changed: leaving != Leaving::Already || what_leaves.replicates || !what_leaves.moved.is_empty(),
+            moved: what_leaves.moved,
             switchover,
         })
     }
@@ -151,24 +180,21 @@ impl Performer<'_> {
         &self,
         host: &HostName,
         standing: &mut Standing,
-        online: &[HostName],
-        facts: &Facts,
-    ) -> Result<(Vec<(IpAddr, Option<HostName>)>, bool), Trouble> {
-        let cluster = &self.fleet.entry().cluster;
-        let Clearing {
-            fixes,
-            moved,
-            replicates,
-        } = clearing::clearing(cluster, standing, host, online, facts);
+        what_leaves: &Clearing,
+        mut chore: Option<&mut Chore>,
+    ) -> Result<(), Trouble> {
         let mut left = Vec::new();
-        if let Err(trouble) = self.apply_all(fixes, standing).await {
+        let fixes = what_leaves.fixes.clone();
+        if let Err(trouble) = self.apply_all_in(chore.as_deref_mut(), fixes, standing).await {
             left.push(trouble.because);
         }
-        if replicates && let Err(why) = self.call(&clearing::stop(host)).await {
+        if let Some(chore) = chore.filter(|_| what_leaves.replicates)
+            && let Err(why) = chore.call(self, &clearing::stop(host)).await
+        {
             left.push(format!("its replication could not be stopped: {why}"));
         }
         if left.is_empty() {
-            return Ok((moved, replicates));
+            return Ok(());
         }
         Err(Trouble::new(
             Kind::Wrong,
@@ -176,6 +202,23 @@ impl Performer<'_> {
             left.join("; "),
         )
         .hint(format!("mend that, then `mmm set-offline {host}` clears it away")))
+    }
+
+    /// Begins work by hand that is made of those duties; none where there is nothing to do on any host.
+    async fn begin_calls(
+        &self,
+        wanted: Wish,
+        section: Section,
+        calls: &[Call<'_>],
+        facts: &Facts,
+    ) -> Result<Option<Chore>, Trouble> {
+        if calls.is_empty() {
+            return Ok(None);
+        }
+        let planned = self.planner().stages_of(calls, facts).await?;
+        self.begin_chore(wanted, section, &planned, calls, facts)
+            .await
+            .map(Some)
     }
 
     async fn let_in_held(&self, host: &HostName, state: HostState) -> Result<Changed, Trouble> {
@@ -201,21 +244,41 @@ impl Performer<'_> {
         let way = release::way_in(cluster, &standing, &facts, host, entering)?;
         let seen = facts.get(host).and_then(|seen| seen.mysql.up());
         let (fix, call) = clearing::starting(host, entering, &way, seen);
+        let calls: Vec<Call<'_>> = fix
+            .iter()
+            .flat_map(|fix| fix.calls(cluster))
+            .chain(call)
+            .collect();
+        let wanted = Wish::SetOnline { host: host.clone() };
+        let mut chore = self.begin_calls(wanted, Section::Prepare, &calls, &facts).await?;
         let mut started = Ok(());
-        if let Some(fix) = fix {
-            let done = self.apply_all(vec![fix], &mut standing).await;
+        if let Some(fix) = fix.clone() {
+            let done = self.apply_all_in(chore.as_mut(), vec![fix], &mut standing).await;
             started = done.map_err(|trouble| trouble.because);
         }
-        if let Some(call) = call {
-            started = self.call(&call).await;
+        if let Some((call, chore)) = call.zip(chore.as_mut()) {
+            started = chore.call(self, &call).await;
         }
         if let Err(why) = started {
-            return Err(self.stopped_again(host, &why).await);
+            let trouble = self.stopped_again(host, &why).await;
+            let ending = match trouble.kind {
+                Kind::Undone => Ending::Undone {
+                    because: why,
+                    untouched: false,
+                },
+                _ => Ending::Failed {
+                    because: trouble.because.clone(),
+                },
+            };
+            end(self, chore, ending);
+            return Err(trouble);
         }
         standing.offline.remove(host);
         standing.released.insert(host.clone(), clock::now());
         standing.touch();
+        // Where that fails the record is left open: whoever comes next stops its replication again.
         self.dir.save(&standing)?;
+        end(self, chore, Ending::Done { warnings: Vec::new() });
         Ok(Changed {
             changed: true,
             ..unchanged(standing)
@@ -240,6 +303,19 @@ impl Performer<'_> {
         .hint(format!(
             "`mmm checks {host}` says what is wrong; mend it and try again"
         ))
+    }
+}
+
+fn end(performer: &Performer<'_>, chore: Option<Chore>, ending: Ending) {
+    if let Some(chore) = chore {
+        chore.end(performer, ending);
+    }
+}
+
+fn untouched(trouble: &Trouble) -> Ending {
+    Ending::Undone {
+        because: trouble.reason(),
+        untouched: true,
     }
 }
 

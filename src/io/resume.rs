@@ -19,6 +19,7 @@ use crate::io::monitor;
 use crate::io::operation::{Performed, Performer, Request};
 use crate::io::settle::{self, Settlement};
 use crate::io::standing::StateDir;
+use crate::io::tending::Returning;
 
 /// Stands for the newest run.
 pub const LATEST: &str = "latest";
@@ -102,7 +103,9 @@ impl Performer<'_> {
             return Err(ended_already(&opening));
         };
         let newer = journal::open_runs(&self.dir).unwrap_or_default();
-        if let Some(newer) = newer.last().filter(|newer| newer.opening.run != opening.run) {
+        let moves = |run: &&journal::OpenRun| run.opening.chore.is_none() || run.opening.run == opening.run;
+        let newest = newer.iter().rfind(moves);
+        if let Some(newer) = newest.filter(|newer| newer.opening.run != opening.run) {
             let because = format!("run {} was begun after it, and is open too", newer.opening.run);
             return Err(Trouble::refused(
                 Guard::G73,
@@ -122,15 +125,15 @@ impl Performer<'_> {
         match settle::settle(self, open, &mut standing, &facts, wish).await? {
             Settlement::Ended(report) => Ok(Performed { report, standing }),
             // Only what is to be taken back is closed like that, and that nothing had to be is what was asked for.
-            Settlement::Untouched(report) => {
-                self.tell_untouched(&opening, &report, &facts);
+            Settlement::TakenBack(report) => {
+                self.tell_taken_back(&opening, &report, &facts);
                 Ok(Performed { report, standing })
             }
             Settlement::Closed(because) => match (address_wanted(&opening), &opening.outgoing) {
                 (Some(request), _) if wish == Wish::GoOn => self.perform_held(&request, &[]).await,
                 // A host that comes back is compared anew.
                 (None, Some(host)) if wish == Wish::GoOn && opening.operation == REJOIN => {
-                    self.take_back_held(host, true).await
+                    self.take_back_held(host, Returning::Begun).await
                 }
                 _ => Err(closed(&opening, because)),
             },
@@ -138,7 +141,7 @@ impl Performer<'_> {
     }
 
     /// Tells of a run that is over although none of its steps was begun, as it is told of any other.
-    fn tell_untouched(&self, opening: &Opening, report: &RunReport, facts: &Facts) {
+    fn tell_taken_back(&self, opening: &Opening, report: &RunReport, facts: &Facts) {
         let writer = guard::observed_writer(&self.fleet.entry().cluster, facts);
         self.teller.tell(Event::RunEnded {
             run: opening.run.clone(),
@@ -292,6 +295,7 @@ mod tests {
             rung: Some(Rung::Demote),
             automatic: false,
             address: None,
+            chore: None,
             write_refused_max: None,
             stages: vec![],
         }

@@ -5,6 +5,7 @@
 //! everything is taken back, afterwards the commit is looked for and, when it provably did not happen, taken back too.
 //! That is the safe direction for whoever comes next; a person may want a run to go on, or back (`resume`).
 
+mod by_hand;
 mod ending;
 mod left_over;
 mod openless;
@@ -56,6 +57,9 @@ pub async fn open_runs(
     })?;
     let mut facts = facts;
     for run in open {
+        if by_hand::must_wait(&run, &facts) {
+            continue;
+        }
         settle(performer, run, standing, &facts, Wish::Settle).await?;
         facts = performer.fleet.look_everywhere().await;
         if standing.writer.is_none() {
@@ -88,6 +92,17 @@ pub(super) async fn settle(
             what: format!("run {name} {how}; it is settled first"),
             hint: String::new(),
         });
+    }
+    if let Some(wanted) = open.opening.chore.clone() {
+        let settled = by_hand::settled(performer, &open, &wanted, standing, facts, wish).await;
+        return match (wish, settled) {
+            // It concerns one host, and holds up nobody.
+            (Wish::Settle, Err(trouble)) => {
+                performer.alarm(&trouble);
+                Ok(Settlement::Closed(None))
+            }
+            (_, settled) => settled,
+        };
     }
     if open.happenings.is_empty() {
         match wish {

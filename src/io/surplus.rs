@@ -11,17 +11,20 @@ use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::facts::MysqlFacts;
 use crate::core::gtid::{MariaPosition, MariaRange, Surplus};
-use crate::core::guard::Guard;
+use crate::core::guard::{Facts, Guard};
 use crate::core::losses;
+use crate::core::playbook::Section;
 use crate::core::proposal::Wish;
-use crate::core::script::DutyOutcome;
-use crate::core::standing::{Owed, Return};
+use crate::core::run::Ending;
+use crate::core::standing::{Owed, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::clock;
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::fleet::Printed;
-use crate::io::operation::{Performed, Performer};
+use crate::io::journal::{self, Found};
+use crate::io::operation::{Performed, Performer, SingleDuty};
+use crate::io::tending::Returning;
 
 /// The duty that decodes the rows.
 const DECODES: &str = "decode-surplus";
@@ -100,6 +103,11 @@ impl Performer<'_> {
         Ok(with.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
+    fn file_of_rows(&self, host: &HostName, owed: &Owed) -> PathBuf {
+        let folder = self.dir.path().join("surplus");
+        folder.join(format!("{host}-{}.sql", owed.run))
+    }
+
     fn write_rows(
         &self,
         host: &HostName,
@@ -130,7 +138,7 @@ impl Performer<'_> {
             )?;
         }
         file.as_file().sync_all()?;
-        let path = folder.join(format!("{host}-{}.sql", owed.run));
+        let path = self.file_of_rows(host, owed);
         file.persist(&path)?;
         Ok(path.display().to_string())
     }
@@ -153,19 +161,12 @@ impl Performer<'_> {
             Ok(performed) => return Ok(performed),
             Err(trouble) => trouble,
         };
-        // Whatever else stood in the way, it was not compared just now, and may not even be harmless.
-        if found.guard != Some(Guard::G23) {
-            return Err(found);
-        }
         let standing = self.dir.load()?;
-        let kept_out = standing.owed.get(host).map(|owed| &owed.progress);
-        let (Some(Return::KeptOut { surplus, rows }), Some(writer)) = (kept_out, &standing.writer) else {
+        let Some((surplus, rows, writer)) = self.to_be_given_up(host, &standing, &found)? else {
             return Err(found);
         };
-        self.require_same_surplus(host, surplus)?;
-        let saved = rows
-            .as_ref()
-            .map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
+        self.require_same_surplus(host, &surplus)?;
+        let saved = rows.map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
         self.teller.tell(Event::Alarm {
             what: format!(
                 "{host} is rebuilt by `{}` as told by --discard; what only it has is gone then: {surplus}; its rows are {saved}",
@@ -173,25 +174,140 @@ impl Performer<'_> {
             ),
             hint: String::new(),
         });
-        // Without the lock: it takes long, and nobody gives a host anything that is kept out.
-        let errand = Errands {
-            source: Some(writer),
-            with: Some(&rebuild.with),
-            gtid: true,
-            ..Errands::default()
+        self.rebuild(host, rebuild, &writer, surplus).await?;
+        self.take_back_as(host, Returning::Begun).await
+    }
+
+    /// What a rebuild of the host would give up, where its rows are, and whom it is made a copy of; none when it is not to be
+    /// rebuilt, because what stood in the way of its return is something else.
+    ///
+    /// # Errors
+    /// Refused: it is being rebuilt.
+    fn to_be_given_up(
+        &self,
+        host: &HostName,
+        standing: &Standing,
+        found: &Trouble,
+    ) -> Result<Option<(String, Option<String>, HostName)>, Trouble> {
+        let (Some(owed), Some(writer)) = (standing.owed.get(host), &standing.writer) else {
+            return Ok(None);
         };
-        let report = self.fleet.act(host, &rebuild.duty, &errand, REBUILD_WITHIN).await;
-        self.fleet.cool().await;
-        let report = report?;
-        if report.outcome != DutyOutcome::Done {
-            return Err(Trouble::new(
-                Kind::Wrong,
-                format!("`{host}` was not rebuilt, and stays out"),
-                describe(&report),
-            )
-            .hint("mend that and try again"));
+        let begun = self.last_rebuild(host, standing)?;
+        let given_up = match (found.guard, &owed.progress) {
+            (Some(Guard::G23), Return::KeptOut { surplus, rows }) => Some((surplus.clone(), rows.clone())),
+            // What a rebuild has left half done cannot be compared any more, and need not be: a person has given it up.
+            (Some(Guard::G24 | Guard::G44 | Guard::G49), _) => {
+                begun.map(|surplus| (surplus, self.saved_before(host, owed)))
+            }
+            _ => None,
+        };
+        Ok(given_up.map(|(surplus, rows)| (surplus, rows, writer.clone())))
+    }
+
+    /// What the last rebuild of a host was to give up that was begun since it was replaced and did not come to its end.
+    ///
+    /// # Errors
+    /// Refused: a program is at work on it; or the records cannot be read.
+    pub(super) fn last_rebuild(
+        &self,
+        host: &HostName,
+        standing: &Standing,
+    ) -> Result<Option<String>, Trouble> {
+        let runs = journal::runs(&self.dir).map_err(|error| {
+            Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
+        })?;
+        let rebuild = |run: &Found| match &run.opening.chore {
+            Some(Wish::Rejoin {
+                host: rebuilt,
+                discards,
+            }) if rebuilt == host => discards.clone(),
+            _ => None,
+        };
+        let mut rebuilds = runs.iter().rev().filter_map(|run| Some((run, rebuild(run)?)));
+        let (Some((last, surplus)), Some(owed)) = (rebuilds.next(), standing.owed.get(host)) else {
+            return Ok(None);
+        };
+        if last.is_at_work() {
+            let because = format!("{} is at work on it", last.opening.run);
+            return Err(Trouble::refused(
+                Guard::G04,
+                format!("`{host}` is being rebuilt"),
+                because,
+            ));
         }
-        self.take_back_once(host, true).await
+        Ok(Some(surplus).filter(|_| last.is_half_done() && last.began() >= owed.since))
+    }
+
+    /// The file with the rows of what only the host had when it was replaced, where they were saved.
+    pub(super) fn saved_before(&self, host: &HostName, owed: &Owed) -> Option<String> {
+        let rows = self.file_of_rows(host, owed);
+        rows.exists().then(|| rows.display().to_string())
+    }
+
+    /// Performs the rebuild, written down like a run. Without the lock: it takes long, and nobody gives a host anything that
+    /// is kept out.
+    ///
+    /// # Errors
+    /// Refused: nothing was touched. Wrong: it failed, and the host stays out.
+    async fn rebuild(
+        &self,
+        host: &HostName,
+        rebuild: &Fence,
+        writer: &HostName,
+        surplus: String,
+    ) -> Result<(), Trouble> {
+        let single = SingleDuty {
+            duty: &rebuild.duty,
+            at: host,
+            on_box: false,
+            within: REBUILD_WITHIN,
+            errand: Errands {
+                source: Some(writer),
+                with: Some(&rebuild.with),
+                gtid: true,
+                ..Errands::default()
+            },
+        };
+        let facts = Facts::from([(host.clone(), self.fleet.look(host).await)]);
+        let planned = [self.planner().stage_of_duty(&single).await?];
+        let wanted = Wish::Rejoin {
+            host: host.clone(),
+            discards: Some(surplus),
+        };
+        let mut chore = self
+            .begin_chore(wanted, Section::Prepare, &planned, &[], &facts)
+            .await?;
+        let report = chore.perform(self, 0, &single).await;
+        self.fleet.cool().await;
+        let because = match &report {
+            Ok(report) => describe(report),
+            Err(trouble) => trouble.reason(),
+        };
+        if because.is_empty() {
+            chore.end(self, Ending::Done { warnings: Vec::new() });
+            return Ok(());
+        }
+        let hint = if chore.is_unknown() {
+            format!(
+                "`mmm resume {}` makes sure that nothing of it runs any more, and rebuilds it anew",
+                chore.name()
+            )
+        } else {
+            "mend that and try again".to_owned()
+        };
+        chore.end(
+            self,
+            Ending::Failed {
+                because: because.clone(),
+            },
+        );
+        report?;
+        Err(Trouble::new(
+            Kind::Wrong,
+            format!("`{host}` was not rebuilt, and stays out"),
+            because,
+        )
+        .hint(hint))
     }
 
     /// That a kept plan discards just this.

@@ -8,7 +8,7 @@ use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::facts::{HostFacts, MysqlFacts};
 use crate::core::gtid::{self, Compared, Surplus};
-use crate::core::guard::{self, Facts};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses;
 use crate::core::mending::{Call, IS_IT_FREE};
 use crate::core::mode::Deed;
@@ -18,12 +18,24 @@ use crate::core::script::{DutyOutcome, DutyReport};
 use crate::core::standing::{NAMED, Owed, Return, Standing};
 use crate::core::startup;
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::chore::Chore;
 use crate::io::clock;
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::hold::Hold;
 use crate::io::operation::{Performed, Performer, Request, harmless, has_gtids};
 use crate::io::settle;
+
+/// How a replaced writer comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returning {
+    /// It was asked for, or is due.
+    Asked,
+    /// As a part of what has touched the host already: whether it is late counts no more.
+    Begun,
+    /// A person has rebuilt it by other means than ours.
+    Rebuilt,
+}
 
 impl Performer<'_> {
     /// Puts back what is out of place, found anew from fresh facts with the lock held.
@@ -65,9 +77,13 @@ impl Performer<'_> {
         }
     }
 
-    async fn apply(&self, fix: &Fix) -> Result<(), String> {
+    /// Applies a fix: by itself, or as a part of work by hand that writes it down.
+    async fn apply(&self, fix: &Fix, mut chore: Option<&mut Chore>) -> Result<(), String> {
         for call in fix.calls(&self.fleet.entry().cluster) {
-            let done = self.call(&call).await;
+            let done = match chore.as_deref_mut() {
+                Some(chore) => chore.call(self, &call).await,
+                None => self.call(&call).await,
+            };
             done.map_err(|because| match (call.duty, call.address) {
                 (IS_IT_FREE, Some(ip)) => {
                     format!("{ip} was not brought up, since another machine answers for it: {because}")
@@ -218,7 +234,7 @@ impl Performer<'_> {
                 .filter(|holder| *holder != host)
             {
                 let fix = Fix::Announce(holder.clone(), *ip);
-                match self.apply(&fix).await {
+                match self.apply(&fix, None).await {
                     Ok(()) => self.teller.tell(Event::Repaired {
                         host: holder.clone(),
                         what: fix.to_string(),
@@ -231,9 +247,19 @@ impl Performer<'_> {
 
     /// Applies fixes one after the other; one that fails does not keep the others back.
     pub(super) async fn apply_all(&self, fixes: Vec<Fix>, standing: &mut Standing) -> Result<(), Trouble> {
+        self.apply_all_in(None, fixes, standing).await
+    }
+
+    /// As [`Performer::apply_all`], as a part of work by hand where there is one.
+    pub(super) async fn apply_all_in(
+        &self,
+        mut chore: Option<&mut Chore>,
+        fixes: Vec<Fix>,
+        standing: &mut Standing,
+    ) -> Result<(), Trouble> {
         let mut failed = Vec::new();
         for fix in fixes {
-            match self.apply(&fix).await {
+            match self.apply(&fix, chore.as_deref_mut()).await {
                 Ok(()) => {
                     if let Fix::Quarantine(host) = &fix
                         && standing
@@ -290,11 +316,14 @@ impl Performer<'_> {
     /// Refused: it is not due, cannot be reached, or has something extra. How a rejoin that was begun ended is in the
     /// answer.
     pub async fn take_back(&self, host: &HostName) -> Result<Performed, Trouble> {
-        self.take_back_once(host, false).await
+        self.take_back_as(host, Returning::Asked).await
     }
 
-    /// The same; with `is_begun` it is part of what has touched the host already, and whether it is late counts no more.
-    pub(super) async fn take_back_once(&self, host: &HostName, is_begun: bool) -> Result<Performed, Trouble> {
+    /// The same, for one that comes back by that way.
+    ///
+    /// # Errors
+    /// See [`Performer::take_back`].
+    pub async fn take_back_as(&self, host: &HostName, way: Returning) -> Result<Performed, Trouble> {
         self.network.require(&format!("the return of `{host}`")).await?;
         self.dir.prepare()?;
         let hold = Hold::take(
@@ -304,17 +333,18 @@ impl Performer<'_> {
             self.lock_wait,
         )
         .await?;
-        let performed = self.take_back_held(host, is_begun).await;
+        let performed = self.take_back_held(host, way).await;
         self.fleet.cool().await;
         hold.release().await;
         performed
     }
 
-    pub(super) async fn take_back_held(&self, host: &HostName, is_begun: bool) -> Result<Performed, Trouble> {
+    pub(super) async fn take_back_held(&self, host: &HostName, way: Returning) -> Result<Performed, Trouble> {
         let mut standing = self.dir.load()?;
         self.permit(&standing, Deed::Rejoin)?;
         let facts = self.fleet.look_everywhere().await;
         let what = format!("the return of `{host}`");
+        let is_begun = way == Returning::Begun;
         let in_time = || if is_begun { Ok(()) } else { self.in_time_for(&what) };
         in_time()?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
@@ -322,6 +352,7 @@ impl Performer<'_> {
         self.require_as_planned(&Request::Rejoin { host: host.clone() }, &standing, &facts)
             .await?;
         guard::rejoin(cluster, &standing, host)?;
+        let half_rebuilt = self.last_rebuild(host, &standing)?;
         in_time()?;
         self.quarantine(
             host,
@@ -356,7 +387,9 @@ impl Performer<'_> {
         }
         let mut ways_out = None;
         if let (Some(Compared::Extra(surplus)), Some((returning, _))) = (&compared, both) {
-            let owed = owed_before.unwrap_or_else(|| Owed::now(clock::now(), NAMED, Rung::Silence));
+            let owed = owed_before
+                .clone()
+                .unwrap_or_else(|| Owed::now(clock::now(), NAMED, Rung::Silence));
             let rows = match self.saved_rows(host, returning, surplus, &owed).await {
                 Ok(file) => Some(file),
                 Err(why) => {
@@ -367,6 +400,16 @@ impl Performer<'_> {
             ways_out = Some(losses::ways_out(host, rows.as_deref()));
             let surplus = surplus.to_string();
             self.progress(&mut standing, host, Return::KeptOut { surplus, rows });
+        }
+        if let Some(surplus) = half_rebuilt.filter(|_| ways_out.is_none() && way != Returning::Rebuilt) {
+            let rows = owed_before.and_then(|owed| self.saved_before(host, &owed));
+            self.progress(&mut standing, host, Return::KeptOut { surplus, rows });
+            return Err(Trouble::refused(
+                Guard::G49,
+                format!("`{host}` does not follow `{writer}`"),
+                "its last rebuild did not come to its end, so it may hold only a part of what it should",
+            )
+            .hint(Guard::G49.lifted_for(host)));
         }
         // One of a pair that followed the other before knows its place in the other's log.
         let address = cluster.host(&writer).map(|writer| writer.address.to_string());

@@ -5,7 +5,7 @@ mod page;
 use crate::core::cluster::HostName;
 use crate::core::history::{Axis, History, Span, SpanEnd, Verdict, Window};
 use crate::core::moment::Moment;
-use crate::core::settlement::ways_out;
+use crate::core::{chore, settlement};
 use crate::report::line::seconds;
 
 pub use page::page;
@@ -88,7 +88,10 @@ fn summary(run: &History) -> String {
         text.push_str(&format!("\nlost: {lost}"));
     }
     if matches!(run.verdict, Verdict::Open | Verdict::Stuck) {
-        let ways = ways_out(&run.run, &run.operation, run.outgoing.as_ref(), run.committed);
+        let ways = match &run.chore {
+            Some(wanted) => chore::ways_out(&run.run, wanted),
+            None => settlement::ways_out(&run.run, &run.operation, run.outgoing.as_ref(), run.committed),
+        };
         text.push_str(&format!("\nhint: {ways}"));
     }
     text
@@ -109,6 +112,7 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Undone => "undone",
         Verdict::Refused => "refused",
         Verdict::Overtaken => "overtaken",
+        Verdict::Failed => "FAILED",
         Verdict::Stuck => "STUCK",
         Verdict::Open => "OPEN",
     }

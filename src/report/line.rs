@@ -146,6 +146,9 @@ fn ended(
                 ),
             )
         }
+        (Ending::Failed { because }, _) => {
+            ("Failed", format!("what was done of it stays\nbecause: {because}"))
+        }
         (Ending::Stuck { because, awaits }, writer) => {
             let who = writer.map_or("no host is known to take writes".to_owned(), |writer| {
                 format!("{writer} takes writes")
@@ -197,6 +200,7 @@ fn moved(
                 "{address} is {on}, as before\nbecause: {because}\nhint: mend that and try again; `mmm check` looks for what else is missing"
             ),
         ),
+        Ending::Failed { because } => ("Failed", format!("{address} is {on}\nbecause: {because}")),
         Ending::Stuck { because, .. } => (
             "STUCK",
             format!(

@@ -130,7 +130,7 @@ fn level(event: &Event) -> Level {
         Event::CheckChanged { ok: false, .. } => Level::ERROR,
         Event::RunEnded { ending, .. } => match ending {
             Ending::Done { warnings } if warnings.is_empty() => Level::INFO,
-            Ending::Done { .. } | Ending::Undone { .. } => Level::WARN,
+            Ending::Done { .. } | Ending::Undone { .. } | Ending::Failed { .. } => Level::WARN,
             Ending::Stuck { .. } => Level::ERROR,
         },
         Event::StepEnded {

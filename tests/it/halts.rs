@@ -17,7 +17,7 @@ use super::cluster::install;
 /// Where the box looks for playbooks of its own.
 pub const FOLDER: &str = lab::inventory::PLAYBOOKS;
 /// Stands on a host while a step halts there; removing it lets the step go on.
-const HALTED: &str = "/tmp/halted-for-the-test";
+pub const HALTED: &str = "/tmp/halted-for-the-test";
 /// The duty that halts.
 const HALTING: &str = "duties/halt.yaml";
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
@@ -225,7 +225,8 @@ pub fn lift(lab: &Lab, halt: &Halt) {
     }
 }
 
-fn waiting() -> String {
+/// The command that halts.
+pub fn waiting() -> String {
     format!("touch {HALTED}; while [ -e {HALTED} ]; do sleep 0.05; done")
 }
 

@@ -14,6 +14,7 @@ mod beside;
 mod channels;
 mod check;
 mod cluster;
+mod cut_off_by_hand;
 mod cutoff;
 mod deaths;
 mod draining;

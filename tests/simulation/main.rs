@@ -60,6 +60,7 @@ fn opening(operation: &str, rung: Option<Rung>, gtid: bool) -> Opening {
         rung,
         automatic: false,
         address: None,
+        chore: None,
         write_refused_max: None,
         stages: plan::stages(&PLAYBOOK, played, &seats, rung, Some(&fence), keep).unwrap(),
     }
@@ -222,6 +223,7 @@ fn lives_lawfully(world: World, operation: &str, rung: Option<Rung>, gtid: bool)
                 assert!(open(OUTGOING), "{report:?}\n{story}");
             }
         }
+        Ending::Failed { because } => panic!("an operation is never left half done: {because}\n{story}"),
         Ending::Stuck { .. } => assert!(!(report.committed && open(OUTGOING)), "{report:?}\n{story}"),
     }
 }

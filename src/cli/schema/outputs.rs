@@ -183,6 +183,7 @@ fn events() -> Vec<Event> {
         because: "b".into(),
         untouched: true,
     };
+    let failed = Ending::Failed { because: "b".into() };
     let done = Ending::Done {
         warnings: vec!["w".into()],
     };
@@ -208,6 +209,7 @@ fn events() -> Vec<Event> {
         step(StepEnd::Undone),
         run_ended(done, None),
         run_ended(undone, Some("10.0.0.1")),
+        run_ended(failed, None),
         run_ended(stuck, None),
         Event::SiteStep {
             run: "r".into(),

@@ -135,6 +135,8 @@ guards! {
         => "`mmm checks HOST` says what is wrong";
     G48 "the host follows another than the writer"
         => "point it to the writer by hand, then try again";
+    G49 "a rebuild of the host was begun and did not come to its end, so it may hold only a part"
+        => "`mmm rejoin HOST --discard` rebuilds it anew; `mmm rejoin HOST --rebuilt` once it was rebuilt by other means";
 
     // Addresses other than the writer's.
     G50 "the role is balanced: its addresses spread over all healthy hosts by themselves"

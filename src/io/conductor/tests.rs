@@ -143,6 +143,7 @@ async fn conducted(hands: Slow, rung: Option<Rung>, longest: Duration) -> (RunRe
         rung,
         automatic: false,
         address: None,
+        chore: None,
         write_refused_max: Some(longest),
         stages: stages.clone(),
     };
@@ -207,6 +208,7 @@ async fn what_was_taken_from_a_dead_writer_is_given_back_only_while_nobody_can_h
             rung: Some(Rung::Demote),
             automatic: true,
             address: None,
+            chore: None,
             write_refused_max: None,
             stages: stages.clone(),
         };

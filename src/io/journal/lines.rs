@@ -1,9 +1,13 @@
 //! The file under a journal: whole lines alone, in order, each synced before it counts. A part of a line, as a full disk or
 //! a crash leaves it, is cut off before anything is written behind it; what could not be written goes first the next time.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Whoever only asks whether somebody writes holds the file for no longer than this.
+const ASKING_TAKES: Duration = Duration::from_millis(200);
 
 /// A file of whole lines that grows at its end.
 #[derive(Debug)]
@@ -35,9 +39,12 @@ impl Lines {
     /// A file that is there, cut to its last line that `is_whole`. Only for whoever may write to it alone.
     ///
     /// # Errors
-    /// When it cannot be read, or a torn tail not be cut off.
+    /// When it cannot be read, or a torn tail not be cut off; when another program keeps it for itself.
     pub(super) fn reopen(path: &Path, is_whole: impl Fn(&[u8]) -> bool) -> std::io::Result<Lines> {
         let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+        if Lines::are_being_written(path) {
+            return Err(at_work());
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let mut read = 0;
@@ -59,6 +66,30 @@ impl Lines {
             lines.append(b"\n")?;
         }
         Ok(lines)
+    }
+
+    /// Keeps the file for this program for as long as it is open. The kernel gives it back when the program dies.
+    ///
+    /// # Errors
+    /// When it cannot be locked, or another program has it.
+    pub(super) fn keep(&self) -> std::io::Result<()> {
+        let deadline = Instant::now() + ASKING_TAKES;
+        loop {
+            match self.file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(TryLockError::WouldBlock) => return Err(at_work()),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether a program keeps that file for itself. What cannot be asked is kept by nobody.
+    pub(super) fn are_being_written(path: &Path) -> bool {
+        let file = OpenOptions::new().read(true).open(path);
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Writes one line, behind those that could not be written before, and syncs it.
@@ -98,6 +129,10 @@ impl Lines {
     }
 }
 
+fn at_work() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::WouldBlock, "another program is at work on it")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,9 +151,15 @@ mod tests {
             (b"", "three.\n"),
         ] {
             std::fs::write(&path, left).unwrap();
+            assert!(!Lines::are_being_written(&path));
             let mut lines = Lines::reopen(&path, is_whole).unwrap();
             lines.append(b"three.\n").unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), then, "{left:?}");
+            assert!(!Lines::are_being_written(&path));
+            lines.keep().unwrap();
+            assert!(Lines::are_being_written(&path));
+            let second = Lines::reopen(&path, is_whole).unwrap_err();
+            assert_eq!(second.kind(), std::io::ErrorKind::WouldBlock);
         }
     }
 }

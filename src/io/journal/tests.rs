@@ -11,6 +11,7 @@ fn opening(run: &str) -> Opening {
         rung: None,
         automatic: false,
         address: None,
+        chore: None,
         write_refused_max: None,
         stages: vec![],
     }

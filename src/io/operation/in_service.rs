@@ -97,7 +97,7 @@ impl Planner<'_> {
     }
 
     /// Those calls as stages, in order.
-    pub(super) async fn stages_of(
+    pub(in crate::io) async fn stages_of(
         &self,
         calls: &[Call<'_>],
         facts: &Facts,

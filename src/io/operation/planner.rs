@@ -222,7 +222,10 @@ impl<'f> Planner<'f> {
     ///
     /// # Errors
     /// See [`Planner::propose_duty`].
-    pub(super) async fn stage_of_duty(&self, single: &SingleDuty<'_>) -> Result<PlannedStage, Trouble> {
+    pub(in crate::io) async fn stage_of_duty(
+        &self,
+        single: &SingleDuty<'_>,
+    ) -> Result<PlannedStage, Trouble> {
         let SingleDuty {
             duty, at, ref errand, ..
         } = *single;

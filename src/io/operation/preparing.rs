@@ -133,7 +133,7 @@ fn known_of_hosts(operation: &Operation, seats: &Seats, facts: &Facts) -> Regist
 }
 
 /// `20261122-104832-123`: sorts by time, unique on one box while the lock is held.
-pub(super) fn run_stamp() -> String {
+pub(in crate::io) fn run_stamp() -> String {
     let text = clock::now().to_string();
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     format!("{}-{}-{}", &digits[..8], &digits[8..14], &digits[14..])
@@ -227,6 +227,7 @@ impl Planner<'_> {
                 rung,
                 automatic: false,
                 address: None,
+                chore: None,
                 write_refused_max: rung.is_none().then_some(policy.write_refused_max),
                 stages,
             },

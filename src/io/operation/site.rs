@@ -126,7 +126,7 @@ impl Performer<'_> {
     pub(in crate::io) async fn site_after(&self, opening: &Opening, report: &RunReport) {
         let occasion = match report.ending {
             Ending::Stuck { .. } => Occasion::OnStuck,
-            Ending::Done { .. } | Ending::Undone { .. } => Occasion::After,
+            Ending::Done { .. } | Ending::Undone { .. } | Ending::Failed { .. } => Occasion::After,
         };
         let steps = self.fleet.entry().site.of(&opening.operation, occasion);
         if steps.is_empty() {

@@ -88,8 +88,8 @@ fn untold(performer: &Performer<'_>, open: &OpenRun, why: impl std::fmt::Display
 pub(in crate::io) enum Settlement {
     /// Nothing was done for it, and why; it is over.
     Closed(Option<String>),
-    /// It was cut off before its first step, so nothing had to be taken back; it is over.
-    Untouched(RunReport),
+    /// It is taken back, or nothing had to be; it is over, and nobody was told of that yet.
+    TakenBack(RunReport),
     /// It was performed to its end.
     Ended(RunReport),
 }
@@ -153,5 +153,5 @@ pub(super) async fn close_untouched(
     if is_ended {
         performer.site_closed(&open.opening, &report).await;
     }
-    Ok(Settlement::Untouched(report))
+    Ok(Settlement::TakenBack(report))
 }

@@ -44,7 +44,7 @@ pub(super) async fn settled(
                 if end(performer, open, journal, &report.ending) {
                     performer.site_after(opening, &report).await;
                 }
-                Ok(Some(Settlement::Untouched(report)))
+                Ok(Some(Settlement::TakenBack(report)))
             }
             (None, _) => {
                 let because =

@@ -117,6 +117,21 @@ impl Lab {
         self.write_playbook(&operation_file(operation), &text)
     }
 
+    /// Lets a shipped duty begin with that command from now on, whoever has it performed. The command holds no single
+    /// quotes.
+    pub fn duty_begins_with(&self, duty: &str, command: &str) -> Result<()> {
+        let file = format!("duties/{duty}.yaml");
+        let text = begins_with(&shipped(&file)?, duty, duty);
+        self.use_own_playbooks()?;
+        self.write_playbook(&file, &with_command(&text, command))
+    }
+
+    /// Lets that duty be the shipped one again.
+    pub fn duty_as_shipped(&self, duty: &str) -> Result<()> {
+        let path = format!("{PLAYBOOKS}/duties/{duty}.yaml");
+        fs::remove_file(self.box_().path(&path)?).with_context(|| format!("cannot remove `{path}`"))
+    }
+
     /// Lets every step go well again. The changed duties stay, with nothing in them that goes wrong: a run that was begun
     /// with one is settled with it.
     pub fn mend_steps(&self) -> Result<()> {
