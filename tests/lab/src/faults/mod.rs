@@ -4,8 +4,9 @@
 //! * `scenario` is what a scenario is made of, and what may be expected of it.
 //! * `scenes` is the list of them all, as data; `strikes` does what takes more than a line.
 //! * `stage` is what a scenario acts on: the lab, its monitor and its load. `told` reads what mmm says and writes down.
-//! * `play` plays one scenario under one policy; `row` is what came of it, and the Markdown table.
+//! * `play` plays one scenario under one policy; `alone` is what a server has alone, by its log and its table; `row` is what came of it, and the Markdown table.
 
+mod alone;
 mod play;
 mod row;
 mod scenario;

@@ -1,11 +1,11 @@
 //! Plays one scenario under one policy, in a lab of its own, and judges what came of it.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::alone::{self, Alone, Holdings};
 use super::scenario::Act;
 use super::stage::{ACTS_WITHIN, Stage};
 use super::told::{self, Told, View};
@@ -206,8 +206,9 @@ fn comes_to_order(stage: &Stage<'_>, load: &Load<'_>) -> Result<View> {
         let writer = view.writer.clone().context("no writer is known")?;
         let is_one =
             lab.writable_hosts() == [writer.as_str()] && lab.who_has(WRITER_ADDRESS)? == [writer.as_str()];
-        let is_named =
-            |host: &told::HostView| host.state == "ONLINE" || view.surplus_of(&host.name).is_some();
+        let is_named = |host: &told::HostView| {
+            host.state == "ONLINE" || view.surplus_of(&host.name).is_some() || view.log_is_cut(&host.name)
+        };
         let is_calm = ["R03", "R04"].contains(&view.rule.as_str()) && !view.awaits_a_return();
         let everybody =
             view.hosts.iter().all(is_named) || view.warns("kept out") || view.warns("does not follow");
@@ -258,29 +259,9 @@ fn judge(
             .map(|touch| touch.for_ms)
             .fold(0.0, f64::max),
     );
-    let view = View::of(lab)?;
-    let kept_out: Vec<(&str, &str)> = ["db1", "db2", "db3"]
-        .into_iter()
-        .filter_map(|name| Some((name, view.surplus_of(name)?)))
-        .collect();
-    row.named = if kept_out.is_empty() {
-        "0".to_owned()
-    } else {
-        String::new()
-    };
-    let mut named = 0;
-    for (name, surplus) in kept_out {
-        let count = told::count_of(surplus)?;
-        named += count;
-        row.named = count.to_string();
-        let really = rows_only_on(lab, name, &writer)?;
-        if count != really {
-            row.wrong.push(format!(
-                "{count} transactions of {name} are named, and it has {really} rows alone"
-            ));
-        }
-    }
-    told(lab, named, row)?;
+    let reckoned = reckon(lab, calm, took_over, expected, row)?;
+    told(lab, &reckoned, row)?;
+    let named = reckoned.named;
     if (report.lost() as u64) > named {
         row.wrong
             .push(format!("{} rows are lost and {named} are named", report.lost()));
@@ -293,8 +274,52 @@ fn judge(
     Ok(())
 }
 
-/// After a failover mmm tells at once how much is lost at least, and exactly once the old writer is back.
-fn told(lab: &Lab, named: u64, row: &mut Row) -> Result<()> {
+/// What mmm says of those that the writer cannot go together with.
+#[derive(Default)]
+struct Reckoned {
+    /// Transactions that it names.
+    named: u64,
+    /// The log of one is cut, so that nobody can tell what it had.
+    is_cut: bool,
+}
+
+/// Compares what mmm names with what the old writer, and whoever else is named, has alone by its own log and table.
+fn reckon(lab: &Lab, calm: &View, took_over: bool, expected: &Expected, row: &mut Row) -> Result<Reckoned> {
+    let view = View::of(lab)?;
+    let writer = calm.writer.as_deref().unwrap_or_default();
+    let is_compared =
+        |name: &str| view.surplus_of(name).is_some() || calm.log_is_cut(name) || took_over && name == "db1";
+    let others = lab.databases().filter(|host| host.name() != writer);
+    let compared: Vec<&Host> = others.filter(|host| is_compared(host.name())).collect();
+    row.named = "0".to_owned();
+    let mut reckoned = Reckoned::default();
+    if compared.is_empty() {
+        return Ok(reckoned);
+    }
+    let held = Holdings::of(lab.host(writer)?)?;
+    let mut cells = Vec::new();
+    for host in compared {
+        let name = host.name();
+        let named = view.surplus_of(name).map(alone::named).transpose()?;
+        let (named, is_cut) = (named.unwrap_or_default(), calm.log_is_cut(name));
+        let alone = Alone::of(&Holdings::of(host)?, &held);
+        row.wrong
+            .extend(alone.objections(name, &named, is_cut, expected.disk_fails));
+        reckoned.named += named.len() as u64;
+        reckoned.is_cut |= is_cut;
+        if alone != Alone::default() || !named.is_empty() {
+            cells.push(alone.cell(named.len()));
+        }
+    }
+    if !cells.is_empty() {
+        row.named = cells.join(" and ");
+    }
+    Ok(reckoned)
+}
+
+/// After a failover mmm tells at once how much is lost at least, and exactly once the old writer is back, unless its log
+/// does not tell it any more.
+fn told(lab: &Lab, reckoned: &Reckoned, row: &mut Row) -> Result<()> {
     row.told = "—".to_owned();
     let Some(failover) = told::failover(lab)? else {
         return Ok(());
@@ -302,18 +327,21 @@ fn told(lab: &Lab, named: u64, row: &mut Row) -> Result<()> {
     match failover.lost_at_least {
         Some(least) => {
             row.told = least.to_string();
-            if least > named {
-                row.wrong
-                    .push(format!("at least {least} were told to be lost, and {named} are"));
+            if least > reckoned.named {
+                row.wrong.push(format!(
+                    "at least {least} were told to be lost, and {} are",
+                    reckoned.named
+                ));
             }
         }
         None => row
             .wrong
             .push("nothing was told right after the failover of what it lost".to_owned()),
     }
-    if failover.lost_exactly != Some(named) {
+    let exactly = (!reckoned.is_cut).then_some(reckoned.named);
+    if failover.lost_exactly != exactly {
         row.wrong.push(format!(
-            "{:?} are written down as lost exactly, and {named} are named",
+            "{:?} are written down as lost exactly, and {exactly:?} are named",
             failover.lost_exactly
         ));
     }
@@ -335,16 +363,4 @@ fn violations(report: &Report, expected: &Expected) -> Vec<String> {
         .filter(counts)
         .map(ToString::to_string)
         .collect()
-}
-
-/// Rows that a server has and another has not.
-fn rows_only_on(lab: &Lab, name: &str, other: &str) -> Result<u64> {
-    let rows = |name: &str| -> Result<BTreeSet<Vec<String>>> {
-        Ok(lab
-            .host(name)?
-            .sql("SELECT writer, id FROM app.writes")?
-            .into_iter()
-            .collect())
-    };
-    Ok(rows(name)?.difference(&rows(other)?).count() as u64)
 }

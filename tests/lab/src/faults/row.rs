@@ -21,7 +21,7 @@ pub struct Row {
     pub lost: Option<usize>,
     /// How many transactions mmm said right after the failover were lost at least.
     pub told: String,
-    /// Transactions that mmm says the old writer has alone.
+    /// How many transactions mmm says the old writer has alone, and what its failed disk made of them.
     pub named: String,
     /// How long two servers took writes at the same time, in ms.
     pub overlap_ms: Option<f64>,

@@ -88,6 +88,9 @@ pub struct Expected {
     pub by: &'static [&'static str],
     /// Two hosts may take writes at once: the price of the default policy.
     pub price: bool,
+    /// The old writer's disk fails: a transaction may be in its log without its rows, and it may forget what it had
+    /// called safe.
+    pub disk_fails: bool,
     /// What `show` must say while the fault lasts; empty when nothing is demanded.
     pub says: &'static str,
 }
@@ -98,6 +101,7 @@ impl Expected {
             decided,
             by,
             price: false,
+            disk_fails: false,
             says: "",
         }
     }
@@ -105,6 +109,14 @@ impl Expected {
     /// The same, at the default policy's price.
     pub const fn at_a_price(self) -> Expected {
         Expected { price: true, ..self }
+    }
+
+    /// The same, of a writer whose disk fails.
+    pub const fn on_a_failing_disk(self) -> Expected {
+        Expected {
+            disk_fails: true,
+            ..self
+        }
     }
 
     /// The same, and `show` says this meanwhile.

@@ -219,7 +219,7 @@ pub const SCENES: &[Scenario] = &[
         name: "disk-read-only",
         says: "the writer's disk fails and becomes read-only",
         strike: |s| s.db1().make_root_read_only(),
-        expect: |_| Expected::new(&[Replaced], &["R23", "R24"]),
+        expect: |_| Expected::new(&[Replaced], &["R23", "R24"]).on_a_failing_disk(),
         ..PLAIN
     },
     // The server.

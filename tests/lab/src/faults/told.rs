@@ -9,6 +9,11 @@ use serde::Deserialize;
 use crate::inventory::CLUSTER;
 use crate::lab::Lab;
 
+/// What `show` says of a replaced writer that has been met, and not yet compared.
+const COMPARED: &str = " is back and being compared with the writer";
+/// Why that comes to nothing where its disk has forgotten what it had called safe.
+const CUT: &str = "the log was cut by a crash or reset";
+
 /// What `mmm show` tells of the lab's cluster, as far as a scenario looks at it.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct View {
@@ -71,7 +76,16 @@ impl View {
 
     /// A replaced writer that has not been met, or not been compared yet.
     pub fn awaits_a_return(&self) -> bool {
-        self.warns("it has not been met since") || self.warns("is back and being compared")
+        let awaits = |what: &str| {
+            what.contains("it has not been met since") || what.contains(COMPARED) && !what.contains(CUT)
+        };
+        self.warnings.iter().any(|warning| awaits(&warning.what))
+    }
+
+    /// A replaced writer whose log has lost what the new one received of it, so that they cannot be compared.
+    pub fn log_is_cut(&self, name: &str) -> bool {
+        let is_told = |what: &str| what.starts_with(&format!("{name}{COMPARED}")) && what.contains(CUT);
+        self.warnings.iter().any(|warning| is_told(&warning.what))
     }
 
     pub fn is_online(&self, name: &str) -> bool {
@@ -79,22 +93,6 @@ impl View {
             .iter()
             .any(|host| host.name == name && host.state == "ONLINE")
     }
-}
-
-/// How many transactions a text like `0-1-103..105, 0-2-7` names.
-pub fn count_of(surplus: &str) -> Result<u64> {
-    let range = |range: &str| {
-        let numbers = range.rsplit('-').next().unwrap_or_default();
-        Some(match numbers.split_once("..") {
-            Some((from, to)) => to.parse::<u64>().ok()? - from.parse::<u64>().ok()? + 1,
-            None => 1,
-        })
-    };
-    let ranges: Option<Vec<u64>> = surplus.split(", ").map(range).collect();
-    Ok(ranges
-        .with_context(|| format!("`{surplus}` names no transactions"))?
-        .iter()
-        .sum())
 }
 
 /// A run, as its journal tells it.
@@ -206,9 +204,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transactions_are_counted_over_all_their_ranges() {
-        assert_eq!(count_of("0-1-103..105, 0-2-7").unwrap(), 4);
-        assert!(count_of("0-1-x..y").is_err());
+    fn a_writer_whose_log_was_cut_is_not_waited_for() {
+        let view = |what: &str| View {
+            warnings: vec![Warning {
+                what: what.to_owned(),
+                hint: String::new(),
+            }],
+            ..View::default()
+        };
+        let comparing =
+            view("db1 is back and being compared with the writer; the last try came to nothing: no answer");
+        assert!(comparing.awaits_a_return() && !comparing.log_is_cut("db1"));
+        let cut = view(
+            "db1 is back and being compared with the writer; the last try came to nothing: its own log ends at `0-1-5` \
+             but the writer holds its `0-1-6`: the log was cut by a crash or reset",
+        );
+        assert!(!cut.awaits_a_return() && cut.log_is_cut("db1") && !cut.log_is_cut("db2"));
     }
 
     #[test]
