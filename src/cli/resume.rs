@@ -26,13 +26,18 @@ pub async fn run(settings: &Settings, run: &str, wish: Wish) -> Result<u8, Troub
     let dir = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name);
     let found = resume::find(&dir, run)?;
     let wanted = found.opening.chore.clone();
-    if let Some(wanted) = wanted.filter(|_| wish == Wish::GoOn && found.open().is_some()) {
-        return again(settings, &inventory, entry, &wanted).await;
-    }
+    let name = found.opening.run;
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
-    let performed = performer.bring_to_end(run, wish).await;
+    if let Some(wanted) = wanted.filter(|_| wish == Wish::GoOn) {
+        let closed = performer.close_chore(&name).await;
+        drop(performer);
+        setting::all_told(reporting).await;
+        closed?;
+        return again(settings, &inventory, entry, &wanted).await;
+    }
+    let performed = performer.bring_to_end(&name, wish).await;
     drop(performer);
     setting::all_told(reporting).await;
     let is_taken_back = performed
@@ -46,7 +51,7 @@ pub async fn run(settings: &Settings, run: &str, wish: Wish) -> Result<u8, Troub
     })
 }
 
-/// Does anew what was cut off; whoever takes the cluster's lock settles first what is left of it.
+/// Does anew what was cut off, and of which nothing is left.
 async fn again(
     settings: &Settings,
     inventory: &Inventory,
@@ -97,14 +102,20 @@ pub fn left_open(dir: &StateDir) -> Vec<String> {
                 let (opening, how) = (&open.opening, if open.stuck { "is stuck" } else { "was cut off" });
                 let is_committed = Run::replay(opening.stages.clone(), &open.happenings).is_committed();
                 let outgoing = opening.outgoing.as_ref();
-                let ways = match &opening.chore {
-                    Some(wanted) => chore::ways_out(&opening.run, wanted),
-                    None => ways_out(&opening.run, &opening.operation, outgoing, is_committed),
-                };
-                format!(
-                    "run {} {how}: {ways}; whatever acts next settles it first",
-                    opening.run
-                )
+                match &opening.chore {
+                    Some(wanted) => {
+                        format!(
+                            "run {} {how}: {}",
+                            opening.run,
+                            chore::ways_out(&opening.run, wanted)
+                        )
+                    }
+                    None => format!(
+                        "run {} {how}: {}; whatever acts next settles it first",
+                        opening.run,
+                        ways_out(&opening.run, &opening.operation, outgoing, is_committed)
+                    ),
+                }
             })
             .collect(),
         Err(error) => vec![format!("the journals of earlier runs cannot be read: {error}")],

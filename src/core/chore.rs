@@ -1,9 +1,12 @@
 //! What a person has done to one host beside the operations: out of service and back in, rebuilt, or a single duty. Each is
 //! written down like a run; what becomes of one that was cut off is decided here, from its record and from what stands.
 
+use std::collections::BTreeSet;
+
 use super::cluster::HostName;
 use super::playbook::Undo;
 use super::proposal::Wish as Wanted;
+use super::run::{Happening, Outcome};
 use super::settlement::Wish;
 
 /// What its record is called by, which is what a person typed; none for an operation of the playbooks.
@@ -41,14 +44,50 @@ pub struct CutOff<'a> {
     pub wanted: &'a Wanted,
     /// Its name.
     pub run: &'a str,
-    /// Whether its first step was begun.
-    pub is_begun: bool,
+    /// How far it came.
+    pub reached: Reached,
     /// Whether its host stands as out of service.
     pub is_offline: bool,
     /// What takes its duty back, as the playbook in use declares it.
     pub undo: Option<&'a Undo>,
     /// What is wanted of it.
     pub wish: Wish,
+}
+
+/// How far it came by its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// No step was begun.
+    Nothing,
+    /// Some were.
+    Some,
+    /// All of them have ended well.
+    All,
+}
+
+impl Reached {
+    /// By what happened to its stages.
+    pub fn of<'h>(stages: usize, happenings: impl IntoIterator<Item = &'h Happening>) -> Reached {
+        let mut begun = BTreeSet::new();
+        let mut done = BTreeSet::new();
+        for happening in happenings {
+            match happening {
+                Happening::Doing(stage) => {
+                    begun.insert(*stage);
+                    done.remove(stage);
+                }
+                Happening::Did(stage, Outcome::Done) => {
+                    done.insert(*stage);
+                }
+                _ => {}
+            }
+        }
+        match (begun.len(), done.len()) {
+            (0, _) => Reached::Nothing,
+            (_, done) if done == stages => Reached::All,
+            _ => Reached::Some,
+        }
+    }
 }
 
 /// What is done about it.
@@ -58,8 +97,6 @@ pub enum Way {
     Nothing(String),
     /// Nothing: it has done what it was for. It is over.
     Done,
-    /// The replication of its host is stopped: so it was wanted.
-    Stop,
     /// The replication of its host is stopped again: taken back.
     StopAgain,
     /// That duty takes it back.
@@ -75,38 +112,42 @@ pub enum Way {
     },
 }
 
-/// What to do about it. A person who wants it to go on has it done anew afterwards.
+/// What to do about it. Unless a person wants it taken back nothing is done to any host: nobody knows who has been at work
+/// there since. A person who wants it to go on has it done anew afterwards.
 pub fn settle(cut: CutOff<'_>) -> Way {
     let back = cut.wish == Wish::TakeBack;
     let run = cut.run;
     let irrevocable = |because: String, hint: String| Way::Irrevocable { because, hint };
     match cut.wanted {
-        Wanted::SetOffline { host } => match (cut.is_offline, cut.is_begun) {
-            (true, _) if back => irrevocable(
+        Wanted::SetOffline { host } => match cut.reached {
+            _ if cut.is_offline && back => irrevocable(
                 format!("`{host}` is out of service by it already"),
                 format!("`mmm resume {run}` brings it to its end; `mmm set-online {host}` leads back"),
             ),
-            (true, _) => Way::Stop,
-            (false, true) => Way::GiveUp(format!("{host} was let back in since")),
-            (false, false) => not_begun(),
+            Reached::All if cut.is_offline => Way::Done,
+            _ if cut.is_offline => Way::GiveUp(format!(
+                "it was cut off: {host} is out of service, and `mmm set-offline {host}` clears away what may be left on it"
+            )),
+            Reached::Nothing => not_begun(),
+            _ => Way::Nothing(format!("{host} was let back in since")),
         },
-        Wanted::SetOnline { host } => match (cut.is_offline, cut.is_begun) {
-            (_, false) => not_begun(),
+        _ if cut.reached == Reached::Nothing => not_begun(),
+        Wanted::SetOnline { host } => match (cut.is_offline, back) {
             (true, true) => Way::StopAgain,
-            (false, true) if back => irrevocable(
+            (true, false) => Way::GiveUp(format!(
+                "it was cut off: {host} is still out of service, though its replication may run; `mmm set-online {host}` \
+                 lets it back in"
+            )),
+            (false, true) => irrevocable(
                 format!("`{host}` is in service by it already"),
                 format!("`mmm set-offline {host}` leads back"),
             ),
-            (false, true) => Way::Done,
+            (false, false) => Way::Done,
         },
-        _ if !cut.is_begun => not_begun(),
         Wanted::Rejoin { host, .. } if back => irrevocable(
             format!("what only `{host}` had may be gone by it already"),
             format!("`mmm resume {run}` rebuilds it anew"),
         ),
-        Wanted::Rejoin { host, .. } => Way::GiveUp(format!(
-            "it was cut off; {host} stays out until `mmm rejoin {host} --discard` has rebuilt it"
-        )),
         Wanted::Duty { duty, .. } if back => match cut.undo {
             Some(Undo::Duty(undo)) => Way::Undo(undo.clone()),
             Some(Undo::Nothing) => Way::Nothing(format!(
@@ -117,6 +158,10 @@ pub fn settle(cut: CutOff<'_>) -> Way {
                 format!("`mmm resume {run}` performs it again; `mmm playbook show {duty}` says what it does"),
             ),
         },
+        _ if cut.reached == Reached::All => Way::Done,
+        Wanted::Rejoin { host, .. } => Way::GiveUp(format!(
+            "it was cut off: {host} stays out until `mmm rejoin {host} --discard` has rebuilt it"
+        )),
         _ => Way::GiveUp("it was cut off; what its steps did stays".to_owned()),
     }
 }
@@ -179,18 +224,18 @@ mod tests {
                 if !is_duty && undo.is_some() {
                     continue;
                 }
-                for is_begun in [false, true] {
+                for reached in [Reached::Nothing, Reached::Some, Reached::All] {
                     for is_offline in [false, true] {
-                        if is_offline
-                            && !matches!(wanted, Wanted::SetOffline { .. } | Wanted::SetOnline { .. })
-                        {
+                        let changes_service =
+                            matches!(wanted, Wanted::SetOffline { .. } | Wanted::SetOnline { .. });
+                        if is_offline && !changes_service {
                             continue;
                         }
                         for wish in [Wish::Settle, Wish::GoOn, Wish::TakeBack] {
                             let way = settle(CutOff {
                                 wanted,
                                 run: "RUN",
-                                is_begun,
+                                reached,
                                 is_offline,
                                 undo,
                                 wish,
@@ -201,7 +246,7 @@ mod tests {
                                 String::new()
                             };
                             text.push_str(&format!(
-                                "  begun {is_begun}, offline {is_offline}{undone}, {wish:?}: {way:?}\n"
+                                "  begun {reached:?}, offline {is_offline}{undone}, {wish:?}: {way:?}\n"
                             ));
                         }
                     }
@@ -209,6 +254,26 @@ mod tests {
             }
         }
         crate::core::golden::check("tests/golden/chores.txt", &text);
+    }
+
+    #[test]
+    fn how_far_it_came_is_read_from_its_steps() {
+        let (doing, done) = (Happening::Doing, |stage| Happening::Did(stage, Outcome::Done));
+        let failed = Happening::Did(0, Outcome::Failed("x".to_owned()));
+        for (happenings, reached) in [
+            (vec![], Reached::Nothing),
+            (vec![failed.clone()], Reached::Nothing),
+            (vec![doing(0)], Reached::Some),
+            (vec![doing(0), failed], Reached::Some),
+            (vec![doing(0), done(0)], Reached::Some),
+            (vec![doing(0), done(0), doing(1), done(1)], Reached::All),
+            (
+                vec![doing(0), done(0), doing(1), done(1), doing(1)],
+                Reached::Some,
+            ),
+        ] {
+            assert_eq!(Reached::of(2, &happenings), reached, "{happenings:?}");
+        }
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Record {
     pub address: Option<IpAddr>,
     /// What a person asked for, where it is no operation of the playbooks.
     pub chore: Option<Wish>,
+    /// Whether a program is at work on it.
+    pub is_at_work: bool,
     /// Every stage.
     pub stages: Vec<Stage>,
     /// When it was begun.
@@ -81,6 +83,8 @@ pub enum Verdict {
     Failed,
     /// It can go neither forward nor back for now.
     Stuck,
+    /// A program is at work on it.
+    AtWork,
     /// It has not come to an end.
     Open,
 }
@@ -212,6 +216,9 @@ pub fn of(record: &Record) -> History {
                 history.end(ending);
             }
         }
+    }
+    if history.verdict == Verdict::Open && record.is_at_work {
+        history.verdict = Verdict::AtWork;
     }
     let spans = history.write_refused.iter();
     let spans = spans.map(|window| window.to.unwrap_or(history.until).since(window.from));
@@ -393,6 +400,7 @@ pub mod tests {
             incoming: Some("db2".into()),
             address: None,
             chore: None,
+            is_at_work: false,
             stages: vec![
                 stage(
                     Section::Prepare,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::cluster::{Cluster, HostName};
-use super::facts::{HostFacts, IoThread, SqlThread, UsingGtid};
+use super::facts::{HostFacts, IoThread, MysqlFacts, SqlThread, UsingGtid};
 use super::foreign;
 use super::gtid::{self, Compared};
 use super::roles::{self, Eligible, Held};
@@ -317,6 +317,10 @@ pub fn must_be_quarantined(standing: &Standing, host: &HostName, seen: &HostFact
     else {
         return false;
     };
+    if owed.rebuild.is_some() {
+        // Its rebuild may well let it replicate; what writes is closed all the same.
+        return seen.mysql.up().is_some_and(MysqlFacts::is_writable);
+    }
     owed.progress == Return::Awaited && seen.mysql.up().is_some() || is_active(seen)
 }
 
@@ -339,7 +343,7 @@ mod tests {
     use crate::core::gtid::{MariaPosition, MariaState};
     use crate::core::moment::Moment;
     use crate::core::samples::{WRITER_ADDRESS, cluster, facts};
-    use crate::core::standing::Owed;
+    use crate::core::standing::{Owed, Rebuild};
 
     #[test]
     fn while_nobody_could_take_over_nobody_is_closed_who_may_be_a_persons_way_out() {
@@ -358,6 +362,30 @@ mod tests {
         };
         assert_eq!(found(false), [Fix::DenyWrites("db3".into())]);
         assert_eq!(found(true), []);
+    }
+
+    #[test]
+    fn a_replaced_writer_is_made_harmless_and_one_that_is_being_rebuilt_only_kept_from_writing() {
+        let mut standing = Standing {
+            writer: Some("db2".into()),
+            ..Standing::default()
+        };
+        let mut owed = Owed::now(Moment(1), "r", Rung::Silence);
+        owed.progress = Return::KeptOut {
+            surplus: "0-1-7".to_owned(),
+            rows: None,
+        };
+        let replicates = facts(false, &[]);
+        let asked =
+            |standing: &Standing, seen: &HostFacts| must_be_quarantined(standing, &"db1".into(), seen);
+        standing.owed.insert("db1".into(), owed.clone());
+        assert!(asked(&standing, &replicates) && asked(&standing, &facts(true, &[])));
+        owed.rebuild = Some(Rebuild {
+            surplus: "0-1-7".to_owned(),
+            rows: None,
+        });
+        standing.owed.insert("db1".into(), owed);
+        assert!(!asked(&standing, &replicates) && asked(&standing, &facts(true, &[])));
     }
 
     #[test]

@@ -124,6 +124,20 @@ pub struct Owed {
     /// What the new writer lacks of it, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+    /// A rebuild of it was begun, and has not come to its end: what it holds says nothing about what it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<Rebuild>,
+}
+
+/// What a person has given up with the rebuild of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rebuild {
+    /// What only the host had, as text.
+    pub surplus: String,
+    /// The file on this box with the rows of it; none where they could not be saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<String>,
 }
 
 impl Owed {
@@ -136,6 +150,7 @@ impl Owed {
             progress: Return::Awaited,
             fork: None,
             loss: None,
+            rebuild: None,
         }
     }
 }

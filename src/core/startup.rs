@@ -366,7 +366,9 @@ pub fn taken_back(cluster: &Cluster, standing: &Standing, facts: &Facts) -> Vec<
             && follows(cluster, facts, host, writer) == Some(true)
             && (!is_peer || follows(cluster, facts, writer, host) == Some(true))
     };
-    let owed = standing.owed.keys().filter(|host| *host != writer);
+    // One whose rebuild has not come to its end may follow already and hold only a part.
+    let owed = standing.owed.iter().filter(|(_, owed)| owed.rebuild.is_none());
+    let owed = owed.map(|(host, _)| host).filter(|host| *host != writer);
     owed.filter(|host| is_back(host)).cloned().collect()
 }
 

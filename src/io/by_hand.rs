@@ -39,6 +39,7 @@ impl Performer<'_> {
         self.under_lock(&purpose, async {
             let (standing, facts) = self.settled().await?;
             allowed(&standing)?;
+            self.not_being_rebuilt(single.at)?;
             self.require_same_duty(single, &standing, &facts).await?;
             let planned = [self.planner().stage_of_duty(single).await?];
             let mut chore = self

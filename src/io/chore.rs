@@ -17,6 +17,7 @@ use crate::io::conductor::{describe, outcome_of};
 use crate::io::context::Errands;
 use crate::io::journal::{Entry, Journal, Opening};
 use crate::io::operation::{Performer, SingleDuty, run_stamp};
+use crate::io::settle;
 use crate::io::shell::Trace;
 
 /// One duty of the work: where, its name, the address it is about.
@@ -29,6 +30,8 @@ pub(super) struct Chore {
     journal: Journal,
     /// What is to be done, in order; empty once it was begun.
     pieces: Vec<Option<Piece>>,
+    /// The shells that the record names.
+    traces: Vec<(HostName, Trace)>,
     /// The hosts at which no shell could be had, and why: what a shell without a record did could never be settled.
     unreachable: BTreeMap<HostName, String>,
     /// A connection died in the middle of a duty, so it has no end yet.
@@ -52,6 +55,8 @@ impl Performer<'_> {
             let what = "an operation was taken for work by hand";
             return Err(Trouble::new(Kind::Bug, what, "it has stages of its own"));
         };
+        let what = format!("{name} of `{host}`");
+        settle::nothing_left_at(self, &what, &[host])?;
         let is_on_box = matches!(wanted, Wish::Duty { on_box: true, .. });
         let mut stages: Vec<Stage> = planned.iter().map(|stage| stage.performed_in(section)).collect();
         if is_on_box {
@@ -95,10 +100,11 @@ impl Performer<'_> {
             stages,
         };
         let mut journal = self.begin_journal(&opening)?;
-        for (host, trace) in traces {
-            journal.append(Entry::Shell(host, trace));
+        for (host, trace) in &traces {
+            journal.append(Entry::Shell(host.clone(), trace.clone()));
         }
         Ok(Chore {
+            traces,
             name: opening.run,
             journal,
             pieces,
@@ -108,7 +114,7 @@ impl Performer<'_> {
     }
 
     /// A shell there that the record can name, with its connection to the server where that is up.
-    async fn shell_at(&self, host: &HostName, facts: &Facts) -> Result<Trace, Trouble> {
+    pub(super) async fn shell_at(&self, host: &HostName, facts: &Facts) -> Result<Trace, Trouble> {
         if facts.get(host).is_some_and(|seen| seen.mysql.up().is_some())
             && let Ok(trace) = self.fleet.warm(host).await
         {
@@ -143,7 +149,10 @@ impl Chore {
             let because = format!("its record cannot be written: {why}");
             return Err(Trouble::refused(Guard::G05, what(), because));
         }
-        let report = performer.send(single).await;
+        let report = match self.is_recorded(performer, single).await {
+            Ok(()) => performer.send(single).await,
+            Err(trouble) => Err(trouble),
+        };
         let outcome = match &report {
             Ok(report) => {
                 for (name, value) in &report.registered {
@@ -156,6 +165,24 @@ impl Chore {
         self.is_unknown |= matches!(outcome, Outcome::Unknown(_));
         self.note(Happening::Did(number, outcome));
         report
+    }
+
+    /// That the shell which performs a duty is named in the record: one that was lost is opened anew.
+    async fn is_recorded(
+        &mut self,
+        performer: &Performer<'_>,
+        single: &SingleDuty<'_>,
+    ) -> Result<(), Trouble> {
+        if single.on_box {
+            return Ok(());
+        }
+        let shell = (single.at.clone(), performer.fleet.warm_shell(single.at).await?);
+        if !self.traces.contains(&shell) {
+            self.journal
+                .append(Entry::Shell(shell.0.clone(), shell.1.clone()));
+            self.traces.push(shell);
+        }
+        Ok(())
     }
 
     /// Performs that duty, which is one of those it was begun with, and says why it did not end well.

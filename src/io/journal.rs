@@ -297,18 +297,6 @@ impl Found {
         Lines::are_being_written(&self.path)
     }
 
-    /// When it was begun.
-    pub fn began(&self) -> Moment {
-        self.lines.first().map_or(Moment(0), |line| line.at)
-    }
-
-    /// Whether something of it was begun, and it is not known to have done what it was for.
-    pub fn is_half_done(&self) -> bool {
-        let entries = || self.lines.iter().map(|line| &line.entry);
-        let is_done = |entry: &Entry| matches!(entry, Entry::End(Ending::Done { .. }));
-        entries().any(|entry| matches!(entry, Entry::Step(Happening::Doing(_)))) && !entries().any(is_done)
-    }
-
     /// The run for people who read it afterwards.
     pub fn record(&self) -> Record {
         let marks = self.lines.iter().filter_map(|line| {
@@ -328,7 +316,8 @@ impl Found {
             address: self.opening.address,
             chore: self.opening.chore.clone(),
             stages: self.opening.stages.clone(),
-            began: self.began(),
+            began: self.lines.first().map_or(Moment(0), |line| line.at),
+            is_at_work: self.is_at_work(),
             marks: marks.collect(),
         }
     }

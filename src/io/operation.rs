@@ -242,7 +242,9 @@ impl Performer<'_> {
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(cluster, &facts);
         }
-        if matches!(request, Request::Switchover { .. } | Request::MoveAddress { .. }) {
+        let is_planned_move = matches!(request, Request::Switchover { .. } | Request::MoveAddress { .. });
+        if is_planned_move {
+            settle::chores(self, &standing, &facts).await;
             self.believe_the_hosts(&mut standing, &facts).await;
         }
         if !matches!(request, Request::Rejoin { .. }) {
@@ -253,6 +255,10 @@ impl Performer<'_> {
         guard::hands_off(cluster, &standing)?;
         let (seats, rung) = planner.seated(request, &standing, &facts, &reckoning)?;
         planner.guarded(request, &standing, &facts, &reckoning, &seats)?;
+        if is_planned_move {
+            let both = seats.outgoing.iter().chain(&seats.incoming);
+            settle::nothing_left_at(self, request.operation(), &both.collect::<Vec<_>>())?;
+        }
         self.tell_price(request, &reckoning.outlook);
         self.require_locks(request, &seats)?;
         let mut prepared = planner.prepared(request, &seats, rung, &mut standing, &facts)?;

@@ -86,6 +86,7 @@ impl Performer<'_> {
         let what = format!("what is to be done with `{}`", self.fleet.entry().cluster.name);
         self.in_time_for(&what)?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
+        settle::chores(self, &standing, &facts).await;
         self.in_time_for(&what)?;
         if standing.writer.is_none() {
             standing.writer = guard::observed_writer(&self.fleet.entry().cluster, &facts);
@@ -146,13 +147,14 @@ impl Performer<'_> {
             .collect();
         calls.extend(what_leaves.replicates.then(|| clearing::stop(host)));
         let wanted = Wish::SetOffline { host: host.clone() };
-        let mut chore = self.begin_calls(wanted, Section::Finish, &calls, &facts).await?;
+        let chore = self.begin_calls(wanted, Section::Finish, &calls, &facts).await;
+        let mut chore = chore.map_err(|trouble| but_handed_over(host, &switchover, trouble))?;
         if leaving != Leaving::Already {
             after.touch();
             if let Err(trouble) = self.dir.save(&after) {
                 let trouble = trouble.into_refusal(Guard::G05);
                 end(self, chore, untouched(&trouble));
-                return Err(trouble);
+                return Err(but_handed_over(host, &switchover, trouble));
             }
         }
         standing = after;
@@ -317,6 +319,16 @@ fn untouched(trouble: &Trouble) -> Ending {
         because: trouble.reason(),
         untouched: true,
     }
+}
+
+/// A host that is refused further on has not been left as it was when it has handed the writer role over first.
+fn but_handed_over(host: &HostName, switchover: &Option<Performed>, trouble: Trouble) -> Trouble {
+    if switchover.is_none() {
+        return trouble;
+    }
+    let what = format!("`{host}` has handed the writer role over, and was not taken out of service");
+    Trouble::new(Kind::Wrong, what, trouble.reason())
+        .hint(format!("mend that, then `mmm set-offline {host}` again"))
 }
 
 /// The writer stays in service when its role cannot be handed over.

@@ -99,9 +99,7 @@ impl Performer<'_> {
         // Read again: until the lock was had somebody else may have been at work on it.
         let found = find(&self.dir, name)?;
         let opening = found.opening.clone();
-        let Some(open) = found.open() else {
-            return Err(ended_already(&opening));
-        };
+        let open = left(found)?;
         let newer = journal::open_runs(&self.dir).unwrap_or_default();
         let moves = |run: &&journal::OpenRun| run.opening.chore.is_none() || run.opening.run == opening.run;
         let newest = newer.iter().rfind(moves);
@@ -138,6 +136,21 @@ impl Performer<'_> {
                 _ => Err(closed(&opening, because)),
             },
         }
+    }
+
+    /// Ends what is left of work by hand that was cut off, and its record, so that it can be done anew.
+    ///
+    /// # Errors
+    /// Usage or refused: there is none, it has come to its end, or something of it may still run.
+    pub async fn close_chore(&self, name: &str) -> Result<(), Trouble> {
+        self.under_lock(&format!("resume of {name}"), async {
+            let open = left(find(&self.dir, name)?)?;
+            let mut standing = self.dir.load()?;
+            let facts = self.fleet.look_everywhere().await;
+            settle::settle(self, open, &mut standing, &facts, Wish::GoOn).await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Tells of a run that is over although none of its steps was begun, as it is told of any other.
@@ -261,6 +274,19 @@ fn address_wanted(opening: &Opening) -> Option<Request> {
         address: opening.address?,
         to: opening.incoming.clone()?,
     })
+}
+
+/// A run that nobody is at work on and that has not come to its end.
+///
+/// # Errors
+/// Refused: it has, or somebody is.
+fn left(found: Found) -> Result<journal::OpenRun, Trouble> {
+    let opening = found.opening.clone();
+    if found.is_at_work() {
+        let what = format!("run {} was not touched", opening.run);
+        return Err(Trouble::refused(Guard::G04, what, "a program is at work on it"));
+    }
+    found.open().ok_or_else(|| ended_already(&opening))
 }
 
 fn ended_already(opening: &Opening) -> Trouble {

@@ -30,6 +30,7 @@ use crate::io::operation::{Performer, Prepared, goes_by_gtid};
 use ending::{close_untouched, closed, end, get_stuck, known_better, untouched_now};
 use left_over::{bury, wait_for_expiry};
 
+pub(super) use by_hand::{chores, nothing_left_at};
 pub(super) use ending::Settlement;
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.
@@ -57,7 +58,8 @@ pub async fn open_runs(
     })?;
     let mut facts = facts;
     for run in open {
-        if by_hand::must_wait(&run, &facts) {
+        // Work by hand decides nothing about the writer, and holds up nobody.
+        if run.opening.chore.is_some() {
             continue;
         }
         settle(performer, run, standing, &facts, Wish::Settle).await?;
@@ -94,15 +96,7 @@ pub(super) async fn settle(
         });
     }
     if let Some(wanted) = open.opening.chore.clone() {
-        let settled = by_hand::settled(performer, &open, &wanted, standing, facts, wish).await;
-        return match (wish, settled) {
-            // It concerns one host, and holds up nobody.
-            (Wish::Settle, Err(trouble)) => {
-                performer.alarm(&trouble);
-                Ok(Settlement::Closed(None))
-            }
-            (_, settled) => settled,
-        };
+        return by_hand::settled(performer, &open, &wanted, standing, facts, wish).await;
     }
     if open.happenings.is_empty() {
         match wish {

@@ -81,7 +81,10 @@ impl Performer<'_> {
                 "as much speaks for one as for the other, so the record stands as it is",
             ),
             Verdict::Keep => {}
-            Verdict::Adopt(writer) => self.take_for_writer(&mut standing, facts, rule, &writer).await,
+            Verdict::Adopt(writer) => {
+                self.take_for_writer(&mut standing, facts.clone(), rule, &writer)
+                    .await;
+            }
             Verdict::Conflict => {
                 self.tell_start(
                     rule,
@@ -92,6 +95,9 @@ impl Performer<'_> {
                 self.tell_mode(left, &standing);
                 self.remember(&mut standing);
             }
+        }
+        if self.by_itself {
+            settle::chores(self, &standing, &facts).await;
         }
         Ok(standing)
     }

@@ -16,12 +16,15 @@ use crate::core::losses;
 use crate::core::playbook::Section;
 use crate::core::proposal::Wish;
 use crate::core::run::Ending;
-use crate::core::standing::{Owed, Return, Standing};
+use crate::core::script::DutyOutcome;
+use crate::core::standing::{Owed, Rebuild, Return};
 use crate::core::trouble::{Kind, Trouble};
+use crate::io::chore::Chore;
 use crate::io::clock;
 use crate::io::conductor::describe;
 use crate::io::context::Errands;
 use crate::io::fleet::Printed;
+use crate::io::hold::Hold;
 use crate::io::journal::{self, Found};
 use crate::io::operation::{Performed, Performer, SingleDuty};
 use crate::io::tending::Returning;
@@ -103,11 +106,6 @@ impl Performer<'_> {
         Ok(with.map(|(name, value)| (name.to_owned(), value)).into())
     }
 
-    fn file_of_rows(&self, host: &HostName, owed: &Owed) -> PathBuf {
-        let folder = self.dir.path().join("surplus");
-        folder.join(format!("{host}-{}.sql", owed.run))
-    }
-
     fn write_rows(
         &self,
         host: &HostName,
@@ -138,9 +136,24 @@ impl Performer<'_> {
             )?;
         }
         file.as_file().sync_all()?;
-        let path = self.file_of_rows(host, owed);
-        file.persist(&path)?;
-        Ok(path.display().to_string())
+        // What was saved before may be nowhere else by now.
+        let mut number = 1;
+        loop {
+            let again = if number == 1 {
+                String::new()
+            } else {
+                format!("-{number}")
+            };
+            let path = folder.join(format!("{host}-{}{again}.sql", owed.run));
+            match file.persist_noclobber(&path) {
+                Ok(_) => return Ok(path.display().to_string()),
+                Err(taken) if taken.error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    file = taken.file;
+                    number += 1;
+                }
+                Err(failed) => return Err(failed.error),
+            }
+        }
     }
 
     /// Rebuilds a host that was kept out, so that what only it has is gone; then it is compared like any other.
@@ -161,132 +174,150 @@ impl Performer<'_> {
             Ok(performed) => return Ok(performed),
             Err(trouble) => trouble,
         };
-        let standing = self.dir.load()?;
-        let Some((surplus, rows, writer)) = self.to_be_given_up(host, &standing, &found)? else {
-            return Err(found);
+        let purpose = format!("rebuild of {host}");
+        let hold = Hold::take(self.fleet, &self.dir, &purpose, self.lock_wait).await?;
+        let begun = self.begin_rebuild(host, rebuild, found).await;
+        hold.release().await;
+        let (chore, writer) = match begun {
+            Ok(begun) => begun,
+            Err(trouble) => {
+                self.fleet.cool().await;
+                return Err(trouble);
+            }
         };
-        self.require_same_surplus(host, &surplus)?;
-        let saved = rows.map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
-        self.teller.tell(Event::Alarm {
-            what: format!(
-                "{host} is rebuilt by `{}` as told by --discard; what only it has is gone then: {surplus}; its rows are {saved}",
-                rebuild.duty
-            ),
-            hint: String::new(),
-        });
-        self.rebuild(host, rebuild, &writer, surplus).await?;
+        // Without the lock: it takes long, and nobody gives a host anything that is kept out.
+        let rebuilt = self
+            .rebuild(
+                host,
+                &Rebuilding {
+                    rebuild,
+                    writer: &writer,
+                },
+                chore,
+            )
+            .await;
+        self.fleet.cool().await;
+        rebuilt?;
         self.take_back_as(host, Returning::Begun).await
     }
 
-    /// What a rebuild of the host would give up, where its rows are, and whom it is made a copy of; none when it is not to be
-    /// rebuilt, because what stood in the way of its return is something else.
+    /// Writes down that the host is to be rebuilt, before anything of that is done. Called with the lock held. `found` is
+    /// what stood in the way of its return.
     ///
     /// # Errors
-    /// Refused: it is being rebuilt.
-    fn to_be_given_up(
+    /// Refused: it is not to be rebuilt, because what stood in the way is something else, or it is being rebuilt already;
+    /// or it cannot be reached or be written down.
+    async fn begin_rebuild(
         &self,
         host: &HostName,
-        standing: &Standing,
-        found: &Trouble,
-    ) -> Result<Option<(String, Option<String>, HostName)>, Trouble> {
-        let (Some(owed), Some(writer)) = (standing.owed.get(host), &standing.writer) else {
-            return Ok(None);
+        rebuild: &Fence,
+        found: Trouble,
+    ) -> Result<(Chore, HostName), Trouble> {
+        let mut standing = self.dir.load()?;
+        self.not_being_rebuilt(host)?;
+        let (Some(owed), Some(writer)) = (standing.owed.get(host), standing.writer.clone()) else {
+            return Err(found);
         };
-        let begun = self.last_rebuild(host, standing)?;
-        let given_up = match (found.guard, &owed.progress) {
-            (Some(Guard::G23), Return::KeptOut { surplus, rows }) => Some((surplus.clone(), rows.clone())),
+        let given_up = match (found.guard, &owed.progress, &owed.rebuild) {
+            (Some(Guard::G23), Return::KeptOut { surplus, rows }, None) => Rebuild {
+                surplus: surplus.clone(),
+                rows: rows.clone(),
+            },
             // What a rebuild has left half done cannot be compared any more, and need not be: a person has given it up.
-            (Some(Guard::G24 | Guard::G44 | Guard::G49), _) => {
-                begun.map(|surplus| (surplus, self.saved_before(host, owed)))
-            }
-            _ => None,
+            (Some(Guard::G24 | Guard::G44 | Guard::G49), _, Some(begun)) => begun.clone(),
+            _ => return Err(found),
         };
-        Ok(given_up.map(|(surplus, rows)| (surplus, rows, writer.clone())))
+        self.require_same_surplus(host, &given_up.surplus)?;
+        let rebuilding = Rebuilding {
+            rebuild,
+            writer: &writer,
+        };
+        let facts = Facts::from([(host.clone(), self.fleet.look(host).await)]);
+        let planned = [self.planner().stage_of_duty(&rebuilding.duty_at(host)).await?];
+        let wanted = Wish::Rejoin {
+            host: host.clone(),
+            discards: Some(given_up.surplus.clone()),
+        };
+        let chore = self
+            .begin_chore(wanted, Section::Prepare, &planned, &[], &facts)
+            .await?;
+        let saved = given_up
+            .rows
+            .as_ref()
+            .map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
+        self.teller.tell(Event::Alarm {
+            what: format!(
+                "{host} is rebuilt by `{}` as told by --discard; what only it has is gone then: {}; its rows are {saved}",
+                rebuild.duty, given_up.surplus
+            ),
+            hint: String::new(),
+        });
+        if let Some(owed) = standing.owed.get_mut(host) {
+            owed.rebuild = Some(given_up);
+        }
+        standing.touch();
+        if let Err(trouble) = self.dir.save(&standing) {
+            let trouble = trouble.into_refusal(Guard::G05);
+            chore.end(
+                self,
+                Ending::Undone {
+                    because: trouble.reason(),
+                    untouched: true,
+                },
+            );
+            return Err(trouble);
+        }
+        Ok((chore, writer))
     }
 
-    /// What the last rebuild of a host was to give up that was begun since it was replaced and did not come to its end.
+    /// That no program is rebuilding the host.
     ///
     /// # Errors
-    /// Refused: a program is at work on it; or the records cannot be read.
-    pub(super) fn last_rebuild(
-        &self,
-        host: &HostName,
-        standing: &Standing,
-    ) -> Result<Option<String>, Trouble> {
+    /// Refused: one is, or the records cannot be read.
+    pub(super) fn not_being_rebuilt(&self, host: &HostName) -> Result<(), Trouble> {
         let runs = journal::runs(&self.dir).map_err(|error| {
             Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
         })?;
-        let rebuild = |run: &Found| match &run.opening.chore {
-            Some(Wish::Rejoin {
-                host: rebuilt,
-                discards,
-            }) if rebuilt == host => discards.clone(),
-            _ => None,
-        };
-        let mut rebuilds = runs.iter().rev().filter_map(|run| Some((run, rebuild(run)?)));
-        let (Some((last, surplus)), Some(owed)) = (rebuilds.next(), standing.owed.get(host)) else {
-            return Ok(None);
-        };
-        if last.is_at_work() {
-            let because = format!("{} is at work on it", last.opening.run);
-            return Err(Trouble::refused(
+        let is_rebuild = |run: &&Found| matches!(&run.opening.chore, Some(Wish::Rejoin { host: rebuilt, .. }) if rebuilt == host);
+        match runs.iter().filter(is_rebuild).find(|run| run.is_at_work()) {
+            None => Ok(()),
+            Some(run) => Err(Trouble::refused(
                 Guard::G04,
                 format!("`{host}` is being rebuilt"),
-                because,
-            ));
+                format!("{} is at work on it", run.opening.run),
+            )),
         }
-        Ok(Some(surplus).filter(|_| last.is_half_done() && last.began() >= owed.since))
     }
 
-    /// The file with the rows of what only the host had when it was replaced, where they were saved.
-    pub(super) fn saved_before(&self, host: &HostName, owed: &Owed) -> Option<String> {
-        let rows = self.file_of_rows(host, owed);
-        rows.exists().then(|| rows.display().to_string())
-    }
-
-    /// Performs the rebuild, written down like a run. Without the lock: it takes long, and nobody gives a host anything that
-    /// is kept out.
+    /// Performs the rebuild.
     ///
     /// # Errors
     /// Refused: nothing was touched. Wrong: it failed, and the host stays out.
     async fn rebuild(
         &self,
         host: &HostName,
-        rebuild: &Fence,
-        writer: &HostName,
-        surplus: String,
+        rebuilding: &Rebuilding<'_>,
+        mut chore: Chore,
     ) -> Result<(), Trouble> {
-        let single = SingleDuty {
-            duty: &rebuild.duty,
-            at: host,
-            on_box: false,
-            within: REBUILD_WITHIN,
-            errand: Errands {
-                source: Some(writer),
-                with: Some(&rebuild.with),
-                gtid: true,
-                ..Errands::default()
-            },
+        let report = match chore.perform(self, 0, &rebuilding.duty_at(host)).await {
+            Ok(report) => report,
+            Err(trouble) => {
+                let because = trouble.reason();
+                chore.end(
+                    self,
+                    Ending::Undone {
+                        because,
+                        untouched: true,
+                    },
+                );
+                return Err(trouble);
+            }
         };
-        let facts = Facts::from([(host.clone(), self.fleet.look(host).await)]);
-        let planned = [self.planner().stage_of_duty(&single).await?];
-        let wanted = Wish::Rejoin {
-            host: host.clone(),
-            discards: Some(surplus),
-        };
-        let mut chore = self
-            .begin_chore(wanted, Section::Prepare, &planned, &[], &facts)
-            .await?;
-        let report = chore.perform(self, 0, &single).await;
-        self.fleet.cool().await;
-        let because = match &report {
-            Ok(report) => describe(report),
-            Err(trouble) => trouble.reason(),
-        };
-        if because.is_empty() {
+        if report.outcome == DutyOutcome::Done {
             chore.end(self, Ending::Done { warnings: Vec::new() });
             return Ok(());
         }
+        let because = describe(&report);
         let hint = if chore.is_unknown() {
             format!(
                 "`mmm resume {}` makes sure that nothing of it runs any more, and rebuilds it anew",
@@ -301,13 +332,8 @@ impl Performer<'_> {
                 because: because.clone(),
             },
         );
-        report?;
-        Err(Trouble::new(
-            Kind::Wrong,
-            format!("`{host}` was not rebuilt, and stays out"),
-            because,
-        )
-        .hint(hint))
+        let what = format!("`{host}` was not rebuilt, and stays out");
+        Err(Trouble::new(Kind::Wrong, what, because).hint(hint))
     }
 
     /// That a kept plan discards just this.
@@ -326,6 +352,29 @@ impl Performer<'_> {
                 format!("what only it has was `{planned}` and is `{surplus}`"),
             )),
             _ => Ok(()),
+        }
+    }
+}
+
+/// How a host is rebuilt, and as a copy of whom.
+struct Rebuilding<'a> {
+    rebuild: &'a Fence,
+    writer: &'a HostName,
+}
+
+impl Rebuilding<'_> {
+    fn duty_at<'s>(&'s self, host: &'s HostName) -> SingleDuty<'s> {
+        SingleDuty {
+            duty: &self.rebuild.duty,
+            at: host,
+            on_box: false,
+            within: REBUILD_WITHIN,
+            errand: Errands {
+                source: Some(self.writer),
+                with: Some(&self.rebuild.with),
+                gtid: true,
+                ..Errands::default()
+            },
         }
     }
 }

@@ -348,11 +348,15 @@ impl Performer<'_> {
         let in_time = || if is_begun { Ok(()) } else { self.in_time_for(&what) };
         in_time()?;
         let facts = settle::open_runs(self, &mut standing, facts).await?;
+        // A monitor comes again every moment: it does so when it starts.
+        if !self.by_itself {
+            settle::chores(self, &standing, &facts).await;
+        }
         let cluster = &self.fleet.entry().cluster;
         self.require_as_planned(&Request::Rejoin { host: host.clone() }, &standing, &facts)
             .await?;
         guard::rejoin(cluster, &standing, host)?;
-        let half_rebuilt = self.last_rebuild(host, &standing)?;
+        self.not_being_rebuilt(host)?;
         in_time()?;
         self.quarantine(
             host,
@@ -360,13 +364,31 @@ impl Performer<'_> {
         )
         .await?;
         let owed_before = standing.owed.get(host).cloned();
-        self.progress(&mut standing, host, Return::Quarantined);
+        if way != Returning::Asked
+            && let Some(owed) = standing.owed.get_mut(host)
+            && owed.rebuild.take().is_some()
+        {
+            self.remember(&mut standing);
+        }
+        let is_half_rebuilt = owed_before.as_ref().is_some_and(|owed| owed.rebuild.is_some());
+        let is_half_rebuilt = is_half_rebuilt && way == Returning::Asked;
+        if !is_half_rebuilt {
+            self.progress(&mut standing, host, Return::Quarantined);
+        }
         let taken: Vec<IpAddr> = repair::held(cluster, &facts)
             .into_iter()
             .filter(|(_, holders)| holders.contains(host))
             .map(|(ip, _)| ip)
             .collect();
         self.announce_from_others(host, &taken).await;
+        if is_half_rebuilt {
+            return Err(Trouble::refused(
+                Guard::G49,
+                format!("`{host}` does not follow"),
+                "its last rebuild did not come to its end, so it may hold only a part of what it should",
+            )
+            .hint(Guard::G49.lifted_for(host)));
+        }
         let facts = self.fleet.look_everywhere().await;
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());
         let both = facts
@@ -400,16 +422,6 @@ impl Performer<'_> {
             ways_out = Some(losses::ways_out(host, rows.as_deref()));
             let surplus = surplus.to_string();
             self.progress(&mut standing, host, Return::KeptOut { surplus, rows });
-        }
-        if let Some(surplus) = half_rebuilt.filter(|_| ways_out.is_none() && way != Returning::Rebuilt) {
-            let rows = owed_before.and_then(|owed| self.saved_before(host, &owed));
-            self.progress(&mut standing, host, Return::KeptOut { surplus, rows });
-            return Err(Trouble::refused(
-                Guard::G49,
-                format!("`{host}` does not follow `{writer}`"),
-                "its last rebuild did not come to its end, so it may hold only a part of what it should",
-            )
-            .hint(Guard::G49.lifted_for(host)));
         }
         // One of a pair that followed the other before knows its place in the other's log.
         let address = cluster.host(&writer).map(|writer| writer.address.to_string());

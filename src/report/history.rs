@@ -114,6 +114,7 @@ fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Overtaken => "overtaken",
         Verdict::Failed => "FAILED",
         Verdict::Stuck => "STUCK",
+        Verdict::AtWork => "at work",
         Verdict::Open => "OPEN",
     }
 }

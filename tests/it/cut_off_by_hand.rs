@@ -189,6 +189,26 @@ fn a_single_duty() {
     assert!(!told.contains(" OPEN ") && told.contains(" FAILED "), "{told}");
 }
 
+/// What is left on a host whose server hangs is nothing that a failover waits for.
+#[test]
+fn it_holds_up_no_failover() {
+    let lab = cluster();
+    cut_off_within(&lab, "stop-replication", &["set-offline", "db3"]);
+    lab.db3().stop_mysqld().unwrap();
+    lab.db1().set_restart(Restart::Never).unwrap();
+    lab.db1().kill_mysqld().unwrap();
+    mmm(&lab, &["failover", "--to", "db2"], 0);
+    assert_eq!(lab.db2().value("SELECT @@global.read_only").unwrap(), "0");
+    let told = mmm(&lab, &["history"], 0).stdout;
+    assert!(told.contains(" OPEN "), "nobody has ended it: {told}");
+    is_named(&lab, "`mmm set-online db3` leads back");
+    lab.db3().cont_mysqld().unwrap();
+    mmm(&lab, &["resume", "set-offline"], 0);
+    assert!(!replicates(&lab, "db3"));
+    let told = mmm(&lab, &["history"], 0).stdout;
+    assert!(!told.contains(" OPEN "), "{told}");
+}
+
 /// Makes a copy of the writer with the tools of the server; what it cannot do is begun anew.
 const REBUILD: &str = "\
 duty: copy-the-writer
@@ -213,8 +233,8 @@ fn declare_rebuild(lab: &Lab, halt: &str) {
         .unwrap();
 }
 
-#[test]
-fn a_rebuild() {
+/// A writer that was replaced while it had a row more than anybody else, and whose `rebuild` copies the new one.
+fn with_surplus() -> Lab {
     let lab = cluster();
     lab.write_inventory(&lab.inventory_yaml().replace(
         "    writer_role:",
@@ -240,6 +260,12 @@ fn a_rebuild() {
     lab.db1().kill_mysqld().unwrap();
     mmm(&lab, &["failover", "--to", "db2", "--allow-loss"], 0);
     mmm(&lab, &["rejoin", "db1"], 4);
+    lab
+}
+
+#[test]
+fn a_rebuild() {
+    let lab = with_surplus();
 
     // While it is at work nobody else touches the host, and nobody takes it for one that was cut off.
     declare_rebuild(&lab, &waiting());
@@ -283,6 +309,10 @@ fn a_rebuild() {
     let monitor = Watch::start_anyhow(&lab);
     monitor.until("db1 to be kept out", |view| warns(view, "db1 is kept out"));
     monitor.kill();
+    // One that fails leaves it so.
+    declare_rebuild(&lab, "false");
+    mmm(&lab, &["rejoin", "db1", "--discard"], 3);
+    mmm(&lab, &["rejoin", "db1"], 4);
     declare_rebuild(&lab, "true");
     let done = mmm(&lab, &["rejoin", "db1", "--discard"], 0);
     assert!(done.stderr.contains("its rows are in `"), "{}", done.stderr);
@@ -293,4 +323,25 @@ fn a_rebuild() {
         view.rule == "R03" && !warns(view, "kept out")
     })
     .unwrap();
+}
+
+#[test]
+fn a_rebuild_that_a_person_finishes_by_other_means() {
+    let lab = with_surplus();
+    declare_rebuild(&lab, "false");
+    mmm(&lab, &["rejoin", "db1", "--discard"], 3);
+    let refused = mmm(&lab, &["rejoin", "db1"], 4).stderr;
+    assert!(refused.contains("guard: G49"), "{refused}");
+    let copy = format!(
+        "mariadb-dump --host={} --user=copier --single-transaction --gtid --master-data=1 --databases app | \
+         mariadb --init-command='SET SESSION sql_log_bin = 0'",
+        lab.db2().address()
+    );
+    lab.db1().sh(&copy).unwrap().ok().unwrap();
+    mmm(&lab, &["rejoin", "db1", "--rebuilt"], 0);
+    lab.db3().sql("START SLAVE").unwrap();
+    lab.wait_for_equal_tables("app.handed", &["db1", "db2", "db3"], SOON)
+        .unwrap();
+    let again = mmm(&lab, &["rejoin", "db1", "--rebuilt"], 4).stderr;
+    assert!(again.contains("guard: G40"), "{again}");
 }

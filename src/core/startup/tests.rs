@@ -5,7 +5,7 @@ use crate::core::evidence::Rung;
 use crate::core::facts::{HostFacts, Reach, SqlThread};
 use crate::core::moment::Moment;
 use crate::core::samples::{WRITER_ADDRESS, cluster, facts, logged};
-use crate::core::standing::Owed;
+use crate::core::standing::{Owed, Rebuild};
 
 fn claim(host: &str, writable: Option<bool>, address: Option<bool>) -> Claim {
     Claim {
@@ -198,14 +198,18 @@ fn whoever_lost_the_role_by_other_means_is_compared_unless_seen_to_have_nothing_
 
 #[test]
 fn a_replaced_host_that_follows_the_writer_with_nothing_extra_is_owed_no_more() {
-    let back = |writer: Option<HostFacts>, db1: HostFacts| {
+    let back_if = |rebuild: Option<Rebuild>, writer: Option<HostFacts>, db1: HostFacts| {
         let mut standing = on_record(Some("db2"));
-        let owed = Owed::now(Moment(1), "r", Rung::Silence);
+        let owed = Owed {
+            rebuild,
+            ..Owed::now(Moment(1), "r", Rung::Silence)
+        };
         standing.owed.insert("db1".into(), owed);
         let mut seen = Facts::from([("db1".into(), db1)]);
         seen.extend(writer.map(|facts| ("db2".into(), facts)));
         taken_back(&cluster(), &standing, &seen)
     };
+    let back = |writer, db1| back_if(None, writer, db1);
     let writer = |writable| Some(with_state(facts(writable, &[WRITER_ADDRESS]), 2, "0-1-10,0-2-20"));
     let replica = |state: &str, change: &dyn Fn(&mut MysqlFacts)| {
         let mut facts = with_state(facts(false, &[]), 1, state);
@@ -219,6 +223,12 @@ fn a_replaced_host_that_follows_the_writer_with_nothing_extra_is_owed_no_more() 
     let same = |_: &mut MysqlFacts| ();
     let db1 = [HostName::from("db1")];
     assert_eq!(back(writer(true), replica("0-1-10,0-2-20", &same)), db1);
+    let begun = Rebuild {
+        surplus: "0-1-11".to_owned(),
+        rows: None,
+    };
+    let half = back_if(Some(begun), writer(true), replica("0-1-10,0-2-20", &same));
+    assert_eq!(half, [], "it may hold only a part");
     assert_eq!(back(writer(true), replica("0-2-20,0-1-11", &same)), [], "extra");
     assert_eq!(
         back(writer(false), replica("0-1-10,0-2-20", &same)),

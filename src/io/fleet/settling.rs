@@ -67,25 +67,41 @@ impl Fleet {
     /// # Errors
     /// Why that is not known.
     pub async fn bury(&self, host: &HostName, trace: &Trace) -> Result<(), String> {
+        self.bury_within(host, trace, SETTLE_WITHIN).await
+    }
+
+    /// The same, with so much time for each of its duties.
+    ///
+    /// # Errors
+    /// See [`Fleet::bury`].
+    pub async fn bury_within(&self, host: &HostName, trace: &Trace, within: Duration) -> Result<(), String> {
         let errand = Errands {
             old: Some(old(trace)),
             ..Errands::default()
         };
-        self.done(host, "settle-shell", &errand).await?;
+        self.done(host, "settle-shell", &errand, within).await?;
         if trace.connection.is_none() {
             return Ok(());
         }
-        let Err(why) = self.done(host, "settle-sql", &errand).await else {
+        let Err(why) = self.done(host, "settle-sql", &errand, within).await else {
             return Ok(());
         };
         // A server that is gone has taken its connections along, and cannot be asked about them.
-        let gone = self.done(host, "server-is-gone", &Errands::default()).await;
+        let gone = self
+            .done(host, "server-is-gone", &Errands::default(), within)
+            .await;
         gone.map_err(|_| why)
     }
 
     /// Performs a duty that settles something, and says why it did not end well.
-    async fn done(&self, host: &HostName, duty: &str, errand: &Errands<'_>) -> Result<(), String> {
-        let performed = self.act(host, duty, errand, SETTLE_WITHIN).await;
+    async fn done(
+        &self,
+        host: &HostName,
+        duty: &str,
+        errand: &Errands<'_>,
+        within: Duration,
+    ) -> Result<(), String> {
+        let performed = self.act(host, duty, errand, within).await;
         let report = performed.map_err(|trouble| trouble.because)?;
         match report.outcome {
             DutyOutcome::Done => Ok(()),

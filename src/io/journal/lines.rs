@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,12 @@ impl Lines {
     /// # Errors
     /// When there is one already, or it cannot be made.
     pub(super) fn create(path: &Path) -> std::io::Result<Lines> {
-        let file = OpenOptions::new().create_new(true).append(true).open(path)?;
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            // What a person gave a duty stands in it.
+            .mode(0o600)
+            .open(path)?;
         Ok(Lines {
             file,
             whole: 0,

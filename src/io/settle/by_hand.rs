@@ -1,36 +1,95 @@
 //! Work by hand that was cut off: out of service and back in, a rebuild, a single duty. It concerns one host, so nobody
 //! else waits for that host to answer; what becomes of it is decided in `core::chore`.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
 use super::ending::{Settlement, end, untouched_now};
-use super::left_over::bury;
 use crate::config::playbook::opening_step;
 use crate::core::by_hand::{self, Asked, Values};
-use crate::core::chore::{self, CutOff, Way};
+use crate::core::chore::{self, CutOff, Reached, Way};
 use crate::core::clearing;
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::guard::{Facts, Guard};
 use crate::core::proposal::Wish as Wanted;
+use crate::core::repair;
 use crate::core::run::{Ending, Happening, Outcome};
-use crate::core::script::DutyOutcome;
 use crate::core::settlement::Wish;
 use crate::core::standing::Standing;
-use crate::core::trouble::Trouble;
+use crate::core::trouble::{Kind, Trouble};
+use crate::io::clock;
 use crate::io::conductor::{RunReport, outcome_of};
 use crate::io::context::Errands;
-use crate::io::journal::{Entry, Journal, OpenRun};
+use crate::io::journal::{self, Entry, Journal, OpenRun};
 use crate::io::operation::{Performer, SingleDuty, uses_gtid};
 
-/// Whether it has to wait until its host can be reached: only there can what is left of it be ended.
-pub(super) fn must_wait(open: &OpenRun, facts: &Facts) -> bool {
-    let is_out_of_reach = |host: &HostName| facts.get(host).is_some_and(|seen| seen.ssh.up().is_none());
-    open.opening.chore.is_some() && open.shells.iter().any(|(host, _)| is_out_of_reach(host))
+/// What is left of it may take so long to end when somebody else wants to begin.
+const IN_PASSING: Duration = Duration::from_secs(3);
+/// And so long when a person asks for it.
+const ON_DEMAND: Duration = Duration::from_secs(10);
+
+/// Ends what is left of all such work and closes its record; nothing else is done to any host. It holds nobody up for long:
+/// what cannot be ended now stays open, and is named by whoever looks. Called with the lock held.
+pub(in crate::io) async fn chores(performer: &Performer<'_>, standing: &Standing, facts: &Facts) {
+    let open = match journal::open_runs(&performer.dir) {
+        Ok(open) => open,
+        Err(error) => return tracing::warn!("the journals of earlier runs cannot be read: {error}"),
+    };
+    for open in open {
+        let Some(wanted) = &open.opening.chore else {
+            continue;
+        };
+        match settled(performer, &open, wanted, standing, facts, Wish::Settle).await {
+            Ok(Settlement::Closed(Some(because))) => performer.teller.tell(Event::Noted {
+                what: format!("{} is over: {because}", open.opening.run),
+            }),
+            Ok(_) => {}
+            // A host that is out of reach is no news.
+            Err(trouble) if out_of_reach(&open, facts).is_some() => tracing::debug!("{trouble}"),
+            Err(trouble) => performer.alarm(&trouble),
+        }
+    }
+}
+
+/// That nothing of such work may still run on these hosts.
+///
+/// # Errors
+/// Refused: something may, and of what.
+pub(in crate::io) fn nothing_left_at(
+    performer: &Performer<'_>,
+    what: &str,
+    hosts: &[&HostName],
+) -> Result<(), Trouble> {
+    let open = journal::open_runs(&performer.dir).map_err(|error| {
+        Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
+    })?;
+    for open in open.iter().filter(|open| open.opening.chore.is_some()) {
+        if let Some((host, _)) = open.shells.iter().find(|(host, _)| hosts.contains(&host)) {
+            let run = &open.opening.run;
+            let because = format!("what {run} left running on `{host}` is not known to be gone");
+            return Err(
+                Trouble::refused(Guard::G73, format!("{what} was not begun"), because)
+                    .hint(format!("`mmm resume {run}` or `mmm undo {run}` says why")),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A host with something of it that cannot be reached.
+fn out_of_reach<'o>(open: &'o OpenRun, facts: &Facts) -> Option<&'o HostName> {
+    let hosts = open.shells.iter().map(|(host, _)| host);
+    let mut silent = hosts.filter(|host| facts.get(*host).is_some_and(|seen| seen.ssh.up().is_none()));
+    silent.next()
 }
 
 /// Brings it to its end, as the wish has it. A person who wants it to go on has it done anew afterwards.
 ///
 /// # Errors
-/// Refused: it cannot be taken back, or what it left running is not known to be gone. It stays open.
+/// Refused: it cannot be taken back, or what it left running is not known to be gone. Wrong or stuck: taking it back
+/// failed. It stays open.
 pub(super) async fn settled(
     performer: &Performer<'_>,
     open: &OpenRun,
@@ -50,10 +109,7 @@ pub(super) async fn settled(
     let way = chore::settle(CutOff {
         wanted,
         run: name,
-        is_begun: open
-            .happenings
-            .iter()
-            .any(|happening| matches!(happening, Happening::Doing(_))),
+        reached: Reached::of(open.opening.stages.len(), &open.happenings),
         is_offline: standing.offline.contains_key(&host),
         undo: duty.and_then(|duty| duty.undo.as_ref()),
         wish,
@@ -62,47 +118,87 @@ pub(super) async fn settled(
         let what = format!("{name} was not taken back");
         return Err(Trouble::refused(Guard::G71, what, because).hint(hint));
     }
-    if must_wait(open, facts) {
-        let because = format!("what it left running on {host} cannot be ended: it is not reached over SSH");
-        return Err(not_touched(name, because));
-    }
-    if let Err((because, _)) = bury(performer, open, facts).await {
-        return Err(not_touched(name, because));
-    }
+    nothing_is_left(performer, open, wanted, facts, wish).await?;
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         let what = format!("the record of {name} cannot be ended");
         Trouble::refused(Guard::G05, what, error)
     })?;
+    let undone = |because: String| Ending::Undone {
+        because,
+        untouched: false,
+    };
     let ending = match way {
-        Way::Nothing(because) => Ending::Undone {
-            because,
-            untouched: false,
-        },
+        Way::Nothing(because) => undone(because),
         Way::Done => Ending::Done { warnings: Vec::new() },
-        Way::Stop => match stopped(performer, &host, facts).await {
-            Ok(()) => Ending::Done {
-                warnings: vec!["it was cut off; whoever came next saw to the rest".to_owned()],
-            },
-            Err(because) => Ending::Failed { because },
-        },
-        Way::StopAgain => match stopped(performer, &host, facts).await {
-            Ok(()) => Ending::Undone {
-                because: format!("it was cut off, and the replication of {host} is stopped"),
-                untouched: false,
-            },
-            Err(because) => Ending::Failed { because },
-        },
-        Way::Undo(undo) => undone(performer, open, wanted, &undo, standing, facts, &mut journal).await?,
+        Way::StopAgain => {
+            stopped_again(performer, &host, name, standing, facts, &mut journal).await?;
+            undone(format!(
+                "it was cut off, and the replication of {host} is stopped"
+            ))
+        }
+        Way::Undo(undo) => {
+            taken_back(performer, open, wanted, &undo, (standing, facts), &mut journal).await?;
+            undone("it was cut off, and its duty is taken back".to_owned())
+        }
         Way::GiveUp(because) | Way::Irrevocable { because, .. } => Ending::Failed { because },
     };
-    if wish == Wish::Settle {
-        performer.teller.tell(Event::Noted {
-            what: format!("{name} is over: {}", sentence(&ending)),
-        });
-    }
     end(performer, open, &mut journal, &ending);
     let report = untouched_now(open, ending);
     Ok(settlement(report, wish))
+}
+
+/// Ends what it left running on every host that can be reached.
+///
+/// # Errors
+/// Refused: something of it may still run.
+async fn nothing_is_left(
+    performer: &Performer<'_>,
+    open: &OpenRun,
+    wanted: &Wanted,
+    facts: &Facts,
+    wish: Wish,
+) -> Result<(), Trouble> {
+    let name = &open.opening.run;
+    let within = if wish == Wish::Settle {
+        IN_PASSING
+    } else {
+        ON_DEMAND
+    };
+    let is_up = |host: &HostName| facts.get(host).is_some_and(|seen| seen.ssh.up().is_some());
+    let buried = open
+        .shells
+        .iter()
+        .filter(|(host, _)| is_up(host))
+        .map(|(host, trace)| async move {
+            let buried = performer.fleet.bury_within(host, trace, within).await;
+            buried.map_err(|why| format!("what it left running on {host} is not known to be gone: {why}"))
+        });
+    let buried: Result<Vec<()>, String> = join_all(buried).await.into_iter().collect();
+    if let Err(because) = buried {
+        return Err(not_touched(name, because));
+    }
+    if let Some(host) = out_of_reach(open, facts) {
+        let because = format!("what it left running on {host} cannot be ended: it is not reached over SSH");
+        return Err(not_touched(name, because));
+    }
+    // On the box nobody can name what it left; but its time comes to an end.
+    if let Wanted::Duty {
+        on_box: true,
+        within_ms,
+        ..
+    } = wanted
+    {
+        let over = open
+            .last_at
+            .after(Duration::from_millis(*within_ms) + Duration::from_secs(1));
+        if clock::now() < over {
+            return Err(not_touched(
+                name,
+                format!("it may still run on this box until {over}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// For a person it is either taken back, or it is over and what he wants is done anew.
@@ -124,34 +220,62 @@ fn sentence(ending: &Ending) -> String {
 }
 
 fn not_touched(name: &str, because: String) -> Trouble {
-    let hint = "once the host can be reached, try again";
-    Trouble::refused(Guard::G73, format!("{name} was not touched"), because).hint(hint)
+    let what = format!("{name} was not touched, and stays open");
+    Trouble::refused(Guard::G73, what, because).hint("try again; or see to it by hand on that host")
 }
 
-/// Stops the replication of that host, where any of it is at work.
-async fn stopped(performer: &Performer<'_>, host: &HostName, facts: &Facts) -> Result<(), String> {
-    let Some(server) = facts.get(host).and_then(|seen| seen.mysql.up()) else {
-        return Err(format!("whether {host} replicates is not known"));
+/// Stops the replication of that host again, which was being started.
+///
+/// # Errors
+/// Refused: somebody has let it in since. Wrong: it could not be stopped.
+async fn stopped_again(
+    performer: &Performer<'_>,
+    host: &HostName,
+    name: &str,
+    standing: &Standing,
+    facts: &Facts,
+    journal: &mut Journal,
+) -> Result<(), Trouble> {
+    let what = || format!("{name} was not taken back");
+    let seen = facts.get(host);
+    let Some(server) = seen.and_then(|seen| seen.mysql.up()) else {
+        let because = format!("whether {host} replicates is not known: its server does not answer");
+        return Err(Trouble::refused(Guard::G24, what(), because).hint("try again once it answers"));
     };
+    let roles = &performer.fleet.entry().cluster.roles;
+    let mut addresses = roles.iter().flat_map(|role| &role.addresses);
+    let held = addresses.find(|ip| seen.is_some_and(|seen| repair::holds(seen, **ip)));
+    let is_in_service = server.is_writable() || standing.writer.as_ref() == Some(host);
+    if held.is_some() || is_in_service {
+        let because = match held {
+            Some(ip) => format!("{host} holds {ip}: somebody has let it back in since"),
+            None => format!("{host} is the writer: somebody has let it back in since"),
+        };
+        return Err(Trouble::refused(Guard::G72, what(), because)
+            .hint(format!("`mmm set-online {host}` writes that down here, too")));
+    }
     if !server.replicas.iter().any(clearing::is_at_work) {
         return Ok(());
     }
-    performer.call(&clearing::stop(host)).await
+    journal.append(Entry::Shell(host.clone(), performer.shell_at(host, facts).await?));
+    let stopped = performer.call(&clearing::stop(host)).await;
+    stopped.map_err(|why| {
+        Trouble::new(Kind::Wrong, what(), why).hint(format!("mend that, then `mmm undo {name}` again"))
+    })
 }
 
 /// Has the duty performed that takes a single one back.
 ///
 /// # Errors
-/// Refused: only an operation may do that, or a value of it is not known.
-async fn undone(
+/// Refused: only an operation may do that, or a value of it is not known. Wrong or stuck: it failed, or nobody knows.
+async fn taken_back(
     performer: &Performer<'_>,
     open: &OpenRun,
     wanted: &Wanted,
     undo: &str,
-    standing: &Standing,
-    facts: &Facts,
+    (standing, facts): (&Standing, &Facts),
     journal: &mut Journal,
-) -> Result<Ending, Trouble> {
+) -> Result<(), Trouble> {
     let what = || format!("{} was not taken back", open.opening.run);
     let Wanted::Duty {
         at,
@@ -175,11 +299,12 @@ async fn undone(
         address: values.address,
     };
     by_hand::allowed(&performer.fleet.entry().cluster, standing, &asked)?;
+    performer.not_being_rebuilt(at)?;
     let single = SingleDuty {
         duty: undo,
         at,
         on_box: *on_box,
-        within: std::time::Duration::from_millis(*within_ms),
+        within: Duration::from_millis(*within_ms),
         errand: Errands {
             address: values.address,
             source: values.source.as_ref(),
@@ -191,17 +316,17 @@ async fn undone(
     };
     // That everything it names has a value is seen before anything is done.
     performer.planner().stage_of_duty(&single).await?;
+    if !on_box {
+        journal.append(Entry::Shell(at.clone(), performer.shell_at(at, facts).await?));
+    }
     journal.append(Entry::Step(Happening::Undoing(0)));
     let report = performer.send(&single).await?;
     let outcome = outcome_of(at, &report);
     journal.append(Entry::Step(Happening::Undid(0, outcome.clone())));
-    Ok(match (report.outcome, outcome) {
-        (DutyOutcome::Done, _) | (_, Outcome::Done) => Ending::Undone {
-            because: "it was cut off, and its duty is taken back".to_owned(),
-            untouched: false,
-        },
-        (_, Outcome::Failed(why) | Outcome::Unknown(why)) => Ending::Failed {
-            because: format!("taking it back failed: {why}"),
-        },
-    })
+    let again = format!("mend that, then `mmm undo {}` again", open.opening.run);
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Failed(why) => Err(Trouble::new(Kind::Wrong, what(), why).hint(again)),
+        Outcome::Unknown(why) => Err(Trouble::new(Kind::Stuck, what(), why).hint(again)),
+    }
 }
