@@ -183,7 +183,8 @@ pub enum Verb {
     ///
     /// After a failover by a monitor or by cron, another within `failover.min_interval` waits for this.
     Ack(maintenance::AckArguments),
-    /// Say that a person has looked after a stuck operation, so that others may act again.
+    /// Say that a person has looked after a stuck operation, or after work by hand that was cut off, so that others may act
+    /// again.
     Clear(ClusterArgument),
     /// Go on with a run that was cut off or got stuck, and bring it to its end.
     Resume(RunArgument),

@@ -75,10 +75,13 @@ pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Troub
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
-    let settled = performer.adopt().await;
+    let settled = match performer.adopt().await {
+        Ok(_) => performer.look_after().await,
+        Err(trouble) => Err(trouble),
+    };
     drop(performer);
     setting::all_told(reporting).await;
-    settled.map(|_standing| code)
+    settled.map(|()| code)
 }
 
 /// Changes the standing under the lock; the words are for when something changed, and for when nothing did.

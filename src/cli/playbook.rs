@@ -228,7 +228,7 @@ pub(super) async fn perform(
             format!("whether {what} was performed is not known"),
             describe(&report),
         )
-        .hint("`mmm resume latest` makes sure that nothing of it runs any more, and performs it again")),
+        .hint("`mmm show` names the run; `mmm resume RUN` makes sure that nothing of it is left, and performs it again")),
     }
 }
 

@@ -31,11 +31,18 @@ pub async fn run(settings: &Settings, run: &str, wish: Wish) -> Result<u8, Troub
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
     if let Some(wanted) = wanted.filter(|_| wish == Wish::GoOn) {
+        if let Wanted::Rejoin { host, .. } = &wanted {
+            rejoin::confirm_discarding(settings, host)?;
+        }
         let closed = performer.close_chore(&name).await;
         drop(performer);
         setting::all_told(reporting).await;
         closed?;
-        return again(settings, &inventory, entry, &wanted).await;
+        let confirmed = Settings {
+            yes: true,
+            ..settings.clone()
+        };
+        return again(&confirmed, &inventory, entry, &wanted).await;
     }
     let performed = performer.bring_to_end(&name, wish).await;
     drop(performer);

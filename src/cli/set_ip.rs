@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::args::Settings;
 use super::setting;
 use crate::core::cluster::HostName;
-use crate::core::guard::Guard;
+use crate::core::guard::{self, Guard};
 use crate::core::relocation;
 use crate::core::standing::{Mode, NAMED};
 use crate::core::trouble::Trouble;
@@ -45,6 +45,13 @@ pub async fn run(settings: &Settings, address: IpAddr, host: &str) -> Result<u8,
             Guard::G22,
             format!("`{host}` was replaced as writer and has not been compared since"),
         );
+    }
+    if standing
+        .owed
+        .get(&host)
+        .is_some_and(|owed| owed.rebuild.is_some())
+    {
+        return Err(guard::half_rebuilt(cluster, &host));
     }
     let before = standing.clone();
     if is_writer {

@@ -25,6 +25,8 @@ pub enum Barred {
     Owed,
     /// It is kept out because of what only it has.
     KeptOut(String),
+    /// A rebuild of it has not come to its end.
+    HalfRebuilt,
     /// Somebody wrote on it what the writer never had.
     Strayed(String),
     /// It replicates from nobody, so nothing says that it has the writer's data.
@@ -63,6 +65,7 @@ impl Barred {
             Barred::OutOfService => Guard::G21,
             Barred::Owed => Guard::G22,
             Barred::KeptOut(_) => Guard::G23,
+            Barred::HalfRebuilt => Guard::G49,
             Barred::Strayed(_) => Guard::G38,
             Barred::Unanswered(_) => Guard::G24,
             Barred::NotReplicating => Guard::G25,
@@ -98,6 +101,9 @@ impl fmt::Display for Barred {
             Barred::Unanswered(why) => write!(f, "its server does not answer: {why}"),
             Barred::Owed => f.write_str("it was replaced as writer and has not been compared since"),
             Barred::KeptOut(surplus) => write!(f, "it has transactions that the writer has not: {surplus}"),
+            Barred::HalfRebuilt => {
+                f.write_str("its rebuild has not come to its end, so it may hold only a part")
+            }
             Barred::Strayed(last) => f.write_str(&losses::strayed_words(last)),
             Barred::NotReplicating => f.write_str("it replicates from nobody"),
             Barred::SqlThreadStopped(why) if why.is_empty() => f.write_str("its SQL thread is stopped"),
@@ -184,6 +190,7 @@ pub fn barred(standing: &Standing, facts: &BTreeMap<HostName, HostFacts>, host: 
     }
     if let Some(owed) = standing.owed.get(host) {
         return Some(match &owed.progress {
+            _ if owed.rebuild.is_some() => Barred::HalfRebuilt,
             super::standing::Return::KeptOut { surplus, .. } => Barred::KeptOut(surplus.clone()),
             _ => Barred::Owed,
         });

@@ -180,6 +180,11 @@ impl Chore {
         if !self.traces.contains(&shell) {
             self.journal
                 .append(Entry::Shell(shell.0.clone(), shell.1.clone()));
+            if let Some(why) = self.journal.trouble() {
+                let what = format!("duty `{}` at `{}` was not begun", single.duty, single.at);
+                let because = format!("its record cannot be written: {why}");
+                return Err(Trouble::refused(Guard::G05, what, because));
+            }
             self.traces.push(shell);
         }
         Ok(())

@@ -82,6 +82,8 @@ pub enum Entry {
     Open(Opening),
     /// A shell was opened on this host; this is what would be left of it.
     Shell(HostName, Trace),
+    /// What was left of that shell is verified gone.
+    Gone(HostName, Trace),
     /// Something happened to a stage.
     Step(Happening),
     /// A value was registered that later stages use.
@@ -271,6 +273,11 @@ fn read(path: PathBuf) -> std::io::Result<Option<Found>> {
     Ok(Some(Found { path, opening, lines }))
 }
 
+/// Whether a program keeps that journal for itself. What cannot be asked may be.
+fn is_at_work(path: &Path) -> bool {
+    Lines::are_kept(path).unwrap_or(true)
+}
+
 fn line_of(bytes: &[u8]) -> Option<Line> {
     serde_json::from_slice(bytes).ok()
 }
@@ -282,7 +289,11 @@ fn line_of(bytes: &[u8]) -> Option<Line> {
 pub fn open_runs(dir: &StateDir) -> std::io::Result<Vec<OpenRun>> {
     let mut open = Vec::new();
     for left in runs(dir)?.into_iter().filter_map(Found::open) {
-        if Lines::are_being_written(&left.path) {
+        if left.opening.chore.is_none() {
+            open.push(left);
+            continue;
+        }
+        if is_at_work(&left.path) {
             continue;
         }
         // It may have come to its end between being read and being asked about.
@@ -294,7 +305,21 @@ pub fn open_runs(dir: &StateDir) -> std::io::Result<Vec<OpenRun>> {
 impl Found {
     /// Whether a program is at work on it that need not hold the cluster's lock.
     pub fn is_at_work(&self) -> bool {
-        Lines::are_being_written(&self.path)
+        self.opening.chore.is_some() && is_at_work(&self.path)
+    }
+
+    /// When it was begun.
+    pub fn began(&self) -> Moment {
+        self.lines.first().map_or(Moment(0), |line| line.at)
+    }
+
+    /// How it ended, as far as it did.
+    pub fn ending(&self) -> Option<&Ending> {
+        let ends = self.lines.iter().rev().map(|line| match &line.entry {
+            Entry::End(ending) => Some(ending),
+            _ => None,
+        });
+        ends.flatten().next()
     }
 
     /// The run for people who read it afterwards.
@@ -304,7 +329,9 @@ impl Found {
                 Entry::Step(happening) => Mark::Step(happening.clone()),
                 Entry::Lost(loss) => Mark::Lost(loss.clone()),
                 Entry::End(ending) => Mark::End(ending.clone()),
-                Entry::Open(_) | Entry::Shell(..) | Entry::Value(..) | Entry::Site(_) => return None,
+                Entry::Open(_) | Entry::Shell(..) | Entry::Gone(..) | Entry::Value(..) | Entry::Site(_) => {
+                    return None;
+                }
             };
             Some((line.at, mark))
         });
@@ -316,7 +343,7 @@ impl Found {
             address: self.opening.address,
             chore: self.opening.chore.clone(),
             stages: self.opening.stages.clone(),
-            began: self.lines.first().map_or(Moment(0), |line| line.at),
+            began: self.began(),
             is_at_work: self.is_at_work(),
             marks: marks.collect(),
         }
@@ -339,6 +366,9 @@ impl Found {
             open.last_at = line.at;
             match line.entry {
                 Entry::Shell(host, trace) => open.shells.push((host, trace)),
+                Entry::Gone(host, trace) => open
+                    .shells
+                    .retain(|shell| *shell != (host.clone(), trace.clone())),
                 Entry::Step(happening) => {
                     open.stuck = false;
                     open.count_refusal(line.at, &happening);

@@ -256,8 +256,15 @@ impl Performer<'_> {
         let (seats, rung) = planner.seated(request, &standing, &facts, &reckoning)?;
         planner.guarded(request, &standing, &facts, &reckoning, &seats)?;
         if is_planned_move {
-            let both = seats.outgoing.iter().chain(&seats.incoming);
-            settle::nothing_left_at(self, request.operation(), &both.collect::<Vec<_>>())?;
+            let at = |host: &Option<HostName>| {
+                let hosts: Vec<&HostName> = host.iter().collect();
+                settle::nothing_left_at(self, request.operation(), &hosts)
+            };
+            at(&seats.incoming)?;
+            // Whatever is left there opens nobody, and it may be why the role leaves.
+            if let Err(left) = at(&seats.outgoing) {
+                self.alarm(&left);
+            }
         }
         self.tell_price(request, &reckoning.outlook);
         self.require_locks(request, &seats)?;

@@ -262,7 +262,12 @@ impl Performer<'_> {
             started = chore.call(self, &call).await;
         }
         if let Err(why) = started {
-            let trouble = self.stopped_again(host, &why).await;
+            let mut trouble = self.stopped_again(host, &why).await;
+            if let Some(chore) = chore.as_ref().filter(|chore| chore.is_unknown()) {
+                // What was sent may come true after it was stopped.
+                trouble.kind = Kind::Wrong;
+                trouble.hint = format!("`mmm undo {}` makes sure that it stands still", chore.name());
+            }
             let ending = match trouble.kind {
                 Kind::Undone => Ending::Undone {
                     because: why,
@@ -278,7 +283,7 @@ impl Performer<'_> {
         standing.offline.remove(host);
         standing.released.insert(host.clone(), clock::now());
         standing.touch();
-        // Where that fails the record is left open: whoever comes next stops its replication again.
+        // Where that fails the record is left open, and the host is still out of service.
         self.dir.save(&standing)?;
         end(self, chore, Ending::Done { warnings: Vec::new() });
         Ok(Changed {

@@ -138,6 +138,20 @@ impl Performer<'_> {
         }
     }
 
+    /// Closes the records of work by hand of which something may be left: a person has looked after it.
+    ///
+    /// # Errors
+    /// When the lock is held elsewhere, or a record cannot be read or ended.
+    pub async fn look_after(&self) -> Result<(), Trouble> {
+        self.under_lock("what was left behind", async {
+            let standing = self.dir.load()?;
+            let facts = self.fleet.look_everywhere().await;
+            settle::chores(self, &standing, &facts).await;
+            settle::let_go(self)
+        })
+        .await
+    }
+
     /// Ends what is left of work by hand that was cut off, and its record, so that it can be done anew.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ use crate::io::operation::{Performer, Prepared, goes_by_gtid};
 use ending::{close_untouched, closed, end, get_stuck, known_better, untouched_now};
 use left_over::{bury, wait_for_expiry};
 
-pub(super) use by_hand::{chores, nothing_left_at};
+pub(super) use by_hand::{chores, let_go, nothing_left_at};
 pub(super) use ending::Settlement;
 
 /// Settles every run without an end, oldest first, and gives what the hosts show afterwards. Called with the lock held.

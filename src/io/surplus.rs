@@ -11,13 +11,13 @@ use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::facts::MysqlFacts;
 use crate::core::gtid::{MariaPosition, MariaRange, Surplus};
-use crate::core::guard::{Facts, Guard};
+use crate::core::guard::{self, Facts, Guard};
 use crate::core::losses;
 use crate::core::playbook::Section;
 use crate::core::proposal::Wish;
 use crate::core::run::Ending;
 use crate::core::script::DutyOutcome;
-use crate::core::standing::{Owed, Rebuild, Return};
+use crate::core::standing::{Owed, Rebuild, Return, Standing};
 use crate::core::trouble::{Kind, Trouble};
 use crate::io::chore::Chore;
 use crate::io::clock;
@@ -214,6 +214,7 @@ impl Performer<'_> {
         found: Trouble,
     ) -> Result<(Chore, HostName), Trouble> {
         let mut standing = self.dir.load()?;
+        guard::hands_off(&self.fleet.entry().cluster, &standing)?;
         self.not_being_rebuilt(host)?;
         let (Some(owed), Some(writer)) = (standing.owed.get(host), standing.writer.clone()) else {
             return Err(found);
@@ -241,19 +242,8 @@ impl Performer<'_> {
         let chore = self
             .begin_chore(wanted, Section::Prepare, &planned, &[], &facts)
             .await?;
-        let saved = given_up
-            .rows
-            .as_ref()
-            .map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
-        self.teller.tell(Event::Alarm {
-            what: format!(
-                "{host} is rebuilt by `{}` as told by --discard; what only it has is gone then: {}; its rows are {saved}",
-                rebuild.duty, given_up.surplus
-            ),
-            hint: String::new(),
-        });
         if let Some(owed) = standing.owed.get_mut(host) {
-            owed.rebuild = Some(given_up);
+            owed.rebuild = Some(given_up.clone());
         }
         standing.touch();
         if let Err(trouble) = self.dir.save(&standing) {
@@ -267,7 +257,50 @@ impl Performer<'_> {
             );
             return Err(trouble);
         }
+        let saved = given_up
+            .rows
+            .as_ref()
+            .map_or("nowhere".to_owned(), |file| format!("in `{file}`"));
+        self.teller.tell(Event::Alarm {
+            what: format!(
+                "{host} is rebuilt by `{}` as told by --discard; what only it has is gone then: {}; its rows are {saved}",
+                rebuild.duty, given_up.surplus
+            ),
+            hint: String::new(),
+        });
         Ok((chore, writer))
+    }
+
+    /// Whether a rebuild of the host was begun that has not come to its end, by what stands and by the records.
+    ///
+    /// # Errors
+    /// Refused: the records cannot be read.
+    pub(super) fn is_half_rebuilt(&self, host: &HostName, standing: &Standing) -> Result<bool, Trouble> {
+        let Some(owed) = standing.owed.get(host).filter(|owed| owed.rebuild.is_some()) else {
+            return Ok(false);
+        };
+        let runs = self.rebuilds_of(host)?;
+        let since: Vec<&Found> = runs.iter().filter(|run| run.began() >= owed.since).collect();
+        // Of one that touched nothing the one before says how it stands.
+        let last = since
+            .iter()
+            .rev()
+            .find(|run| !matches!(run.ending(), Some(Ending::Undone { .. })));
+        Ok(match last.map(|run| run.ending()) {
+            Some(ending) => !matches!(ending, Some(Ending::Done { .. })),
+            None => since.is_empty(),
+        })
+    }
+
+    /// The records of its rebuilds, oldest first.
+    fn rebuilds_of(&self, host: &HostName) -> Result<Vec<Found>, Trouble> {
+        let mut runs = journal::runs(&self.dir).map_err(|error| {
+            Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
+        })?;
+        runs.retain(
+            |run| matches!(&run.opening.chore, Some(Wish::Rejoin { host: rebuilt, .. }) if rebuilt == host),
+        );
+        Ok(runs)
     }
 
     /// That no program is rebuilding the host.
@@ -275,11 +308,7 @@ impl Performer<'_> {
     /// # Errors
     /// Refused: one is, or the records cannot be read.
     pub(super) fn not_being_rebuilt(&self, host: &HostName) -> Result<(), Trouble> {
-        let runs = journal::runs(&self.dir).map_err(|error| {
-            Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
-        })?;
-        let is_rebuild = |run: &&Found| matches!(&run.opening.chore, Some(Wish::Rejoin { host: rebuilt, .. }) if rebuilt == host);
-        match runs.iter().filter(is_rebuild).find(|run| run.is_at_work()) {
+        match self.rebuilds_of(host)?.iter().find(|run| run.is_at_work()) {
             None => Ok(()),
             Some(run) => Err(Trouble::refused(
                 Guard::G04,

@@ -8,7 +8,7 @@ use crate::core::event::Event;
 use crate::core::evidence::Rung;
 use crate::core::facts::{HostFacts, MysqlFacts};
 use crate::core::gtid::{self, Compared, Surplus};
-use crate::core::guard::{self, Facts, Guard};
+use crate::core::guard::{self, Facts};
 use crate::core::losses;
 use crate::core::mending::{Call, IS_IT_FREE};
 use crate::core::mode::Deed;
@@ -357,6 +357,9 @@ impl Performer<'_> {
             .await?;
         guard::rejoin(cluster, &standing, host)?;
         self.not_being_rebuilt(host)?;
+        if way != Returning::Begun && !self.by_itself {
+            settle::nothing_left_at(self, &what, &[host])?;
+        }
         in_time()?;
         self.quarantine(
             host,
@@ -364,14 +367,13 @@ impl Performer<'_> {
         )
         .await?;
         let owed_before = standing.owed.get(host).cloned();
-        if way != Returning::Asked
+        let is_half_rebuilt = way == Returning::Asked && self.is_half_rebuilt(host, &standing)?;
+        if !is_half_rebuilt
             && let Some(owed) = standing.owed.get_mut(host)
             && owed.rebuild.take().is_some()
         {
             self.remember(&mut standing);
         }
-        let is_half_rebuilt = owed_before.as_ref().is_some_and(|owed| owed.rebuild.is_some());
-        let is_half_rebuilt = is_half_rebuilt && way == Returning::Asked;
         if !is_half_rebuilt {
             self.progress(&mut standing, host, Return::Quarantined);
         }
@@ -382,12 +384,7 @@ impl Performer<'_> {
             .collect();
         self.announce_from_others(host, &taken).await;
         if is_half_rebuilt {
-            return Err(Trouble::refused(
-                Guard::G49,
-                format!("`{host}` does not follow"),
-                "its last rebuild did not come to its end, so it may hold only a part of what it should",
-            )
-            .hint(Guard::G49.lifted_for(host)));
+            return Err(guard::half_rebuilt(cluster, host));
         }
         let facts = self.fleet.look_everywhere().await;
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());

@@ -126,7 +126,7 @@ fn back_in() {
     assert!(replicates(&lab, "db3"));
     nothing_is_left(&lab);
 
-    // Whoever acts next takes it back by itself: here a monitor that starts.
+    // A monitor that starts ends what was left, and leaves the host as it is: out of service, with its replication stopped still.
     mmm(&lab, &["set-offline", "db3"], 0);
     cut_off_within(&lab, "start-replication", &["set-online", "db3"]);
     let monitor = Watch::start_anyhow(&lab);
@@ -187,6 +187,30 @@ fn a_single_duty() {
     mmm(&lab, &["set-offline", "db2"], 0);
     let told = mmm(&lab, &["history"], 0).stdout;
     assert!(!told.contains(" OPEN ") && told.contains(" FAILED "), "{told}");
+}
+
+/// Only a host that cannot be reached is waited for, and not by those who have no part of it; a person may say that he has
+/// looked after it.
+#[test]
+fn a_host_that_is_gone_holds_up_nobody_else() {
+    let lab = cluster();
+    mmm(&lab, &["move-role", "reader", "db3", "--address", ADDRESS], 0);
+    cut_off_within(&lab, "announce", &["set-offline", "db3"]);
+    lab.db3().power_off().unwrap();
+    let moved = mmm(&lab, &["switchover", "--to", "db2"], 0);
+    assert!(!moved.stderr.contains("G73"), "{}", moved.stderr);
+    mmm(&lab, &["switchover", "--to", "db1"], 0);
+    is_named(&lab, "`mmm set-online db3` leads back");
+    for (words, guard) in [("resume", "guard: G73"), ("undo", "guard: G71")] {
+        let refused = mmm(&lab, &[words, "set-offline"], 4).stderr;
+        assert!(refused.contains(guard), "{refused}");
+    }
+    mmm(&lab, &["clear"], 0);
+    let told = mmm(&lab, &["history", "set-offline"], 0).stdout;
+    assert!(
+        told.contains(": FAILED") && told.contains("a person has looked after it"),
+        "{told}"
+    );
 }
 
 /// What is left on a host whose server hangs is nothing that a failover waits for.
@@ -332,6 +356,15 @@ fn a_rebuild_that_a_person_finishes_by_other_means() {
     mmm(&lab, &["rejoin", "db1", "--discard"], 3);
     let refused = mmm(&lab, &["rejoin", "db1"], 4).stderr;
     assert!(refused.contains("guard: G49"), "{refused}");
+    let planned = mmm(&lab, &["plan", "rejoin", "db1"], 4).stdout;
+    assert!(planned.contains("G49"), "{planned}");
+    let planned = mmm(&lab, &["plan", "rejoin", "db1", "--discard"], 0).stdout;
+    assert!(planned.contains("db1 loses what only it has: 0-1-"), "{planned}");
+    let shown = lab.box_().mmm(["show"]).unwrap().stdout;
+    assert!(
+        shown.contains("its rebuild has not come to its end") && shown.contains("/surplus/"),
+        "{shown}"
+    );
     let copy = format!(
         "mariadb-dump --host={} --user=copier --single-transaction --gtid --master-data=1 --databases app | \
          mariadb --init-command='SET SESSION sql_log_bin = 0'",

@@ -263,7 +263,12 @@ impl Hands for World {
         match entry {
             Entry::Step(happening) => model.journal.push(happening),
             Entry::Value(name, value) => drop(model.registered.insert(name, value)),
-            Entry::Open(_) | Entry::Shell(..) | Entry::Site(_) | Entry::Lost(_) | Entry::End(_) => {}
+            Entry::Open(_)
+            | Entry::Shell(..)
+            | Entry::Gone(..)
+            | Entry::Site(_)
+            | Entry::Lost(_)
+            | Entry::End(_) => {}
         }
     }
 

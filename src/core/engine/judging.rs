@@ -334,6 +334,13 @@ impl Engine {
             || latches().all(is_well) && changed_at.is_some_and(|at| now.since(at) >= policy.within)
     }
 
+    fn is_half_rebuilt(&self, host: &HostName) -> bool {
+        self.standing
+            .owed
+            .get(host)
+            .is_some_and(|owed| owed.rebuild.is_some())
+    }
+
     /// A rule's sentence with what is known of this case.
     fn because(&self, rule: HostRule, host: &HostName) -> String {
         let says = |kind| {
@@ -346,6 +353,9 @@ impl Engine {
             HostRule::H05 => says(CheckKind::Mysql),
             HostRule::H13 => says(CheckKind::RepThreads),
             HostRule::H14 => says(CheckKind::RepBacklog),
+            HostRule::H06 if self.is_half_rebuilt(host) => {
+                Some("kept out: its rebuild has not come to its end".to_owned())
+            }
             HostRule::H06 => match self.standing.owed.get(host).map(|owed| &owed.progress) {
                 Some(Return::KeptOut { surplus, .. }) => Some(format!(
                     "kept out: it has transactions that the writer has not ({surplus})"

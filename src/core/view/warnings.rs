@@ -140,6 +140,18 @@ pub(super) fn warnings(engine: &Engine) -> Vec<Warning> {
                     &hint,
                 );
             }
+            Return::KeptOut { .. } if owed.rebuild.is_some() => {
+                let given_up = owed.rebuild.as_ref();
+                let surplus = given_up.map_or("", |begun| begun.surplus.as_str());
+                let rows = given_up.and_then(|begun| begun.rows.as_deref());
+                let saved = rows.map_or("not saved".to_owned(), |file| format!("in `{file}`"));
+                warn(
+                    format!(
+                        "{host} is kept out: its rebuild has not come to its end; the rows of what only it had ({surplus}) are {saved}"
+                    ),
+                    &Guard::G49.lifted_for(host),
+                );
+            }
             Return::KeptOut { surplus, rows } => warn(
                 format!("{host} is kept out: it has transactions that the writer has not: {surplus}"),
                 &losses::ways_out(host, rows.as_deref()),
@@ -326,6 +338,7 @@ fn no_fail_back(engine: &Engine) -> Option<(String, String)> {
             | Barred::Downtime(_)
             | Barred::Owed
             | Barred::KeptOut(_)
+            | Barred::HalfRebuilt
             | Barred::Strayed(_)
             | Barred::Unanswered(_)
             | Barred::State(_)

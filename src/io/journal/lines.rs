@@ -48,7 +48,7 @@ impl Lines {
     /// When it cannot be read, or a torn tail not be cut off; when another program keeps it for itself.
     pub(super) fn reopen(path: &Path, is_whole: impl Fn(&[u8]) -> bool) -> std::io::Result<Lines> {
         let mut file = OpenOptions::new().read(true).append(true).open(path)?;
-        if Lines::are_being_written(path) {
+        if Lines::are_kept(path).is_ok_and(|kept| kept) {
             return Err(at_work());
         }
         let mut bytes = Vec::new();
@@ -92,10 +92,17 @@ impl Lines {
         }
     }
 
-    /// Whether a program keeps that file for itself. What cannot be asked is kept by nobody.
-    pub(super) fn are_being_written(path: &Path) -> bool {
-        let file = OpenOptions::new().read(true).open(path);
-        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    /// Whether a program keeps that file for itself.
+    ///
+    /// # Errors
+    /// When that cannot be asked.
+    pub(super) fn are_kept(path: &Path) -> std::io::Result<bool> {
+        let file = OpenOptions::new().read(true).open(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Writes one line, behind those that could not be written before, and syncs it.
@@ -157,13 +164,13 @@ mod tests {
             (b"", "three.\n"),
         ] {
             std::fs::write(&path, left).unwrap();
-            assert!(!Lines::are_being_written(&path));
+            assert!(!Lines::are_kept(&path).unwrap());
             let mut lines = Lines::reopen(&path, is_whole).unwrap();
             lines.append(b"three.\n").unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), then, "{left:?}");
-            assert!(!Lines::are_being_written(&path));
+            assert!(!Lines::are_kept(&path).unwrap());
             lines.keep().unwrap();
-            assert!(Lines::are_being_written(&path));
+            assert!(Lines::are_kept(&path).unwrap());
             let second = Lines::reopen(&path, is_whole).unwrap_err();
             assert_eq!(second.kind(), std::io::ErrorKind::WouldBlock);
         }

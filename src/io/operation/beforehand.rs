@@ -109,9 +109,10 @@ impl Planner<'_> {
         let rebuild = rebuild_of(self.sights.entry(), host)?;
         let request = Request::Rejoin { host: host.clone() };
         let mut plan = self.propose(&request, standing, facts).await?;
-        let kept_out = standing.owed.get(host).map(|owed| &owed.progress);
-        let surplus = match kept_out {
-            Some(Return::KeptOut { surplus, .. }) => Some(surplus.clone()),
+        let owed = standing.owed.get(host);
+        let surplus = match owed.map(|owed| (&owed.rebuild, &owed.progress)) {
+            Some((Some(begun), _)) => Some(begun.surplus.clone()),
+            Some((None, Return::KeptOut { surplus, .. })) => Some(surplus.clone()),
             _ => None,
         };
         match &surplus {
@@ -120,7 +121,7 @@ impl Planner<'_> {
                 if plan
                     .refused
                     .as_ref()
-                    .is_some_and(|why| why.guard == Some(Guard::G23))
+                    .is_some_and(|why| matches!(why.guard, Some(Guard::G23 | Guard::G49)))
                 {
                     plan.refused = None;
                 }

@@ -296,6 +296,9 @@ impl<'f> Planner<'f> {
         let (Request::Rejoin { host }, Some(writer)) = (request, &standing.writer) else {
             return Ok(());
         };
+        if standing.owed.get(host).is_some_and(|owed| owed.rebuild.is_some()) {
+            return Err(guard::half_rebuilt(&self.sights.entry().cluster, host));
+        }
         let server = |host: &HostName| facts.get(host).and_then(|facts| facts.mysql.up());
         let (Some(returning), Some(leading)) = (server(host), server(writer)) else {
             return Ok(());

@@ -13,6 +13,7 @@ use crate::core::clearing;
 use crate::core::cluster::HostName;
 use crate::core::event::Event;
 use crate::core::guard::{Facts, Guard};
+use crate::core::moment::Moment;
 use crate::core::proposal::Wish as Wanted;
 use crate::core::repair;
 use crate::core::run::{Ending, Happening, Outcome};
@@ -66,13 +67,58 @@ pub(in crate::io) fn nothing_left_at(
         Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
     })?;
     for open in open.iter().filter(|open| open.opening.chore.is_some()) {
-        if let Some((host, _)) = open.shells.iter().find(|(host, _)| hosts.contains(&host)) {
+        let shells = open.shells.iter().map(|(host, _)| host);
+        let on_box = open
+            .opening
+            .outgoing
+            .as_ref()
+            .filter(|_| open.happenings.iter().any(is_begun) && on_box_until(open) > Some(clock::now()));
+        if let Some(host) = shells.chain(on_box).find(|host| hosts.contains(host)) {
             let run = &open.opening.run;
-            let because = format!("what {run} left running on `{host}` is not known to be gone");
-            return Err(
-                Trouble::refused(Guard::G73, format!("{what} was not begun"), because)
-                    .hint(format!("`mmm resume {run}` or `mmm undo {run}` says why")),
+            let because = format!("what {run} left running about `{host}` is not known to be gone");
+            let hint = format!(
+                "end it by hand on that host, then `mmm clear` closes its record; `mmm undo {run}` looks again"
             );
+            return Err(Trouble::refused(Guard::G73, format!("{what} was not begun"), because).hint(hint));
+        }
+    }
+    Ok(())
+}
+
+fn is_begun(happening: &Happening) -> bool {
+    matches!(happening, Happening::Doing(_))
+}
+
+/// Until when a duty that was cut off may still run on this box, where nobody can name what it left; none when it is not
+/// performed there.
+fn on_box_until(open: &OpenRun) -> Option<Moment> {
+    match &open.opening.chore {
+        Some(Wanted::Duty {
+            on_box: true,
+            within_ms,
+            ..
+        }) => Some(
+            open.last_at
+                .after(Duration::from_millis(*within_ms) + Duration::from_secs(1)),
+        ),
+        _ => None,
+    }
+}
+
+/// Closes the records of work that nobody can end, since a person has looked after it. Called with the lock held.
+pub(in crate::io) fn let_go(performer: &Performer<'_>) -> Result<(), Trouble> {
+    let open = journal::open_runs(&performer.dir).map_err(|error| {
+        Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
+    })?;
+    for open in open.iter().filter(|open| open.opening.chore.is_some()) {
+        let mut journal = Journal::reopen(&open.path).map_err(|error| {
+            let what = format!("the record of {} cannot be ended", open.opening.run);
+            Trouble::refused(Guard::G05, what, error)
+        })?;
+        let because = "it was cut off, and a person has looked after it".to_owned();
+        let what = format!("{} is over: {because}", open.opening.run);
+        if end(performer, open, &mut journal, &Ending::Failed { because }) {
+            performer.teller.tell(Event::Noted { what });
         }
     }
     Ok(())
@@ -118,11 +164,11 @@ pub(super) async fn settled(
         let what = format!("{name} was not taken back");
         return Err(Trouble::refused(Guard::G71, what, because).hint(hint));
     }
-    nothing_is_left(performer, open, wanted, facts, wish).await?;
     let mut journal = Journal::reopen(&open.path).map_err(|error| {
         let what = format!("the record of {name} cannot be ended");
         Trouble::refused(Guard::G05, what, error)
     })?;
+    nothing_is_left(performer, open, facts, (wish, &mut journal)).await?;
     let undone = |because: String| Ending::Undone {
         because,
         untouched: false,
@@ -131,7 +177,9 @@ pub(super) async fn settled(
         Way::Nothing(because) => undone(because),
         Way::Done => Ending::Done { warnings: Vec::new() },
         Way::StopAgain => {
-            stopped_again(performer, &host, name, standing, facts, &mut journal).await?;
+            // What it had sent may have come true until its shell was gone.
+            let now = Facts::from([(host.clone(), performer.fleet.look(&host).await)]);
+            stopped_again(performer, &host, name, standing, &now, &mut journal).await?;
             undone(format!(
                 "it was cut off, and the replication of {host} is stopped"
             ))
@@ -154,9 +202,8 @@ pub(super) async fn settled(
 async fn nothing_is_left(
     performer: &Performer<'_>,
     open: &OpenRun,
-    wanted: &Wanted,
     facts: &Facts,
-    wish: Wish,
+    (wish, journal): (Wish, &mut Journal),
 ) -> Result<(), Trouble> {
     let name = &open.opening.run;
     let within = if wish == Wish::Settle {
@@ -165,40 +212,39 @@ async fn nothing_is_left(
         ON_DEMAND
     };
     let is_up = |host: &HostName| facts.get(host).is_some_and(|seen| seen.ssh.up().is_some());
-    let buried = open
-        .shells
-        .iter()
-        .filter(|(host, _)| is_up(host))
-        .map(|(host, trace)| async move {
-            let buried = performer.fleet.bury_within(host, trace, within).await;
-            buried.map_err(|why| format!("what it left running on {host} is not known to be gone: {why}"))
-        });
-    let buried: Result<Vec<()>, String> = join_all(buried).await.into_iter().collect();
-    if let Err(because) = buried {
+    let reached = open.shells.iter().filter(|(host, _)| is_up(host));
+    let buried = reached.map(|(host, trace)| async move {
+        (
+            host,
+            trace,
+            performer.fleet.bury_within(host, trace, within).await,
+        )
+    });
+    let mut left = None;
+    for (host, trace, buried) in join_all(buried).await {
+        match buried {
+            Ok(()) => journal.append(Entry::Gone(host.clone(), trace.clone())),
+            Err(why) => {
+                left = Some(format!(
+                    "what it left running on {host} is not known to be gone: {why}"
+                ));
+            }
+        }
+    }
+    if let Some(because) = left {
         return Err(not_touched(name, because));
     }
     if let Some(host) = out_of_reach(open, facts) {
         let because = format!("what it left running on {host} cannot be ended: it is not reached over SSH");
         return Err(not_touched(name, because));
     }
-    // On the box nobody can name what it left; but its time comes to an end.
-    if let Wanted::Duty {
-        on_box: true,
-        within_ms,
-        ..
-    } = wanted
-    {
-        let over = open
-            .last_at
-            .after(Duration::from_millis(*within_ms) + Duration::from_secs(1));
-        if clock::now() < over {
-            return Err(not_touched(
-                name,
-                format!("it may still run on this box until {over}"),
-            ));
-        }
+    match on_box_until(open) {
+        Some(over) if open.happenings.iter().any(is_begun) && clock::now() < over => Err(not_touched(
+            name,
+            format!("it may still run on this box until {over}"),
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// For a person it is either taken back, or it is over and what he wants is done anew.
@@ -221,7 +267,9 @@ fn sentence(ending: &Ending) -> String {
 
 fn not_touched(name: &str, because: String) -> Trouble {
     let what = format!("{name} was not touched, and stays open");
-    Trouble::refused(Guard::G73, what, because).hint("try again; or see to it by hand on that host")
+    let hint = "try again; or end it by hand on that host, then `mmm clear` closes its record. Where a rebuild has exchanged \
+                the server, stop that server first";
+    Trouble::refused(Guard::G73, what, because).hint(hint)
 }
 
 /// Stops the replication of that host again, which was being started.
@@ -300,6 +348,18 @@ async fn taken_back(
     };
     by_hand::allowed(&performer.fleet.entry().cluster, standing, &asked)?;
     performer.not_being_rebuilt(at)?;
+    if let Some(ip) = values.address {
+        let held = repair::held(&performer.fleet.entry().cluster, facts);
+        let elsewhere = held.get(&ip).into_iter().flatten().find(|holder| *holder != at);
+        if let Some(holder) = elsewhere {
+            let because = format!("{holder} holds {ip} by now");
+            let hint = format!(
+                "`mmm resume {0}` performs it again; `mmm clear` closes its record",
+                open.opening.run
+            );
+            return Err(Trouble::refused(Guard::G72, what(), because).hint(hint));
+        }
+    }
     let single = SingleDuty {
         duty: undo,
         at,
@@ -320,6 +380,10 @@ async fn taken_back(
         journal.append(Entry::Shell(at.clone(), performer.shell_at(at, facts).await?));
     }
     journal.append(Entry::Step(Happening::Undoing(0)));
+    if let Some(why) = journal.trouble() {
+        let because = format!("its record cannot be written: {why}");
+        return Err(Trouble::refused(Guard::G05, what(), because));
+    }
     let report = performer.send(&single).await?;
     let outcome = outcome_of(at, &report);
     journal.append(Entry::Step(Happening::Undid(0, outcome.clone())));
