@@ -69,14 +69,18 @@ pub async fn clear(settings: &Settings, named: Option<&str>) -> Result<u8, Troub
         "operations may act again".to_owned(),
         "nothing to do: operations may act already".to_owned(),
     ];
-    let code = change(settings, named, &words, |standing| standing.get_unstuck()).await?;
     let inventory = setting::inventory(settings)?;
     let entry = setting::cluster(settings, &inventory, named)?;
+    let dir = StateDir::of(&inventory.monitor.state_dir, &entry.cluster.name);
+    let was_stuck = dir.load()?.hands_off.is_some();
+    let code = change(settings, named, &words, |standing| standing.get_unstuck()).await?;
     let fleet = setting::fleet(entry).await?;
     let (teller, reporting) = setting::telling(settings, &entry.cluster.name);
     let performer = setting::performer(settings, &inventory, &fleet, teller, LOCK_WAIT);
+    // Who was told to look who takes writes has not looked after anything else.
     let settled = match performer.adopt().await {
-        Ok(_) => performer.look_after().await,
+        Ok(_) if !was_stuck => performer.look_after().await,
+        Ok(_) => Ok(()),
         Err(trouble) => Err(trouble),
     };
     drop(performer);

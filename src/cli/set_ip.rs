@@ -51,7 +51,7 @@ pub async fn run(settings: &Settings, address: IpAddr, host: &str) -> Result<u8,
         .get(&host)
         .is_some_and(|owed| owed.rebuild.is_some())
     {
-        return Err(guard::half_rebuilt(cluster, &host));
+        return Err(guard::half_rebuilt(what, &host));
     }
     let before = standing.clone();
     if is_writer {

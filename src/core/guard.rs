@@ -414,8 +414,7 @@ pub fn rejoin(cluster: &Cluster, standing: &Standing, host: &HostName) -> Result
 }
 
 /// Why a host whose rebuild did not come to its end does not follow.
-pub fn half_rebuilt(cluster: &Cluster, host: &HostName) -> Trouble {
-    let what = format!("`{host}` did not rejoin `{}`", cluster.name);
+pub fn half_rebuilt(what: String, host: &HostName) -> Trouble {
     let because = "its last rebuild did not come to its end, so it may hold only a part of what it should";
     Trouble::refused(Guard::G49, what, because).hint(Guard::G49.lifted_for(host))
 }

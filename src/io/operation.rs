@@ -263,7 +263,11 @@ impl Performer<'_> {
             at(&seats.incoming)?;
             // Whatever is left there opens nobody, and it may be why the role leaves.
             if let Err(left) = at(&seats.outgoing) {
-                self.alarm(&left);
+                let what = format!("{}; the role leaves it all the same", left.because);
+                self.teller.tell(Event::Alarm {
+                    what,
+                    hint: left.hint,
+                });
             }
         }
         self.tell_price(request, &reckoning.outlook);

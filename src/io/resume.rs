@@ -138,7 +138,7 @@ impl Performer<'_> {
         }
     }
 
-    /// Closes the records of work by hand of which something may be left: a person has looked after it.
+    /// Ends what is left of work by hand, and closes the records of what cannot be seen: a person has looked after it.
     ///
     /// # Errors
     /// When the lock is held elsewhere, or a record cannot be read or ended.
@@ -146,8 +146,7 @@ impl Performer<'_> {
         self.under_lock("what was left behind", async {
             let standing = self.dir.load()?;
             let facts = self.fleet.look_everywhere().await;
-            settle::chores(self, &standing, &facts).await;
-            settle::let_go(self)
+            settle::let_go(self, &standing, &facts).await
         })
         .await
     }

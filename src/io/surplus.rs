@@ -26,6 +26,7 @@ use crate::io::context::Errands;
 use crate::io::fleet::Printed;
 use crate::io::hold::Hold;
 use crate::io::journal::{self, Found};
+use crate::io::lock::LocalLock;
 use crate::io::operation::{Performed, Performer, SingleDuty};
 use crate::io::tending::Returning;
 
@@ -37,6 +38,8 @@ const DECODE_WITHIN: Duration = Duration::from_secs(10);
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// A rebuild may take so long; each of its steps has its own deadline.
 pub(crate) const REBUILD_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// Whoever holds the lock when a rebuild has ended is waited for so long: after hours nobody wants it to have been in vain.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 
 impl Performer<'_> {
     /// The file with the rows of a surplus, written now unless it was before. Nothing is left on the host.
@@ -198,6 +201,7 @@ impl Performer<'_> {
             .await;
         self.fleet.cool().await;
         rebuilt?;
+        self.rebuild_is_over(host).await;
         self.take_back_as(host, Returning::Begun).await
     }
 
@@ -301,6 +305,25 @@ impl Performer<'_> {
             |run| matches!(&run.opening.chore, Some(Wish::Rejoin { host: rebuilt, .. }) if rebuilt == host),
         );
         Ok(runs)
+    }
+
+    /// Writes down that what the host holds is whole again: whoever comes next compares it, as this program is about to.
+    async fn rebuild_is_over(&self, host: &HostName) {
+        let patience = self.lock_wait.max(WRITTEN_WITHIN);
+        let written = match LocalLock::take(&self.dir, &format!("rebuild of {host}"), patience).await {
+            Ok(_lock) => self.dir.load().and_then(|mut standing| {
+                if let Some(owed) = standing.owed.get_mut(host) {
+                    owed.rebuild = None;
+                    owed.progress = Return::Quarantined;
+                }
+                standing.touch();
+                self.dir.save(&standing)
+            }),
+            Err(trouble) => Err(trouble),
+        };
+        if let Err(trouble) = written {
+            self.alarm(&trouble);
+        }
     }
 
     /// That no program is rebuilding the host.

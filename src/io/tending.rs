@@ -384,7 +384,8 @@ impl Performer<'_> {
             .collect();
         self.announce_from_others(host, &taken).await;
         if is_half_rebuilt {
-            return Err(guard::half_rebuilt(cluster, host));
+            let what = format!("`{host}` did not rejoin `{}`", cluster.name);
+            return Err(guard::half_rebuilt(what, host));
         }
         let facts = self.fleet.look_everywhere().await;
         let writer = standing.writer.clone().unwrap_or_else(|| host.clone());

@@ -297,7 +297,8 @@ impl<'f> Planner<'f> {
             return Ok(());
         };
         if standing.owed.get(host).is_some_and(|owed| owed.rebuild.is_some()) {
-            return Err(guard::half_rebuilt(&self.sights.entry().cluster, host));
+            let what = format!("`{host}` did not rejoin `{}`", self.sights.entry().cluster.name);
+            return Err(guard::half_rebuilt(what, host));
         }
         let server = |host: &HostName| facts.get(host).and_then(|facts| facts.mysql.up());
         let (Some(returning), Some(leading)) = (server(host), server(writer)) else {

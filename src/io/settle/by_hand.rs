@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::ending::{Settlement, end, untouched_now};
-use crate::config::playbook::opening_step;
+use crate::config::playbook::{opening_step, step_that_brings_up};
 use crate::core::by_hand::{self, Asked, Values};
 use crate::core::chore::{self, CutOff, Reached, Way};
 use crate::core::clearing;
@@ -72,7 +72,7 @@ pub(in crate::io) fn nothing_left_at(
             .opening
             .outgoing
             .as_ref()
-            .filter(|_| open.happenings.iter().any(is_begun) && on_box_until(open) > Some(clock::now()));
+            .filter(|_| on_box_until(open) > Some(clock::now()));
         if let Some(host) = shells.chain(on_box).find(|host| hosts.contains(host)) {
             let run = &open.opening.run;
             let because = format!("what {run} left running about `{host}` is not known to be gone");
@@ -85,19 +85,19 @@ pub(in crate::io) fn nothing_left_at(
     Ok(())
 }
 
-fn is_begun(happening: &Happening) -> bool {
-    matches!(happening, Happening::Doing(_))
-}
-
 /// Until when a duty that was cut off may still run on this box, where nobody can name what it left; none when it is not
 /// performed there.
 fn on_box_until(open: &OpenRun) -> Option<Moment> {
+    let is_under_way = matches!(
+        open.happenings.last(),
+        Some(Happening::Doing(_) | Happening::Undoing(_))
+    );
     match &open.opening.chore {
         Some(Wanted::Duty {
             on_box: true,
             within_ms,
             ..
-        }) => Some(
+        }) if is_under_way => Some(
             open.last_at
                 .after(Duration::from_millis(*within_ms) + Duration::from_secs(1)),
         ),
@@ -105,23 +105,55 @@ fn on_box_until(open: &OpenRun) -> Option<Moment> {
     }
 }
 
-/// Closes the records of work that nobody can end, since a person has looked after it. Called with the lock held.
-pub(in crate::io) fn let_go(performer: &Performer<'_>) -> Result<(), Trouble> {
+/// Ends what is left of all such work as a person wants it, and closes the records of what cannot be ended only because its
+/// host is out of reach or nobody can name what it left: he has looked after it. What was found alive stays open; so does a
+/// rebuild, after whose end alone its host is whole. Called with the lock held.
+///
+/// # Errors
+/// Refused: the records cannot be read. Wrong: one cannot be ended.
+pub(in crate::io) async fn let_go(
+    performer: &Performer<'_>,
+    standing: &Standing,
+    facts: &Facts,
+) -> Result<(), Trouble> {
     let open = journal::open_runs(&performer.dir).map_err(|error| {
         Trouble::refused(Guard::G05, "the journals of earlier runs cannot be read", error)
     })?;
-    for open in open.iter().filter(|open| open.opening.chore.is_some()) {
-        let mut journal = Journal::reopen(&open.path).map_err(|error| {
-            let what = format!("the record of {} cannot be ended", open.opening.run);
-            Trouble::refused(Guard::G05, what, error)
-        })?;
-        let because = "it was cut off, and a person has looked after it".to_owned();
-        let what = format!("{} is over: {because}", open.opening.run);
-        if end(performer, open, &mut journal, &Ending::Failed { because }) {
-            performer.teller.tell(Event::Noted { what });
-        }
+    for open in open {
+        let Some(wanted) = &open.opening.chore else {
+            continue;
+        };
+        let tried = settled(performer, &open, wanted, standing, facts, Wish::GoOn).await;
+        let because = match tried {
+            Ok(Settlement::Closed(because)) => because.unwrap_or_default(),
+            Ok(Settlement::TakenBack(_) | Settlement::Ended(_)) => continue,
+            Err(trouble) => {
+                let cannot_be_seen = out_of_reach(&open, facts).is_some() || on_box_until(&open).is_some();
+                if !cannot_be_seen || matches!(wanted, Wanted::Rejoin { .. }) {
+                    performer.alarm(&trouble);
+                    continue;
+                }
+                let because = "it was cut off, and a person has looked after it".to_owned();
+                let mut journal = Journal::reopen(&open.path).map_err(|error| not_ended(&open, error))?;
+                let ending = Ending::Failed {
+                    because: because.clone(),
+                };
+                if !end(performer, &open, &mut journal, &ending) {
+                    return Err(not_ended(&open, "see the alarm"));
+                }
+                because
+            }
+        };
+        performer.teller.tell(Event::Noted {
+            what: format!("{} is over: {because}", open.opening.run),
+        });
     }
     Ok(())
+}
+
+fn not_ended(open: &OpenRun, why: impl std::fmt::Display) -> Trouble {
+    let what = format!("the record of {} cannot be ended", open.opening.run);
+    Trouble::new(Kind::Wrong, what, why).hint("free some space in the state directory")
 }
 
 /// A host with something of it that cannot be reached.
@@ -239,7 +271,7 @@ async fn nothing_is_left(
         return Err(not_touched(name, because));
     }
     match on_box_until(open) {
-        Some(over) if open.happenings.iter().any(is_begun) && clock::now() < over => Err(not_touched(
+        Some(over) if clock::now() < over => Err(not_touched(
             name,
             format!("it may still run on this box until {over}"),
         )),
@@ -348,7 +380,10 @@ async fn taken_back(
     };
     by_hand::allowed(&performer.fleet.entry().cluster, standing, &asked)?;
     performer.not_being_rebuilt(at)?;
-    if let Some(ip) = values.address {
+    if let Some(ip) = values
+        .address
+        .filter(|_| step_that_brings_up(playbook, undo).is_some())
+    {
         let held = repair::held(&performer.fleet.entry().cluster, facts);
         let elsewhere = held.get(&ip).into_iter().flatten().find(|holder| *holder != at);
         if let Some(holder) = elsewhere {
