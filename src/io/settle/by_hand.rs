@@ -76,9 +76,9 @@ pub(in crate::io) fn nothing_left_at(
         if let Some(host) = shells.chain(on_box).find(|host| hosts.contains(host)) {
             let run = &open.opening.run;
             let because = format!("what {run} left running about `{host}` is not known to be gone");
-            let hint = format!(
-                "end it by hand on that host, then `mmm clear` closes its record; `mmm undo {run}` looks again"
-            );
+            // `undo` may be refused before it looks, and `resume` does the work anew.
+            let hint =
+                "end it by hand on that host; `mmm clear` looks again, and closes its record once it is gone";
             return Err(Trouble::refused(Guard::G73, format!("{what} was not begun"), because).hint(hint));
         }
     }
